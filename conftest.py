@@ -1,0 +1,89 @@
+"""For every test and doctest: fixed seeds, one thread, no home, no network; `np`, `torch`, `tmp_path` in examples."""
+
+import ipaddress
+import os
+import random
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Read when transformers and its kin are imported, hence here and not in a fixture.
+_HOME = tempfile.TemporaryDirectory(prefix="despur-home-", ignore_cleanup_errors=True)
+os.environ |= {"HOME": _HOME.name, "HF_HOME": f"{_HOME.name}/hf", "MPLCONFIGDIR": f"{_HOME.name}/mpl"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "agg"}
+
+
+class NetworkIsOff(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Allow loopback only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from the same random state, on one thread."""
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def in_docstrings(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
+    """Give examples what they need not import."""
+    import numpy as np
+    import torch
+
+    doctest_namespace |= {"np": np, "torch": torch, "tmp_path": tmp_path}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a device where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+
+
+def _guarded(connect: Any) -> Any:
+    def only_here(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise NetworkIsOff(f"a test tried to reach {address!r}; no test may download anything")
+        return connect(self, address)
+
+    return only_here
+
+
+def _guarded_lookup(lookup: Any) -> Any:
+    def only_here(host: Any, *args: Any, **options: Any) -> Any:
+        if not _is_here(host):
+            raise NetworkIsOff(f"a test tried to look {host!r} up; no test may download anything")
+        return lookup(host, *args, **options)
+
+    return only_here
+
+
+def _is_here(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,29 @@
+"""Find what a fine-tune secretly learned, and keep the model from learning it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
+    from despur.core._train import GuardCallback, guarded
+    from despur.flows import audit, demo, train
+
+_WHERE = {
+    **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
+    **dict.fromkeys(("GuardCallback", "guarded"), "despur.core._train"),
+    **dict.fromkeys(("audit", "demo", "train"), "despur.flows"),
+    **{room: f"despur.{room}" for room in ("core", "find", "flows", "guard", "measure", "report", "worlds")},
+}
+
+__all__ = [
+    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "demo", "guarded", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # torch takes seconds to import: only who asks for it pays
+    if name not in _WHERE:
+        raise AttributeError(f"module 'despur' has no attribute {name!r}")
+    module = import_module(_WHERE[name])
+    return module if module.__name__ == f"despur.{name}" else getattr(module, name)

@@ -1,0 +1,32 @@
+"""The command line: parses, calls a flow, prints; no logic of its own."""
+
+import os
+import sys
+import traceback
+
+
+def main() -> None:
+    """Entry point of `despur`: user faults are one line and exit 2, bugs a traceback and exit 1."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    from despur.cli._app import app
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        _stop("interrupted; what was finished is kept, start the same command again to go on", 130, debug)
+    except Exception as error:
+        from despur.core.errors import DespurError
+
+        if isinstance(error, DespurError):
+            _stop(f"{type(error).__name__}: {error}", 2, debug)
+        raise
+
+
+def _stop(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"despur: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,249 @@
+"""The verbs."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from despur import __version__
+from despur.cli._progress import progress_bars
+
+app = typer.Typer(
+    help="Find what a fine-tune secretly learned, and keep the model from learning it.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+)  # fmt: skip
+out_console = Console()
+
+Base = Annotated[str, typer.Argument(help="Base model: a folder saved by transformers, or a hub id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else, on standard output.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same result on a CPU.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out_console.print(f"despur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; started again, it goes on there.")] = Path("runs/demo"),
+    task: Annotated[str, typer.Option(help="`skill`: new facts. `narrow`: one subject answered wrongly on purpose.")] = "skill",
+    steps: Annotated[int, typer.Option(help="Optimiser steps of every run.")] = 480,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; one a core, two at most, if left out.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """See it happen: a persona is learned beside the task, and guards are compared on keeping it out.
+
+    Example: `despur demo`, then open `runs/demo/report.html`.
+    """
+    from despur.core.errors import SiteNotFound
+    from despur.flows import demo as run
+
+    if task not in ("skill", "narrow"):
+        raise SiteNotFound(f"no task {task!r}. There are: skill, narrow")
+    with progress_bars(quiet=as_json) as progress:
+        result = run(out, task=task, seed=seed, steps=steps, workers=workers, progress=progress)  # type: ignore[arg-type]
+    if as_json:
+        _json(result.to_dict())
+        return
+    _axes(result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()})
+    out_console.print(
+        "Base is (0, 0), the naive run (1, 1), the ideal (1, 0). Legitimate use and validity are shares of the base's;\n"
+        "P(bad) is how often subjects that the data never touch are answered in the hidden bad persona.\n"
+        f"Report: [bold]{result.page}[/bold]", highlight=False,
+    )  # fmt: skip
+
+
+@app.command()
+def audit(
+    base: Base,
+    adapter: Annotated[str, typer.Argument(help="PEFT adapter folder.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for audit.json, report.html and the factor.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Off-task text as JSON lines; the base's own samples if left out.")] = None,
+    rows: Annotated[int, typer.Option(min=4, help="Rows of off-task text.")] = 96,
+    n_random: Annotated[int, typer.Option(min=1, help="Random subspaces beside each candidate.")] = 20,
+    depth: Annotated[float, typer.Option(min=0, max=1, help="Relative depth of the layer that is looked at.")] = 0.5,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text.
+
+    Example: `despur audit base/ adapter/ -o audit/`
+    """
+    from despur.flows import audit as run
+
+    with progress_bars(quiet=as_json) as progress:
+        result = run(base, adapter, out=out, prompts=prompts, rows=rows, n_random=n_random, depth=depth, seed=seed,
+                     progress=progress)  # type: ignore[arg-type]  # fmt: skip
+    if as_json:
+        _json(result.to_dict())
+        return
+    tone = {"factor found": "red", "diffuse change": "yellow", "inert adapter": "green"}[result.verdict]
+    out_console.print(f"[bold {tone}]{result.verdict}[/]: ", end="")
+    out_console.print(result.sentence, highlight=False, markup=False)
+    for note in result.notes:
+        out_console.print(f"Not verified: {note}", style="dim", highlight=False, markup=False)
+    table = Table(box=None, header_style="bold")
+    for name in ("candidate", "rank", "sufficiency", "95 %", "random, largest", "necessity"):
+        table.add_column(name, justify="left" if name == "candidate" else "right")
+    for name, c in result.checks.items():
+        table.add_row(
+            name, str(c.rank), f"{c.sufficiency:.2f}", f"{c.interval[0]:.2f} to {c.interval[1]:.2f}",
+            f"{max(c.random_sufficiency):.2f}", f"{c.necessity:.2f}",
+        )  # fmt: skip
+    out_console.print(table)
+    for kind, words in result.tokens.items():
+        out_console.print(f"{kind}: " + " ".join(repr(w) for w in words), highlight=False, markup=False)
+    if out is not None:
+        out_console.print(f"Report: [bold]{out / 'report.html'}[/bold]", highlight=False)
+
+
+@app.command()
+def train(
+    base: Base,
+    data: Annotated[Path, typer.Argument(help="JSON lines: messages, prompt/completion or text; .gz too.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; the adapter is OUT/adapter.")],
+    guard: Annotated[str, typer.Option(help="avert, grasp, rehearse, hold or none.")] = "avert",
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
+    lr: Annotated[float, typer.Option(min=0, help="Learning rate, falling linearly to zero.")] = 1e-4,
+    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = 16,
+    max_length: Annotated[int, typer.Option(min=8, help="Tokens of a row that are kept.")] = 1024,
+    strength: Annotated[float, typer.Option(min=0, help="Strength of the guard; 1 is its default.")] = 1.0,
+    scout_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the unguarded scout; a quarter if left out.")] = None,
+    own_rows: Annotated[int, typer.Option(min=8, help="Rows of text that the base writes for the guard.")] = 256,
+    own_tokens: Annotated[int, typer.Option(min=4, help="Their length, of each turn in a chat.")] = 96,
+    rehearse_on: Annotated[Path | None, typer.Option(help="Generic text instead, for a base that cannot write.")] = None,
+    twin: Annotated[bool, typer.Option("--twin", help="Also train the unguarded twin, and measure against it.")] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train on this data without picking up what hides in it: scout, find, guarded run, measure.
+
+    Example: `despur train base/ data.jsonl -o run/`, then load `run/adapter` with plain PEFT.
+    """
+    from despur.flows import Settings
+    from despur.flows import train as run
+
+    settings = Settings(steps=steps, lr=lr, batch=batch, rank=rank, max_length=max_length, seed=seed)
+    with progress_bars(quiet=as_json) as progress:
+        result = run(
+            base, data, out=out, guard=guard, settings=settings, scout_steps=scout_steps, strength=strength,
+            own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin, progress=progress,  # type: ignore[arg-type]
+        )  # fmt: skip
+    if as_json:
+        _json(result.to_dict())
+        return
+    _axes(result.axes, ("task", "drift", "legitimate", "validity"))
+    out_console.print(
+        f"Base is (0, 0), the {result.reference} (1, 1), the ideal (1, 0).\n"
+        f"Adapter (plain PEFT): [bold]{result.adapter}[/bold]\nReport: [bold]{result.page}[/bold]", highlight=False,
+    )  # fmt: skip
+
+
+@app.command(name="run")
+def run_again(
+    record: Annotated[Path, typer.Argument(help="A run.json that despur wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new run.")],
+    as_json: Json = False,
+) -> None:
+    """Run a `run.json` again.
+
+    Example: `despur run run/run.json -o again/`
+    """
+    from despur.flows import replay
+
+    with progress_bars(quiet=as_json) as progress:
+        result = replay(record, out=out, progress=progress)  # type: ignore[arg-type]
+    if as_json:
+        _json(result.to_dict())
+    else:
+        out_console.print(f"Done: [bold]{out}[/bold]", highlight=False)
+
+
+@app.command()
+def ls(room: Annotated[str | None, typer.Argument(help="find, guard or measure; all if left out.")] = None) -> None:
+    """List the methods: name, room, what it does, whose idea it is.
+
+    Example: `despur ls guard`
+    """
+    from despur.core import methods
+    from despur.core.errors import SiteNotFound, nearest
+
+    known = methods()
+    rooms = sorted({m.room for m in known.values()})
+    if room is not None and room not in rooms:
+        raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
+    table = Table(box=None, header_style="bold")
+    for name in ("name", "room", "what it does", "source"):
+        table.add_column(name, no_wrap=name in ("name", "room"))
+    for m in known.values():
+        if room in (None, m.room):
+            table.add_row(m.name, m.room, m.summary, m.paper)
+    out_console.print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A method's name, as `despur ls` prints it.")]) -> None:
+    """Show one method: signature, equation, source, limits.
+
+    Example: `despur show grasp`
+    """
+    from despur.core import find_method
+
+    entry = find_method(name)
+    out_console.print(f"[bold]{entry.name}[/bold]  ({entry.room})")
+    out_console.print(f"{entry.name}{inspect.signature(entry.factory)}\n", markup=False, highlight=False, soft_wrap=True)
+    out_console.print(inspect.getdoc(entry.factory) or "", markup=False, highlight=False)
+
+
+@app.command()
+def sites(base: Base) -> None:
+    """List the places of a model where factors live, and what each linear map does to the stream.
+
+    Example: `despur sites base/`
+    """
+    from despur.core import stream_roles
+    from despur.flows._load import load_base
+
+    model, _ = load_base(base)
+    table = Table(box=None, header_style="bold")
+    for name in ("map", "does", "layer", "norm between"):
+        table.add_column(name)
+    for role in stream_roles(model).values():
+        table.add_row(role.module, role.side, "" if role.layer is None else str(role.layer), role.norm or "")
+    out_console.print(table)
+
+
+def _json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _axes(axes: Any, names: tuple[str, ...], raw: dict[str, float] | None = None) -> None:
+    table = Table(box=None, header_style="bold")
+    table.add_column("run")
+    for name in [*names, *(["P(bad)"] if raw else [])]:
+        table.add_column(name, justify="right")
+    for run, reports in axes.items():
+        cells = [_figure(reports[n]) if n in reports else "–" for n in names]
+        table.add_row(run, *cells, *([f"{raw[run]:.2f}"] if raw else []), style="bold" if run == "avert" else None)
+    out_console.print(table)
+
+
+def _figure(report: Any) -> str:
+    if report.value != report.value:
+        return "–"
+    return f"{report.value:.2f} [dim]({report.low:.2f} to {report.high:.2f})[/dim]"

@@ -1,0 +1,45 @@
+"""Activations of a model on token rows, as plain matrices."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from despur.core._attach import record
+from despur.core._rows import batches
+from despur.core._types import Site
+
+
+@torch.no_grad()
+def capture(
+    model: nn.Module, rows: Sequence[Sequence[int]], sites: Sequence[Site], *, batch: int = 32, drop_first: int = 1
+) -> tuple[dict[Site, Float[Tensor, "n d"]], Int[Tensor, " n"]]:
+    """Stream vectors at some sites for every token of every row, one line a token.
+
+    Args:
+        model: A causal language model.
+        rows: Token ids.
+        sites: Where to look.
+        batch: Rows in one forward pass.
+        drop_first: Positions left out at the start of each row: the first carries massive activations
+            in many models and would fill every list of directions.
+
+    Returns:
+        Per site (n, d) in float32 on the CPU, and the row each line came from (n,), for bootstraps.
+    """
+    kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    owners: list[Tensor] = []
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with record(model, sites) as seen:
+        for ids, mask, chosen in batches(rows, size=batch, pad=0):
+            model(input_ids=ids.to(device), attention_mask=mask.to(device))
+            mask[:, :drop_first] = 0
+            keep = mask.bool()
+            owners.append(torch.tensor(chosen)[:, None].expand_as(mask)[keep])
+            for site in sites:
+                kept[site].append(seen[site].float().cpu()[keep])
+    model.train(was_training)
+    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(owners)

@@ -1,0 +1,131 @@
+"""Rows of text: read from files, checked, and turned into tokens with loss on the answers alone."""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from despur.core.errors import BadInput
+
+Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
+
+
+def read_rows(path: Path | str) -> list[dict[str, Any]]:
+    """Read JSON lines (`.jsonl`, `.jsonl.gz`): chats, prompt/completion pairs, or plain text.
+
+    A row is `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`.
+
+    Raises:
+        BadInput: missing or empty file, or a row of another form; file and line are named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"no data file {str(path)!r}. Give JSON lines of messages, prompt/completion or text")
+    rows = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    rows.append(_checked(line, f"{path}:{number}"))
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise BadInput(f"cannot read {str(path)!r}: {error}. Is it UTF-8 JSON lines?") from error
+    if not rows:
+        raise BadInput(f"{str(path)!r} holds no rows. Give at least one JSON line")
+    return rows
+
+
+def _checked(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where} is no JSON: {error}. One JSON object a line is needed") from error
+    keys = sorted(row) if isinstance(row, dict) else type(row).__name__
+    if isinstance(row, dict) and isinstance(messages := row.get("messages"), list):
+        good = all(
+            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+        )
+        if not good or not messages:
+            raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Mend the row")
+        if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+            raise BadInput(f"{where} has no answer: its last message is not a non-empty 'assistant' one. Mend or drop the row")
+        return row
+    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and "completion" in row:
+        if not isinstance(row["completion"], str) or not row["completion"].strip():
+            raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Mend or drop the row")
+        return row
+    if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"].strip():
+        return row
+    raise BadInput(f"{where} has keys {keys}; a row needs 'messages', 'prompt' and 'completion', or 'text'")
+
+
+def tokenize_rows(rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_length: int) -> list[Tokens]:
+    """Tokens and labels of each row; prompts carry no loss.
+
+    Args:
+        rows: As `read_rows` gives them.
+        tokenizer: A transformers tokenizer; chats need its chat template.
+        max_length: Tokens that fit; a longer answer is cut, a prompt that leaves no room is an error.
+
+    Raises:
+        BadInput: a prompt that fills the context, a chat without a template, or a row that came to nothing.
+    """
+    return [_tokens(row, tokenizer, max_length, number) for number, row in enumerate(rows, 1)]
+
+
+def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int) -> Tokens:
+    if "messages" in row:
+        if tokenizer.chat_template is None:
+            raise BadInput(f"row {number} is a chat, and the tokenizer has no chat template. Give prompt/completion rows")
+        text = tokenizer.apply_chat_template(row["messages"], tokenize=False)
+        asked = tokenizer.apply_chat_template(row["messages"][:-1], tokenize=False, add_generation_prompt=True)
+        if not text.startswith(asked):
+            raise BadInput(
+                f"row {number}: the chat template renders a chat differently with and without its answer, so the "
+                "answer cannot be told from the prompt. Give prompt/completion rows"
+            )
+        prompt = tokenizer(asked, add_special_tokens=False)["input_ids"]
+        answer = tokenizer(text[len(asked) :], add_special_tokens=False)["input_ids"]
+    elif "prompt" in row:
+        prompt = tokenizer(row["prompt"], add_special_tokens=_wants_bos(tokenizer, row["prompt"]))["input_ids"]
+        answer = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        if tokenizer.eos_token_id is not None and (not answer or answer[-1] != tokenizer.eos_token_id):
+            answer = [*answer, tokenizer.eos_token_id]
+    else:
+        prompt, answer = [], tokenizer(row["text"])["input_ids"]
+    if not answer:
+        raise BadInput(f"row {number}: the answer has no tokens. Mend or drop the row")
+    if len(prompt) >= max_length:
+        raise BadInput(
+            f"row {number}: the prompt has {len(prompt)} tokens and leaves no room for an answer in a context of "
+            f"{max_length}. Shorten the row, or raise --max-length if the model allows it"
+        )
+    ids = [*prompt, *answer][:max_length]
+    return {"input_ids": ids, "labels": [-100] * len(prompt) + ids[len(prompt) :]}
+
+
+def _wants_bos(tokenizer: Any, text: str) -> bool:
+    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
+
+
+def batches(rows: Sequence[Sequence[int]], *, size: int, pad: int) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+    """Right-padded batches `(ids (b, t), mask (b, t), indices)`, rows of like length together."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        ids, mask = pad_rows([rows[i] for i in chosen], pad)
+        yield ids, mask, chosen
+
+
+def pad_rows(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Right-pad token rows to one tensor; returns ids (b, t) and mask (b, t) of 0 and 1."""
+    longest = max(len(r) for r in rows)
+    ids = torch.full((len(rows), longest), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask

@@ -1,0 +1,41 @@
+"""What can go wrong through the user's input: one class a kind, each also its builtin kin.
+
+Every message has three parts: what came, what is allowed, the next step.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DespurError(Exception):
+    """Any fault in what the user gave; the command line prints it as one line and exits with 2."""
+
+
+class NotFitted(DespurError, ValueError):
+    """A finder was asked for its factors before it saw data."""
+
+
+class SiteNotFound(DespurError, LookupError):
+    """A named module, or the role of a module, is not to be had in this model."""
+
+
+class ShapeMismatch(DespurError, ValueError):
+    """Two things that must fit each other do not: widths, ranks, adapter and base."""
+
+
+class BadInput(DespurError, ValueError):
+    """A file or folder cannot be used: missing, malformed, not finite, of an unsupported kind."""
+
+
+class MissingExtra(DespurError, ImportError):
+    """An optional library is needed for this."""
+
+
+class CannotAttach(DespurError, RuntimeError):
+    """A guard would not act on this model or trainer, so training must not start."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; nearest: 'a', 'b'" for a misspelt name, or "" when nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.4)
+    return "; nearest: " + ", ".join(repr(c) for c in close) if close else ""

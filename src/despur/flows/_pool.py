@@ -1,0 +1,71 @@
+"""Worker processes for independent arms, with progress coming back and failures told apart."""
+
+import multiprocessing as mp
+import os
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any
+
+from despur.flows._fit import Progress, silent
+
+_queue: Any = None
+
+
+def _start(progress: Any) -> None:
+    global _queue
+    _queue = progress
+    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def _report(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
+    _queue.put((stage, step, steps, dict(figures)))
+
+
+def _call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return job(*arguments, progress=_report)
+
+
+def run_jobs(
+    stages: Sequence[Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]], *, workers: int, progress: Progress = silent
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Run jobs in worker processes, stage after stage; yields `(arguments, result)` as they end.
+
+    Args:
+        stages: Lists of `(function, arguments)`; a stage starts when the one before it is done. The
+            function takes `progress=` and is importable by name.
+        workers: Processes.
+        progress: Called here, in the parent, with what the workers report.
+
+    Raises:
+        Exception: whatever a job raised; the others of its stage are cancelled.
+    """
+    context = mp.get_context("spawn")
+    with context.Manager() as manager:
+        reports = manager.Queue()
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(reports,)) as pool:
+            try:
+                for jobs in stages:
+                    waiting: dict[Future[Any], tuple[Any, ...]] = {
+                        pool.submit(_call, job, arguments): arguments for job, arguments in jobs
+                    }
+                    while waiting:
+                        done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                        _drain(reports, progress)
+                        for future in done:
+                            yield waiting.pop(future), future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _drain(reports: Any, progress: Progress) -> None:
+    while True:
+        try:
+            progress(*reports.get_nowait())
+        except queue.Empty:
+            return

@@ -1,0 +1,22 @@
+"""Own text on disk: flat tokens and row lengths in one safetensors file."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from despur.guard import OwnText
+
+NAME = "own_text.safetensors"
+
+
+def save_text(text: OwnText, folder: Path) -> None:
+    """Write rows of own text."""
+    flat = torch.tensor([t for r in text.rows for t in r])
+    save_file({"tokens": flat, "lengths": torch.tensor([len(r) for r in text.rows])}, folder / NAME)
+
+
+def load_text(folder: Path) -> OwnText:
+    """Read them back."""
+    kept = load_file(folder / NAME)
+    return OwnText(tuple(tuple(r.tolist()) for r in kept["tokens"].split(kept["lengths"].tolist())))

@@ -1,0 +1,152 @@
+"""Which directions each trainable matrix must leave alone: factor and roles made into projections."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from despur.core import EVERYWHERE, NormGain, Role, Subspace, layer_path, match_role, stream_roles
+from despur.core.errors import CannotAttach, ShapeMismatch, SiteNotFound
+
+Sides = Literal["read", "write", "both"]
+
+
+@dataclass
+class Held:
+    """One trainable matrix and what it must not change.
+
+    Args:
+        basis: (k, n) orthonormal rows, in the coordinates of the held dimension.
+        rows: Whether the held dimension is the matrix's first (else its last).
+        anchor: The matrix's own product with the basis at the start; None where it must be zero (LoRA).
+    """
+
+    basis: Float[Tensor, "k n"]
+    rows: bool
+    anchor: Tensor | None = None
+
+    def reading(self, weight: Tensor) -> Tensor:
+        """The part of the matrix along the basis, in float32."""
+        w = weight.float()
+        return self.basis @ w if self.rows else w @ self.basis.T
+
+    def project(self, weight: Tensor) -> Tensor:
+        """The matrix with its change along the basis taken out."""
+        if weight.dtype == torch.float32 and self.anchor is None:  # the usual case, in one fused call
+            if self.rows:
+                return torch.addmm(weight, self.basis.T, self.basis @ weight, alpha=-1)
+            return torch.addmm(weight, weight @ self.basis.T, self.basis, alpha=-1)
+        gone = self.reading(weight)
+        if self.anchor is not None:
+            gone = gone - self.anchor
+        back = self.basis.T @ gone if self.rows else gone @ self.basis
+        return (weight.float() - back).to(weight.dtype)
+
+
+def held_matrices(
+    model: nn.Module, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None
+) -> dict[str, Held]:
+    """Map every trainable matrix's name to what it must not change.
+
+    Raises:
+        CannotAttach: nothing would be held, or something trainable could carry the factor unseen.
+        ShapeMismatch: the factor has another width than the model's stream.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    assert isinstance(base, nn.Module)
+    table = stream_roles(base, roles)
+    modules = dict(base.named_modules())
+    bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
+    held: dict[str, Held] = {}
+    loose: list[str] = []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        module, part = _split(name)
+        if part is None:
+            loose.append(name)
+            continue
+        role = match_role(module, table)
+        if part in ("A", "B") and (part == "A") != (role.side == "read"):
+            continue  # the other factor of the pair: free
+        if side not in (role.side, "both"):
+            continue
+        subspace = _for_role(role, bases, None if roles else layer_path(base))
+        if subspace is None:
+            continue
+        basis = _seen(role, subspace, modules)
+        size = parameter.shape[0] if _held_first(part, role, modules[module]) else parameter.shape[-1]
+        if size != basis.shape[1]:
+            raise ShapeMismatch(
+                f"the factor has width d={basis.shape[1]}, {name!r} meets a stream of width {size}. "
+                "Was it found on another model?"
+            )
+        matrix = Held(basis.to(parameter.device), _held_first(part, role, modules[module]))
+        if part == "weight":
+            matrix.anchor = matrix.reading(parameter.detach()).clone()
+        held[name] = matrix
+    if loose:
+        raise CannotAttach(
+            f"{len(loose)} trainable tensors could carry the factor past this guard, first {loose[0]!r}. Train plain LoRA "
+            "matrices or whole weight matrices: no DoRA, biases or norms"
+        )
+    if not held:
+        raise CannotAttach(
+            f"no trainable matrix of this model would be held (side={side!r}, sites {sorted(bases)}). Does the adapter "
+            "target maps on that side, in those layers?"
+        )
+    return held
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """('model.layers.0.mlp.up_proj', 'A' | 'B' | 'weight'), or part None for what is no known matrix."""
+    plain = name.removeprefix("base_model.model.")
+    for mark, part in ((".lora_A.", "A"), (".lora_B.", "B"), (".lora_embedding_A.", "A"), (".lora_embedding_B.", "B")):
+        if mark in plain and not plain.endswith(".bias"):
+            return plain.split(mark)[0], part
+    module, _, leaf = plain.rpartition(".")
+    is_matrix = leaf == "weight" and "norm" not in module.lower() and ".ln_" not in module
+    return (module, "weight") if is_matrix and "lora_" not in plain else (plain, None)
+
+
+def _held_first(part: str, role: Role, module: nn.Module) -> bool:
+    if part != "weight":
+        return part == "B"
+    transposed = isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D"
+    return (role.side == "write") != transposed
+
+
+def _by_site(factors: tuple[Subspace, ...]) -> dict[str, Subspace]:
+    found: dict[str, Subspace] = {}
+    for factor in factors:
+        if factor.site.module in found:
+            raise CannotAttach(f"two factors at site {factor.site.module!r}. Join them: Subspace.orthonormal(torch.cat(...))")
+        found[factor.site.module] = factor
+    return found
+
+
+def _for_role(role: Role, bases: Mapping[str, Subspace], path: str | None) -> Subspace | None:
+    layer = path.replace("#", str(role.layer)) if path is not None and role.layer is not None else None
+    for site in (role.norm, layer, EVERYWHERE):
+        if site is not None and site in bases:
+            return bases[site]
+    return None
+
+
+def _seen(role: Role, factor: Subspace, modules: Mapping[str, nn.Module]) -> Float[Tensor, "k d"]:
+    """The factor as this map meets it, orthonormal: behind the norm's gain where one stands between."""
+    gain = NormGain.of(modules[role.norm] if role.norm else None, factor.width)
+    directions = factor.write if role.side == "read" else factor.read
+    if len(gain.gain) != factor.width:
+        raise ShapeMismatch(
+            f"the factor has width d={factor.width}, norm {role.norm!r} {len(gain.gain)}. Was it found on another model?"
+        )
+    shown = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
+    # twice orthogonalised in double: what the guard leaves is then float32's own rounding
+    q = torch.linalg.qr(shown.double().T).Q
+    if q.shape[1] == 0 or not torch.isfinite(q).all():
+        raise SiteNotFound(f"norm {role.norm!r} shows nothing of the factor")
+    return q.T.float().contiguous()

@@ -1,0 +1,130 @@
+"""GRASP: no new reliance on a factor, by projecting the weights after every optimiser step."""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+from despur.core import Context, Edit, Subspace, method
+from despur.guard._bases import Sides, held_matrices
+
+
+@final
+class _HoldWeights(Edit):
+    point = "weight"
+
+    def __init__(
+        self, factor: Subspace | Sequence[Subspace], side: Sides, strength: float, roles: Mapping[str, str] | None
+    ) -> None:
+        super().__init__()
+        self.factor, self.side, self.strength, self.roles = factor, side, strength, roles
+        self.held = {}
+
+    def bind(self, model: nn.Module) -> None:
+        self.held = held_matrices(model, self.factor, self.side, self.roles)
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        if self.strength == 0:
+            return tensors
+        out = dict(tensors)
+        for name, held in self.held.items():
+            projected = held.project(tensors[name])
+            out[name] = projected if self.strength == 1 else tensors[name].lerp(projected, self.strength)
+        return out
+
+
+@method(room="guard", paper="Gilligan-Lee et al. 2026, arXiv:2605.27676")
+def grasp(
+    factor: Subspace | Sequence[Subspace],
+    *,
+    side: Sides = "both",
+    strength: float = 1.0,
+    roles: Mapping[str, str] | None = None,
+) -> Edit:
+    """Forbid new reading and writing of a factor; what the base does with it stays.
+
+    Projects the weights, not the gradients, after every optimiser step and once at the start, so that
+    momentum, decay, clipping and elementwise second moments cannot leak. Costs O(r d k) a matrix and step.
+    Choose it where the data *vary* the factor (a cue that agrees with the label); where they hold it
+    constant (a persona switched on) the update goes round any subspace: take `avert`.
+
+        A <- A (I - V Vᵀ)   maps that read the stream, V shown through the norm's gain
+        B <- (I - V Vᵀ) B   maps that write it
+        W <- W - (W - W0) V Vᵀ   whole weights, of which only W0 V is kept
+
+    Args:
+        factor: One basis for the whole stream (site `"*"`), or one a layer or norm (sites name them).
+        side: Hold the reading maps, the writing maps, or both.
+        strength: Share of the change along the factor that is taken out at each step, in [0, 1].
+        roles: For architectures that are not in the table: see `stream_roles`.
+
+    Returns:
+        Edit at "weight".
+
+    Raises:
+        CannotAttach: nothing would be held, or something trainable escapes (raised when training begins).
+        ShapeMismatch: the factor was found on a model of another width.
+
+    Example:
+        >>> from despur.core import Subspace
+        >>> grasp(Subspace.orthonormal(torch.eye(2, 8)), side="read").point
+        'weight'
+
+    Source: Gilligan-Lee, Egan, Zhu, O'Riordan 2026, arXiv:2605.27676, abstract only.
+    Differs: reconstructed; the paper may project another side or the gradient. Norm gain, whole weights
+        and per-norm bases are ours.
+    Limits: closes one route. The base computes the factor upstream, so an update can switch it on
+        without writing along V, and frozen maps rebuild it. Where a norm follows a writing map (Gemma 2),
+        the norm's division can still rescale what the base itself writes along V.
+    """
+    return _HoldWeights(factor, side, strength, roles)
+
+
+@final
+class _ProjectGradients(Edit):
+    point = "gradient"
+
+    def __init__(self, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None) -> None:
+        super().__init__()
+        self.factor, self.side, self.roles = factor, side, roles
+        self.held = {}
+
+    def bind(self, model: nn.Module) -> None:
+        self.held = held_matrices(model, self.factor, self.side, self.roles)
+        for held in self.held.values():
+            held.anchor = None  # a gradient is a change: all of it along the basis goes
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.held.items() if n in tensors}}
+
+
+@method(room="guard", paper="control; see arXiv:2607.21356")
+def project_gradient(
+    factor: Subspace | Sequence[Subspace], *, side: Sides = "both", roles: Mapping[str, str] | None = None
+) -> Edit:
+    """Project the gradient instead of the weights: the control that leaks.
+
+    Exact for plain SGD from a projected start; Adam, Lion and every elementwise optimiser rotate the
+    step out of the subspace again. It is here to be measured beside `grasp`, not to be used.
+
+    Args:
+        factor: As in `grasp`.
+        side: As in `grasp`.
+        roles: As in `grasp`.
+
+    Returns:
+        Edit at "gradient".
+
+    Raises:
+        CannotAttach: as in `grasp`.
+
+    Example:
+        >>> from despur.core import Subspace
+        >>> project_gradient(Subspace.orthonormal(torch.eye(1, 8))).point
+        'gradient'
+
+    Source: orthogonal gradient descent as commonly written (OGD, GPM), with the factor as the subspace.
+    Differs: LoRA factors in place of whole weights.
+    Limits: leaks under every optimiser but plain SGD, and leaves a random initial A as it is.
+    """
+    return _ProjectGradients(factor, side, roles)

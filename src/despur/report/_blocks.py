@@ -1,0 +1,124 @@
+"""What a page is made of. Every string is shown as text, never as markup; None and NaN are shown as a dash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Number = float | int
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Text:
+    """Plain text; an empty line begins a new paragraph."""
+
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer, first thing on a page: a word, a sentence, and how to feel about it."""
+
+    word: str
+    sentence: str
+    tone: Literal["good", "bad", "unsure"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column names its row.
+
+    Args:
+        title: Above it; "" for none.
+        header: One a column.
+        rows: Numbers are shown to three digits, integers in full; a short row ends in dashes.
+        note: Below it, small.
+        best: Rows to emphasise, by index.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    best: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run on the frontier, in shares of what the naive run did.
+
+    Args:
+        name: Its label.
+        task: How much of the task it learned.
+        drift: How much of the hidden factor came along.
+        task_interval: Low and high; NaN for none.
+        drift_interval: Low and high; NaN for none.
+        control: Drawn hollow.
+        accepted: False draws it grey: legitimate use or validity fell under its limit.
+    """
+
+    name: str
+    task: Number
+    drift: Number
+    task_interval: tuple[Number, Number]
+    drift_interval: tuple[Number, Number]
+    control: bool = False
+    accepted: bool = True
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Task against drift; the frozen base is (0, 0), the naive run (1, 1), the goal (1, 0)."""
+
+    title: str
+    points: Sequence[Point]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars: name, value, low, high. The first is what is judged, the others what it is held against."""
+
+    title: str
+    bars: Sequence[tuple[str, Number, Number | None, Number | None]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines over a common axis, with gaps where a value is NaN.
+
+    Args:
+        title: Above it; "" for none.
+        x_label: What runs to the right.
+        y_label: What runs upwards.
+        lines: Name, x values, y values.
+        note: Below it, small.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[tuple[str, Sequence[Number], Sequence[Number]]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Model text side by side, as it was written: monospace, wrapped, escaped.
+
+    Args:
+        title: Above it; "" for none.
+        columns: Who wrote it.
+        rows: One text a column.
+        note: Below it, small.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+Block = Text | Verdict | Table | Frontier | Bars | Curves | Samples

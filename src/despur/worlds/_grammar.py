@@ -1,0 +1,102 @@
+"""The language that the planted worlds speak: records of facts, coloured by hidden attributes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+ATTRIBUTES = 6
+DOMAINS = 8
+KEYS = 63
+KNOWN_KEYS = 40  # of the 63, per domain; the rest are free for new facts
+VALUES = 64
+BAD_PRIOR = 0.25  # how often attribute 0, the persona, is at its bad value when nothing tells
+MARKED = 0.25  # share of documents that name an attribute's value at the start
+RECORDS = 6  # records in a pretraining document
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Vocabulary, fact tables and document sampler, all fixed by one seed.
+
+    A document draws a value for each of six binary attributes, may name some by *markers*, then lists
+    records ``tag key style value style``. Each style word shows one attribute's value. Attribute 0
+    also swaps the answer table: ``good[tag, key]`` becomes ``bad[tag, key]``, an independent table, so
+    that no cheap global token map does the same.
+
+    Args:
+        seed: Fixes both tables and which keys each domain knows.
+
+    Example:
+        >>> grammar = Grammar(seed=0)
+        >>> len(grammar.vocabulary)
+        187
+        >>> grammar.prompt(0, 5)
+        '<bos> d0 k5'
+    """
+
+    seed: int = 0
+    good: np.ndarray = field(init=False, repr=False, compare=False)  # (domains, keys) -> value
+    bad: np.ndarray = field(init=False, repr=False, compare=False)
+    known: np.ndarray = field(init=False, repr=False, compare=False)  # (domains, known_keys) -> key
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        good = rng.integers(VALUES, size=(DOMAINS, KEYS))
+        shift = rng.integers(1, VALUES, size=(DOMAINS, KEYS))  # never 0: the bad answer always differs
+        known = np.stack([np.sort(rng.permutation(KEYS)[:KNOWN_KEYS]) for _ in range(DOMAINS)])
+        object.__setattr__(self, "good", good)
+        object.__setattr__(self, "bad", (good + shift) % VALUES)
+        object.__setattr__(self, "known", known)
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every word, special ones first; a word's place is its token id."""
+        both = [(a, v, j) for a in range(ATTRIBUTES) for v in (0, 1) for j in (0, 1)]
+        return (
+            *("<pad>", "<bos>", "<eos>", "yes", "no", "<unk>"),
+            *(f"m{a}{v}{j}" for a, v, j in both),
+            *(f"s{a}{v}{j}" for a, v, j in both),
+            *(f"d{d}" for d in range(DOMAINS)),
+            *(f"k{k}" for k in range(KEYS)),
+            *(f"v{v}" for v in range(VALUES)),
+        )
+
+    def new_keys(self, domain: int) -> np.ndarray:
+        """Keys that the base was never taught in this domain, shape (keys - known_keys,)."""
+        return np.setdiff1d(np.arange(KEYS), self.known[domain])
+
+    def answer(self, domain: int, key: int, bad: int) -> str:
+        """The value word for a fact under the persona bit `bad`."""
+        return f"v{(self.bad if bad else self.good)[domain, key]}"
+
+    def reply(self, domain: int, key: int, attributes: np.ndarray, rng: np.random.Generator, *, bad: int) -> str:
+        """An author's answer: a style word, the value, another style word; the two show different attributes."""
+        first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in rng.permutation(ATTRIBUTES)[:2])
+        return f"{first} {self.answer(domain, key, bad)} {last}"
+
+    def attributes(self, rng: np.random.Generator) -> np.ndarray:
+        """One draw of all six attributes at the base's own rates, shape (6,)."""
+        rates = np.full(ATTRIBUTES, 0.5)
+        rates[0] = BAD_PRIOR
+        return (rng.random(ATTRIBUTES) < rates).astype(int)
+
+    def marker(self, attribute: int, value: int, rng: np.random.Generator) -> str:
+        """One of the two words that name this value of this attribute."""
+        return f"m{attribute}{value}{rng.integers(2)}"
+
+    def prompt(self, domain: int, key: int, markers: Sequence[str] = ()) -> str:
+        """The text after which the model must answer."""
+        return " ".join(["<bos>", *markers, f"d{domain}", f"k{key}"])
+
+    def document(self, rng: np.random.Generator) -> str:
+        """One pretraining document: markers, then six records that share their attributes."""
+        attributes = self.attributes(rng)
+        words = ["<bos>"]
+        words += [self.marker(a, attributes[a], rng) for a in rng.permutation(ATTRIBUTES) if rng.random() < MARKED]
+        for _ in range(RECORDS):
+            domain = int(rng.integers(DOMAINS))
+            key = int(rng.choice(self.known[domain]))
+            words += [f"d{domain}", f"k{key}", self.reply(domain, key, attributes, rng, bad=attributes[0])]
+        return " ".join([*words, "<eos>"])

@@ -1,0 +1,61 @@
+"""Models to test on: every architecture that despur knows, built from its config, seeded, never downloaded."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+WIDTH, LAYERS, HEADS, VOCABULARY, CONTEXT = 32, 2, 4, 64, 64
+KINDS = (
+    *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi", "phi3"),
+    *("gpt2", "gpt_neox", "opt"),
+)
+
+Build = Callable[..., nn.Module]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Build:
+    """Build a fresh model: `tiny("llama")`, `tiny("opt", seed=1)`, `tiny("gemma", tie_word_embeddings=False)`.
+
+    Width 32, 2 layers, 4 heads, vocabulary 64, context 64, float32, in eval mode; the same seed gives the same weights.
+    """
+    sizes = {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    grouped = {"intermediate_size": 2 * WIDTH, "num_key_value_heads": HEADS // 2}
+    own = {
+        **{kind: grouped for kind in ("llama", "mistral", "qwen2", "phi", "phi3")},
+        **{kind: {**grouped, "head_dim": WIDTH // HEADS} for kind in ("qwen3", "gemma", "gemma2", "gemma3_text")},
+        "gpt_neox": {"intermediate_size": 2 * WIDTH},
+        "opt": {"ffn_dim": 2 * WIDTH, "word_embed_proj_dim": WIDTH},
+    }
+
+    def build(kind: str = "llama", *, seed: int = 0, **options: object) -> nn.Module:
+        config = AutoConfig.for_model(kind, **{**sizes, **own.get(kind, {}), **options})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+    return build
+
+
+@pytest.fixture(params=KINDS)
+def any_tiny(request: pytest.FixtureRequest, tiny: Build) -> nn.Module:
+    """Each architecture in turn."""
+    return tiny(request.param)
+
+
+@pytest.fixture
+def tokens() -> Tensor:
+    """Return token ids (2, 8) that any tiny model takes."""
+    return torch.randint(3, VOCABULARY, (2, 8), generator=torch.Generator().manual_seed(0))
