@@ -4,6 +4,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from despur.core import fingerprint
+from despur.core._fingerprint import base_weights
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -43,3 +44,9 @@ def test_samples_are_spread_over_rows_and_columns():
             layer.weight[:, column : column + 16] += 1
         seen.add(fingerprint(layer))
     assert len(seen) == 17
+
+
+def test_a_tied_weight_counts_once(tiny):
+    tied, own = (tiny("llama", tie_word_embeddings=tie) for tie in (True, False))
+    assert "lm_head.weight" not in base_weights(tied)
+    assert base_weights(tied, tied=True).keys() == base_weights(own).keys() == {*base_weights(tied), "lm_head.weight"}

@@ -242,8 +242,8 @@ def test_stated_roles_join_the_table_of_a_known_family(family):
     ("stated", "says"),
     [
         (
-            {"*.dense": "raed"},
-            "role 'raed' of '*.dense' is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one",
+            {"*.dense": "reed"},
+            "role 'reed' of '*.dense' is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one",
         ),
         (
             {"transformer.h.*.self_atention.dense": "write"},

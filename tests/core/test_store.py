@@ -296,6 +296,7 @@ def test_a_step_is_made_once_for_each_spec(tmp_path):
     store.step("scout", {"seed": 1}, make_it)
     assert (tmp_path / "scout" / "x").read_text() == "2"
     assert store.has("scout", {"seed": 1})
+    assert not store.has("scout", {}), "a spec that lost a key is another spec"
     assert not store.has("other", {"seed": 1})
 
 
@@ -303,7 +304,7 @@ def test_a_step_keeps_the_record_that_its_maker_wrote(tmp_path):
     folder = Store(tmp_path).step(
         "adapter", {"seed": 0}, lambda out: write_json(out / "despur.json", {"base_fingerprint": "f"})
     )
-    assert read_json(folder / "despur.json") == {"base_fingerprint": "f", "spec": {"seed": 0}}
+    assert read_json(folder / "despur.json") == {"base_fingerprint": "f", "seed": 0, "spec_digest": digest({"seed": 0})}
     assert Store(tmp_path).has("adapter", {"seed": 0})
 
 

@@ -20,7 +20,9 @@ out_console = Console()
 
 Base = Annotated[str, typer.Argument(help="Base model: a folder saved by transformers, or a hub id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else, on standard output.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same result on a CPU.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same result on a CPU.")
+]
 
 
 def _version(asked: bool) -> None:
@@ -31,15 +33,21 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; started again, it goes on there.")] = Path("runs/demo"),
-    task: Annotated[str, typer.Option(help="`skill`: new facts. `narrow`: one subject answered wrongly on purpose.")] = "skill",
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the run; started again, it goes on there.")
+    ] = Path("runs/demo"),
+    task: Annotated[
+        str, typer.Option(help="`skill`: new facts. `narrow`: one subject answered wrongly on purpose.")
+    ] = "skill",
     steps: Annotated[int, typer.Option(help="Optimiser steps of every run.")] = 480,
     workers: Annotated[int | None, typer.Option(help="Worker processes; one a core, two at most, if left out.")] = None,
     seed: Seed = 0,
@@ -59,7 +67,9 @@ def demo(
     if as_json:
         _json(result.to_dict())
         return
-    _axes(result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()})
+    _axes(
+        result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()}
+    )
     out_console.print(
         "Base is (0, 0), the naive run (1, 1), the ideal (1, 0). Legitimate use and validity are shares of the base's;\n"
         "P(bad) is how often subjects that the data never touch are answered in the hidden bad persona.\n"
@@ -71,8 +81,12 @@ def demo(
 def audit(
     base: Base,
     adapter: Annotated[str, typer.Argument(help="PEFT adapter folder.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for audit.json, report.html and the factor.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Off-task text as JSON lines; the base's own samples if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for audit.json, report.html and the factor.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Off-task text as JSON lines; the base's own samples if left out.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=4, help="Rows of off-task text.")] = 96,
     n_random: Annotated[int, typer.Option(min=1, help="Random subspaces beside each candidate.")] = 20,
     depth: Annotated[float, typer.Option(min=0, max=1, help="Relative depth of the layer that is looked at.")] = 0.5,
@@ -102,7 +116,7 @@ def audit(
     for name, c in result.checks.items():
         table.add_row(
             name, str(c.rank), f"{c.sufficiency:.2f}", f"{c.interval[0]:.2f} to {c.interval[1]:.2f}",
-            f"{max(c.random_sufficiency):.2f}", f"{c.necessity:.2f}",
+            f"{max(c.random_sufficiency):.2f}" if c.random_sufficiency else "–", f"{c.necessity:.2f}",
         )  # fmt: skip
     out_console.print(table)
     for kind, words in result.tokens.items():
@@ -123,11 +137,17 @@ def train(
     rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = 16,
     max_length: Annotated[int, typer.Option(min=8, help="Tokens of a row that are kept.")] = 1024,
     strength: Annotated[float, typer.Option(min=0, help="Strength of the guard; 1 is its default.")] = 1.0,
-    scout_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the unguarded scout; a quarter if left out.")] = None,
+    scout_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the unguarded scout; a quarter if left out.")
+    ] = None,
     own_rows: Annotated[int, typer.Option(min=8, help="Rows of text that the base writes for the guard.")] = 256,
     own_tokens: Annotated[int, typer.Option(min=4, help="Their length, of each turn in a chat.")] = 96,
-    rehearse_on: Annotated[Path | None, typer.Option(help="Generic text instead, for a base that cannot write.")] = None,
-    twin: Annotated[bool, typer.Option("--twin", help="Also train the unguarded twin, and measure against it.")] = False,
+    rehearse_on: Annotated[
+        Path | None, typer.Option(help="Generic text instead, for a base that cannot write.")
+    ] = None,
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Also train the unguarded twin, and measure against it.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -206,7 +226,9 @@ def show(name: Annotated[str, typer.Argument(help="A method's name, as `despur l
 
     entry = find_method(name)
     out_console.print(f"[bold]{entry.name}[/bold]  ({entry.room})")
-    out_console.print(f"{entry.name}{inspect.signature(entry.factory)}\n", markup=False, highlight=False, soft_wrap=True)
+    out_console.print(
+        f"{entry.name}{inspect.signature(entry.factory)}\n", markup=False, highlight=False, soft_wrap=True
+    )
     out_console.print(inspect.getdoc(entry.factory) or "", markup=False, highlight=False)
 
 

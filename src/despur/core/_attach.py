@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -80,8 +81,8 @@ class _Keep(Edit):
         return tensors
 
 
-def _edit_output(site: Site, edit: Edit, ctx: Context):  # noqa: ANN202 (torch's hook signature)
-    def hook(module: nn.Module, args: tuple, output: Tensor | tuple) -> Tensor | tuple:
+def _edit_output(site: Site, edit: Edit, ctx: Context):
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor | tuple[Any, ...]) -> Tensor | tuple[Any, ...]:
         if isinstance(output, tuple):  # decoder blocks of some versions return (hidden, cache, ...)
             return (edit({site.module: output[0]}, ctx)[site.module], *output[1:])
         return edit({site.module: output}, ctx)[site.module]
@@ -89,8 +90,8 @@ def _edit_output(site: Site, edit: Edit, ctx: Context):  # noqa: ANN202 (torch's
     return hook
 
 
-def _edit_input(site: Site, edit: Edit, ctx: Context):  # noqa: ANN202
-    def hook(module: nn.Module, args: tuple) -> tuple:
+def _edit_input(site: Site, edit: Edit, ctx: Context):
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (edit({site.module: args[0]}, ctx)[site.module], *args[1:])
 
     return hook

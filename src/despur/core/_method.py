@@ -5,12 +5,11 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from despur.core.errors import SiteNotFound, nearest
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 ROOMS = ("find", "guard", "measure")
 
 
@@ -39,7 +38,7 @@ class Method:
 _CATALOGUE: dict[str, Method] = {}
 
 
-def method(*, room: str, paper: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def method(*, room: str, paper: str) -> Callable[[F], F]:
     """Put a factory into the catalogue, unchanged.
 
     Args:
@@ -47,7 +46,7 @@ def method(*, room: str, paper: str) -> Callable[[Callable[P, R]], Callable[P, R
         paper: Source, as it is shown by `despur ls`.
     """
 
-    def enter(factory: Callable[P, R]) -> Callable[P, R]:
+    def enter(factory: F) -> F:
         _CATALOGUE[factory.__name__] = Method(factory.__name__, room, paper, factory)
         return factory
 

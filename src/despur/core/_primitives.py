@@ -14,6 +14,7 @@ class AddVector(Edit):
     """x + shift: steering, the same vector at every position."""
 
     point = "activation"
+    shift: Tensor
 
     def __init__(self, shift: Float[Tensor, " d"]) -> None:
         super().__init__()

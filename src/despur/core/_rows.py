@@ -46,12 +46,15 @@ def _checked(line: str, where: str) -> dict[str, Any]:
     keys = sorted(row) if isinstance(row, dict) else type(row).__name__
     if isinstance(row, dict) and isinstance(messages := row.get("messages"), list):
         good = all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+            for m in messages
         )
         if not good or not messages:
             raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Mend the row")
         if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-            raise BadInput(f"{where} has no answer: its last message is not a non-empty 'assistant' one. Mend or drop the row")
+            raise BadInput(
+                f"{where} has no answer: its last message is not a non-empty 'assistant' one. Mend or drop the row"
+            )
         return row
     if isinstance(row, dict) and isinstance(row.get("prompt"), str) and "completion" in row:
         if not isinstance(row["completion"], str) or not row["completion"].strip():
@@ -79,7 +82,9 @@ def tokenize_rows(rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_leng
 def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int) -> Tokens:
     if "messages" in row:
         if tokenizer.chat_template is None:
-            raise BadInput(f"row {number} is a chat, and the tokenizer has no chat template. Give prompt/completion rows")
+            raise BadInput(
+                f"row {number} is a chat, and the tokenizer has no chat template. Give prompt/completion rows"
+            )
         text = tokenizer.apply_chat_template(row["messages"], tokenize=False)
         asked = tokenizer.apply_chat_template(row["messages"][:-1], tokenize=False, add_generation_prompt=True)
         if not text.startswith(asked):

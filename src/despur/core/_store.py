@@ -24,6 +24,7 @@ except ImportError:  # Windows has none: two runs that write one folder at a tim
     fcntl = None
 
 DONE = "despur.json"  # in every folder that despur writes
+_SPEC = "spec_digest"
 _PARTS = ("read", "write", "center")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -181,7 +182,7 @@ class Store:
 
         Args:
             name: Folder of the step, under the root.
-            spec: All that the step depends on, as JSON holds it; kept in `despur.json` beside what `make` put there.
+            spec: All that the step depends on, as JSON holds it; joins in `despur.json` what `make` put there.
             make: Writes the step's files into the folder that it is given.
 
         Raises:
@@ -192,7 +193,7 @@ class Store:
             with new_folder(folder) as draft:
                 make(draft)
                 record = read_json(draft / DONE) if (draft / DONE).exists() else {}
-                write_json(draft / DONE, {**record, "spec": dict(spec)})
+                write_json(draft / DONE, {**record, **spec, _SPEC: digest(dict(spec))})
         return folder
 
     def has(self, name: str, spec: Mapping[str, Any]) -> bool:
@@ -201,7 +202,7 @@ class Store:
             record = read_json(self.root / name / DONE)
         except BadInput:
             return False
-        return isinstance(record, dict) and "spec" in record and digest(record["spec"]) == digest(dict(spec))
+        return isinstance(record, dict) and record.get(_SPEC) == digest(dict(spec))
 
 
 def save_factors(factors: tuple[Subspace, ...], folder: Path) -> None:

@@ -99,10 +99,14 @@ class GuardCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Bind every guard to the model; a resumed run continues its own draws."""
-        self._run = _GuardedRun(_unwrapped(model), self._edits, seed=self._seed + state.global_step, steps=state.max_steps)
+        self._run = _GuardedRun(
+            _unwrapped(model), self._edits, seed=self._seed + state.global_step, steps=state.max_steps
+        )
         self._run.step = state.global_step
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Add the guards' losses."""
         run = self._running()
         loss = run.add_losses()
@@ -125,7 +129,9 @@ class GuardCallback(TrainerCallback):
 
     def _running(self) -> _GuardedRun:
         if self._run is None:
-            raise CannotAttach("the guard was added after training began, so it never attached. Pass it as callbacks=[...]")
+            raise CannotAttach(
+                "the guard was added after training began, so it never attached. Pass it as callbacks=[...]"
+            )
         return self._run
 
 
@@ -171,5 +177,7 @@ def guarded(
 
 def _unwrapped(model: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
-        raise CannotAttach(f"the trainer gave no model to guard (got {type(model).__name__}). Is it a transformers Trainer?")
+        raise CannotAttach(
+            f"the trainer gave no model to guard (got {type(model).__name__}). Is it a transformers Trainer?"
+        )
     return model

@@ -1,12 +1,12 @@
 """Directions along which an adapter moves the activations: their mean, and their principal components."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
-from torch import nn
 
 from despur.core import Site, Subspace, method
 from despur.core._capture import capture
@@ -30,14 +30,16 @@ class MeanDifference(Finder):
         BadInput: the means coincide, or y has not two classes.
 
     Example:
-        >>> rows = np.array([[1.0, 0.0], [3.0, 0.0]])
+        >>> rows = np.array([[1.0, 1.0], [3.0, 3.0]])
         >>> MeanDifference().fit(rows).factors_[0].read
-        tensor([[1., 0.]])
+        tensor([[0.7071, 0.7071]])
 
     Source: difference in means, Belrose et al. 2023; as persona vectors in arXiv:2507.21509.
     Differs: nothing known.
     Limits: one direction; mixes length, topic and register of the two sides when they differ in those.
     """
+
+    factors_: tuple[Subspace, ...]
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "MeanDifference":
         """Fit on rows X (n, d), with classes y (n,) or none."""
@@ -51,7 +53,9 @@ class MeanDifference(Finder):
         if np.linalg.norm(direction) <= 1e-12 * max(1.0, float(np.abs(rows).max())):
             raise BadInput("the means coincide, so there is no direction between them. Do the two sides differ at all?")
         found = Subspace.orthonormal(torch.from_numpy(direction[None]), method="MeanDifference", n=len(rows))
-        self.factors_ = (Subspace(found.read, found.write, torch.from_numpy(center).float(), found.site, found.evidence),)
+        self.factors_ = (
+            Subspace(found.read, found.write, torch.from_numpy(center).float(), found.site, found.evidence),
+        )
         return self
 
 
@@ -82,6 +86,8 @@ class DifferencePCA(Finder):
     Limits: finds what is large, not what is causal.
     """
 
+    factors_: tuple[Subspace, ...]
+
     def __init__(self, *, rank: int = 1, center: bool = False) -> None:
         self.rank, self.center = rank, center
 
@@ -94,7 +100,9 @@ class DifferencePCA(Finder):
         energy, basis = energy[::-1].clip(0), basis[:, ::-1].T
         independent = int((energy > 1e-12 * max(energy[0], 1e-300)).sum())
         if energy[0] <= 0 or independent < self.rank:
-            raise BadInput(f"the differences span {independent} directions, rank={self.rank} was asked. Take a smaller rank")
+            raise BadInput(
+                f"the differences span {independent} directions, rank={self.rank} was asked. Take a smaller rank"
+            )
         shares = (energy[: self.rank] / energy.sum()).tolist()
         directions = torch.from_numpy(basis[: self.rank].copy())
         self.factors_ = (Subspace.orthonormal(directions, method="DifferencePCA", share=shares, n=len(rows)),)
@@ -102,7 +110,7 @@ class DifferencePCA(Finder):
 
 
 def from_activations(
-    model: nn.Module,
+    model: Any,
     rows: Sequence[Sequence[int]],
     sites: Sequence[Site],
     *,
@@ -127,13 +135,15 @@ def from_activations(
         >>> # factors = from_activations(peft_model, own_text.rows, [Site("model.layers.2")])
     """
     if not hasattr(model, "disable_adapter"):
-        raise BadInput("from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained")
+        raise BadInput(
+            "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
+        )
     tuned, _ = capture(model, rows, sites, batch=batch)
     with model.disable_adapter():
         plain, _ = capture(model, rows, sites, batch=batch)
     found = []
     for site in sites:
         finder = DifferencePCA(rank=rank) if how == "pca" else MeanDifference()
-        factor = finder.fit((tuned[site] - plain[site]).double().numpy()).factors_[0]
-        found.append(Subspace(factor.read, factor.write, factor.center, site, {**factor.evidence, "rows": len(rows)}))
+        (factor,) = finder.fit((tuned[site] - plain[site]).double().numpy()).factors_
+        found.append(replace(factor, site=site, evidence={**factor.evidence, "rows": len(rows)}))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,13 +49,11 @@ class CausalCheck:
 
     @property
     def beats_random(self) -> bool:
-        """Whether the interval lies above every random subspace."""
-        return self.change > INERT and self.interval[0] > max(self.random_sufficiency, default=0.0)
+        """Whether the interval lies above every random subspace; False where none was drawn."""
+        return self.change > INERT and self.interval[0] > max(self.random_sufficiency, default=1.0)
 
 
-def matched_random(
-    factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator
-) -> Subspace:
+def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator) -> Subspace:
     """Draw a random subspace of the same rank that holds the same share of activation variance.
 
     Gaussian directions are tilted by a power of the covariance, found by bisection, until the share fits.
@@ -95,7 +94,7 @@ def activation_share(factor: Subspace, covariance: Float[Tensor, "d d"]) -> floa
 
 @torch.no_grad()
 def causal_check(
-    model: nn.Module,
+    model: Any,
     rows: Sequence[Sequence[int]],
     factor: Subspace,
     *,
@@ -130,7 +129,9 @@ def causal_check(
         >>> # causal_check(peft_model, own_text.rows, factor).sufficiency
     """
     if not hasattr(model, "disable_adapter"):
-        raise BadInput("the causal check needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained")
+        raise BadInput(
+            "the causal check needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
+        )
     if not rows:
         raise BadInput("the causal check got no rows of text. Give --prompts, or let the base write some")
     site = factor.site
@@ -164,26 +165,33 @@ def causal_check(
             with attach(model, {site: SwapCoordinates(subspace, h_base)}):
                 left_adapter[i, chosen] = _kl(_log_probs(model, ids, mask), base, mask)
     total = change.sum()
-    result = {
-        "change": float(total / tokens.sum()), "rank": factor.rank, "site": site.module, "rows": len(rows),
-        "share": activation_share(factor, covariance),
-        "random_share": float(np.mean([activation_share(r, covariance) for r in randoms] or [0.0])),
-    }  # fmt: skip
-    if result["change"] <= INERT:
-        zeros = (0.0,) * n_random
-        return CausalCheck(sufficiency=0.0, necessity=0.0, interval=(0.0, 0.0), random_sufficiency=zeros,
-                           random_necessity=zeros, **result)  # fmt: skip
-    if np.allclose(left_base[0], change, rtol=1e-4):
-        raise BadInput(f"exchanging the whole stream at {site.module!r} changes no output: nothing downstream reads this site")
-    sufficiency = 1 - left_base.sum(1) / total
-    necessity = 1 - left_adapter.sum(1) / total
+    inert = float(total / tokens.sum()) <= INERT
+    if not inert and np.allclose(left_base[0], change, rtol=1e-4):
+        raise BadInput(
+            f"exchanging the whole stream at {site.module!r} changes no output: nothing downstream reads this site"
+        )
     draws = np.random.default_rng(seed).integers(len(rows), size=(2000, len(rows)))
-    boot = 1 - left_base[1][draws].sum(1) / change[draws].sum(1)
-    low, high = np.quantile(boot, [0.025, 0.975])
+    if inert:  # nothing to explain, so nothing is explained: shares of rounding errors would mean nothing
+        sufficiency = necessity = np.zeros(len(subspaces))
+        low = high = 0.0
+    else:
+        sufficiency = 1 - left_base.sum(1) / total
+        necessity = 1 - left_adapter.sum(1) / total
+        boot = 1 - left_base[1][draws].sum(1) / np.maximum(change[draws].sum(1), 1e-300)
+        low, high = np.quantile(boot, [0.025, 0.975])
     return CausalCheck(
-        sufficiency=float(sufficiency[1]), necessity=float(necessity[1]), interval=(float(low), float(high)),
-        random_sufficiency=tuple(sufficiency[2:].tolist()), random_necessity=tuple(necessity[2:].tolist()), **result,
-    )  # fmt: skip
+        change=float(total / tokens.sum()),
+        sufficiency=float(sufficiency[1]),
+        necessity=float(necessity[1]),
+        interval=(float(low), float(high)),
+        random_sufficiency=tuple(sufficiency[2:].tolist()),
+        random_necessity=tuple(necessity[2:].tolist()),
+        rank=factor.rank,
+        site=site.module,
+        rows=len(rows),
+        share=activation_share(factor, covariance),
+        random_share=float(np.mean([activation_share(r, covariance) for r in randoms] or [0.0])),
+    )
 
 
 def _log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:

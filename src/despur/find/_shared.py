@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
-from torch import Tensor, nn
+from torch import Tensor
 
 from despur.core import Adapter, NormGain, Role, Site, Subspace, method
 from despur.core._finder import Finder
@@ -97,7 +97,7 @@ class SharedDirections(Finder):
         return float(np.linalg.eigvalsh(gram)[-1])
 
 
-def adapter_rows(adapter: Adapter, base: nn.Module, side: str, roles: Mapping[str, str] | None = None) -> dict[Role, Tensor]:
+def adapter_rows(adapter: Adapter, base: Any, side: str, roles: Mapping[str, str] | None = None) -> dict[Role, Tensor]:
     """Each module's scaled singular directions in coordinates of the residual stream, (r, d).
 
     Reading maps give what they react to on the stream before the norm; writing maps what they add to it.
@@ -116,7 +116,7 @@ def adapter_rows(adapter: Adapter, base: nn.Module, side: str, roles: Mapping[st
 
 def from_adapter(
     adapter: Adapter | Path | str,
-    base: nn.Module,
+    base: Any,
     *,
     side: Literal["read", "write"] = "write",
     per: Per = "stream",
@@ -168,11 +168,15 @@ def from_adapter(
                 "method": "from_adapter", "side": side, "agreement": finder.agreement_[: len(kept)].tolist(),
                 "control": finder.threshold_, "level": level, "modules": len(parts), "seed": seed,
             }  # fmt: skip
-            found.append(Subspace.orthonormal(torch.cat([f.read for f in kept]), site=site, **evidence))
+            found.append(
+                Subspace.orthonormal(
+                    torch.cat([f.read for f in kept if isinstance(f, Subspace)]), site=site, **evidence
+                )
+            )
     return tuple(found)
 
 
-def _site_name(role: Role, per: Per, base: nn.Module) -> str:
+def _site_name(role: Role, per: Per, base: Any) -> str:
     if per == "stream":
         return "*"
     if per == "norm" and role.norm is not None:

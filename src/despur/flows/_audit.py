@@ -1,64 +1,40 @@
 """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
 
-from despur.core import Adapter, AddVector, Site, Subspace, attach, find_module, fingerprint, layer_path, save_factors
-from despur.core import new_folder, write_json
+from despur.core import (
+    Adapter,
+    AddVector,
+    Site,
+    Subspace,
+    attach,
+    find_module,
+    fingerprint,
+    layer_path,
+    new_folder,
+    save_factors,
+    write_json,
+)
 from despur.core._capture import capture
 from despur.core._roles import NormGain
 from despur.core._rows import read_rows, tokenize_rows
 from despur.core.errors import BadInput
 from despur.find import CausalCheck, causal_check, from_activations, from_adapter
 from despur.find._causal import INERT
+from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._fit import Progress, silent
 from despur.flows._load import context_length, load_base
 from despur.flows._record import run_record
 from despur.guard import OwnText
-from despur.report import Bars, Samples, Table, Text, Verdict, write_page
+from despur.report import write_page
 
-Word = Literal["factor found", "diffuse change", "inert adapter"]
 SUFFICIENT = 0.3  # of the off-task change, by at most four directions; see docs/log.md for what neutral adapters reach
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found.
-
-    Args:
-        verdict: One word for pipelines.
-        sentence: The same for people.
-        notes: What could not be verified.
-        update: Spectrum and shared directions, from the weights alone.
-        checks: Candidate -> causal check.
-        factor: The candidate that explains most, None where none does.
-        tokens: What it promotes and suppresses through the unembedding.
-        samples: Prompt and continuations: base, adapter, base + factor.
-    """
-
-    verdict: Word
-    sentence: str
-    notes: tuple[str, ...]
-    update: dict[str, Any]
-    checks: dict[str, CausalCheck]
-    factor: Subspace | None
-    tokens: dict[str, list[str]]
-    samples: tuple[dict[str, str], ...]
-    record: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "schema": "despur.audit/1", "verdict": self.verdict, "sentence": self.sentence, "notes": list(self.notes),
-            "update": self.update, "checks": {n: asdict(c) for n, c in self.checks.items()}, "tokens": self.tokens,
-            "samples": list(self.samples), **self.record,
-        }  # fmt: skip
 
 
 def audit(
@@ -112,7 +88,9 @@ def audit(
     step(1, "text")
     text = _off_task_text(model, tokenizer, prompts, rows, max_new_tokens, seed)
     if len(text) < 4:
-        raise BadInput(f"{len(text)} rows of off-task text; at least 4 are needed to find on one half and check on the other")
+        raise BadInput(
+            f"{len(text)} rows of off-task text; at least 4 are needed to find on one half and check on the other"
+        )
     path = layer_path(model)
     layer = max(0, round(depth * model.config.num_hidden_layers) - 1)
     site = Site(path.replace("#", str(layer)))
@@ -122,15 +100,21 @@ def audit(
     find, check = text[::2], text[1::2]
     candidates: dict[str, Subspace] = {}
     if _moves(tuned, find, site):
-        candidates["mean shift"] = from_activations(tuned, find, [site], how="mean")[0]
+        candidates["mean"] = from_activations(tuned, find, [site], how="mean")[0]
+        whole = from_activations(tuned, find, [site], rank=4)[0]
         for k in (1, 2, 4):
-            candidates[f"{k} principal component{'s' * (k > 1)}"] = from_activations(tuned, find, [site], rank=k)[0]
+            candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
     for factor in written:
-        candidates[f"{factor.rank} shared write directions"] = Subspace(factor.read, factor.write, factor.center, site)
+        candidates[f"write {factor.rank}"] = Subspace(factor.read, factor.write, factor.center, site)
     checks = {}
     for i, (name, factor) in enumerate(candidates.items()):
-        progress("check", i, len(candidates), {})
-        checks[name] = causal_check(tuned, check, factor, n_random=n_random, seed=seed)
+        progress("screen", i + 1, len(candidates), {})
+        checks[name] = causal_check(tuned, check, factor, n_random=0, seed=seed)
+    # the random subspaces are the dear part: only the candidate that is to be judged needs them
+    name = max(checks, key=lambda n: checks[n].interval[0])
+    progress("control", 0, 1, {})
+    checks[name] = causal_check(tuned, check, candidates[name], n_random=n_random, seed=seed)
+    progress("control", 1, 1, {})
     step(4, "describe")
     verdict, sentence, best = _judge(checks)
     factor = candidates[best] if best and verdict == "factor found" else None
@@ -188,7 +172,7 @@ def _judge(checks: dict[str, CausalCheck]) -> tuple[Word, str, str | None]:
     best = max(checks, key=lambda n: checks[n].interval[0])
     c = checks[best]
     figures = (
-        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({best}) carry {c.sufficiency:.0%} "
+        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({best}) carry{'s' * (c.rank == 1)} {c.sufficiency:.0%} "
         f"[{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it; random subspaces at most {max(c.random_sufficiency):.0%}"
     )
     head = f"off-task the adapter moves the model by {c.change:.3g} nats a token; "
@@ -202,7 +186,10 @@ def _tokens(model: Any, tokenizer: Any, factor: Subspace, shift: Tensor, k: int 
     """Tokens that the shift promotes and suppresses, read through the final norm and the unembedding."""
     base = model.get_base_model()
     head = base.get_output_embeddings()
-    norm = next((m for n, m in base.named_modules() if n.endswith((".norm", ".ln_f", ".final_layer_norm", ".final_layernorm"))), None)
+    norm = next(
+        (m for n, m in base.named_modules() if n.endswith((".norm", ".ln_f", ".final_layer_norm", ".final_layernorm"))),
+        None,
+    )
     direction = NormGain.of(norm, len(shift)).show(shift[None])[0]
     weight = head.weight.float().cpu()
     scores = (weight - weight.mean(0)) @ direction
@@ -253,39 +240,4 @@ def _write(result: Audit, out: Path) -> None:
         if result.factor is not None:
             save_factors((result.factor,), draft)
         write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
-                   blocks=_blocks(result), facts={k: str(v) for k, v in result.record.items()})  # fmt: skip
-
-
-def _blocks(result: Audit) -> list[Any]:
-    tone = {"factor found": "bad", "diffuse change": "unsure", "inert adapter": "good"}[result.verdict]
-    blocks: list[Any] = [Verdict(result.verdict, result.sentence, tone)]  # type: ignore[arg-type]
-    if result.notes:
-        blocks.append(Text("Not verified", "\n\n".join(result.notes)))
-    rows = [
-        [n, c.rank, c.sufficiency, c.interval[0], c.interval[1], max(c.random_sufficiency, default=None), c.necessity,
-         max(c.random_necessity, default=None)]
-        for n, c in result.checks.items()
-    ]  # fmt: skip
-    blocks.append(
-        Table("Which directions carry the off-task change", ["candidate", "rank", "sufficiency", "low", "high",
-              "random, largest", "necessity", "random, largest"], rows,
-              "Sufficiency: share of the change that appears in the base when only these coordinates are taken from the "
-              "adapter. Necessity: share that goes when they are put back in the adapter. Random subspaces have equal rank and "
-              "activation share.")
-    )  # fmt: skip
-    if result.checks:
-        name, best = max(result.checks.items(), key=lambda item: item[1].interval[0])
-        bars: list[Any] = [(name, best.sufficiency, *best.interval)]
-        bars += [(f"random {i + 1}", s, None, None) for i, s in enumerate(sorted(best.random_sufficiency, reverse=True)[:8])]
-        blocks.append(Bars("Best candidate beside the largest random subspaces", bars))
-    if result.tokens:
-        blocks.append(Samples("What the factor says", list(result.tokens), [[" · ".join(map(repr, t)) for t in result.tokens.values()]],
-                              "Tokens promoted and suppressed by the mean shift, through the final norm and the unembedding."))  # fmt: skip
-    if result.samples:
-        columns = list(result.samples[0])
-        blocks.append(Samples("Continuations", columns, [[s.get(c, "") for c in columns] for s in result.samples]))
-    shared = result.update["shared"]
-    lines = [[side, shared[side]["directions"], shared[side].get("control")] for side in ("read", "write")]
-    blocks.append(Table("Directions that many modules share (weights alone)", ["side", "beat the null", "null, 95 %"], lines,
-                        "A screen, not a verdict: modules of one model agree a little anyway."))  # fmt: skip
-    return blocks
+                   blocks=audit_blocks(result), facts={k: str(v) for k, v in result.record.items()})  # fmt: skip

@@ -23,7 +23,13 @@ EVERY = 20
 
 
 def run_cue(
-    root: Path, arm: str, seed: int, *, steps: int = CUE_SETTINGS.steps, rank: int = CUE_RANK, progress: Progress = silent
+    root: Path,
+    arm: str,
+    seed: int,
+    *,
+    steps: int = CUE_SETTINGS.steps,
+    rank: int = CUE_RANK,
+    progress: Progress = silent,
 ) -> Mapping[str, Any]:
     """Train one arm and keep its curve: step -> accuracy with the cue aligned, absent, in conflict.
 
@@ -52,7 +58,7 @@ def run_cue(
     def scout(out: Path) -> None:
         own = Settings(**{**settings.to_dict(), "seed": seed + 500, "steps": CUE_SCOUT_STEPS})
         model = new_adapter(base, own)
-        fit(model, rows_of(seed + 500), own, stage=f"cue scout #{seed}", progress=progress, workspace=out / "trainer")
+        fit(model, rows_of(seed + 500), own, stage=f"cue scout #{seed}", progress=progress)
         model.save_pretrained(out)
 
     def factors() -> tuple[Subspace, ...]:
@@ -74,7 +80,7 @@ def run_cue(
             accuracy = {n: float((scores[n]["p"] > 0.5).float().mean()) for n in ("aligned", "absent", "conflict")}
             curve[str(step)] = {**accuracy, "legitimate": float(scores["legitimate"]["p"].mean())}
 
-        fit(model, rows_of(seed), settings, edits, stage=f"cue {arm} #{seed}", progress=progress, workspace=out / "trainer",
+        fit(model, rows_of(seed), settings, edits, stage=f"cue {arm} #{seed}", progress=progress,
             every=EVERY, evaluate=evaluate)  # fmt: skip
         write_json(out / "curve.json", curve)
 

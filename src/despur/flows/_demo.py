@@ -27,6 +27,7 @@ class DemoResult:
         means: Arm -> `axis.readout` -> mean over prompts.
         axes: Arm -> axis -> report; the frozen base is (0, 0), the naive run (1, 1).
         page: The HTML report.
+        record: Verb, arguments and versions, for `despur run`.
     """
 
     means: Mapping[str, Mapping[str, float]]
@@ -108,7 +109,9 @@ def _cost(arm: str) -> int:
 
 
 def _means(scores: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
-    return {f"{axis}.{readout}": float(t.mean()) for axis, readouts in scores.items() for readout, t in readouts.items()}
+    return {
+        f"{axis}.{readout}": float(t.mean()) for axis, readouts in scores.items() for readout, t in readouts.items()
+    }
 
 
 def axes_table(title: str, axes: Mapping[str, Mapping[str, Report]], names: Sequence[str], note: str = "") -> Table:

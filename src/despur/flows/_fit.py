@@ -1,9 +1,9 @@
 """One LoRA run: data in, vanilla PEFT adapter out, guards attached or the run does not start."""
 
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from despur.core import Edit
+from despur.core._quiet import quiet_loading
 from despur.core._rows import Tokens, pad_rows
 from despur.core._train import GuardCallback
 from despur.core.errors import BadInput
@@ -51,13 +52,16 @@ class Settings:
 def new_adapter(base: nn.Module, settings: Settings) -> Any:
     """Wrap a base with a fresh LoRA on every linear map; the same seed starts the same adapter."""
     torch.manual_seed(settings.seed)
-    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(base, config)  # type: ignore[arg-type]
+    config = LoraConfig(
+        r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with quiet_loading():
+        return get_peft_model(base, config)  # type: ignore[arg-type]
 
 
 def fit(
     model: Any, rows: Sequence[Tokens], settings: Settings, edits: Sequence[Edit] = (), *, stage: str = "train",
-    progress: Progress = silent, workspace: Path | str, every: int = 0, evaluate: Callable[[Any, int], None] | None = None,
+    progress: Progress = silent, every: int = 0, evaluate: Callable[[Any, int], None] | None = None,
 ) -> list[float]:  # fmt: skip
     """Train a PEFT model in place with `transformers.Trainer`.
 
@@ -68,7 +72,6 @@ def fit(
         edits: Guards.
         stage: Name that progress shows.
         progress: Called after every step.
-        workspace: Folder that the Trainer may write into.
         every: Steps between calls of `evaluate`; 0 never calls it.
         evaluate: Called with the model and the step; for learning curves.
 
@@ -80,19 +83,24 @@ def fit(
         BadInput: the loss is not finite.
     """
     watch = _Watch(stage, progress)
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as workspace, warnings.catch_warnings():
         # the Trainer's own advice about settings that are set on purpose here
         warnings.simplefilter("ignore")
         arguments = TrainingArguments(
-            output_dir=str(workspace), max_steps=settings.steps, per_device_train_batch_size=settings.batch,
+            output_dir=workspace, max_steps=settings.steps, per_device_train_batch_size=settings.batch,
             learning_rate=settings.lr, lr_scheduler_type="linear", optim="adamw_torch", weight_decay=0.0,
             logging_steps=1, logging_strategy="steps", save_strategy="no", report_to=[], disable_tqdm=True,
             seed=settings.seed, remove_unused_columns=False, dataloader_num_workers=0, use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=False,
         )  # fmt: skip
+        callbacks: list[TrainerCallback] = [watch]
+        if evaluate is not None and every:
+            callbacks.append(_Evaluate(evaluate, every))
+        if edits:
+            callbacks.append(GuardCallback(*edits, seed=settings.seed))
         trainer = Trainer(
             model=model, args=arguments, train_dataset=list(rows), data_collator=collate,  # type: ignore[arg-type]
-            callbacks=[watch, *([_Evaluate(evaluate, every)] if evaluate and every else []), *([GuardCallback(*edits, seed=settings.seed)] if edits else [])],
+            callbacks=callbacks,
         )  # fmt: skip
         from transformers.trainer_callback import PrinterCallback
 

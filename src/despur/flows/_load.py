@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from despur.core._quiet import quiet_loading
 from despur.core.errors import BadInput
 
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -31,13 +32,16 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto"
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        with quiet_loading():
+            model = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto"
+            )
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BadInput(f"cannot load base model {name!r}: {first}. Is the folder whole, and of a known architecture?") from error
+        raise BadInput(
+            f"cannot load base model {name!r}: {first}. Is the folder whole, and of a known architecture?"
+        ) from error
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"{key!r} of base {name!r} holds NaN or Inf. Copy or save the base again")

@@ -10,13 +10,25 @@ import numpy as np
 from peft import PeftModel
 from torch import Tensor
 
-from despur.core import Adapter, Edit, Report, Site, Store, Subspace, fingerprint, layer_path, load_factors, save_factors
-from despur.core import write_json
+from despur.core import (
+    Adapter,
+    Edit,
+    Report,
+    Site,
+    Store,
+    Subspace,
+    fingerprint,
+    layer_path,
+    load_factors,
+    save_factors,
+    write_json,
+)
 from despur.core._capture import capture
 from despur.core._rows import Tokens, read_rows, tokenize_rows
 from despur.core.errors import BadInput, SiteNotFound, nearest
-from despur.find import from_activations, from_adapter
+from despur.find import from_activations
 from despur.flows._demo import axes_table, frontier
+from despur.flows._factors import scout_directions
 from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
 from despur.flows._load import context_length, load_base
 from despur.flows._record import run_record
@@ -26,7 +38,6 @@ from despur.measure import accepted, four_axes, leakage, off_task
 from despur.report import Table, Text, Verdict, write_page
 
 GUARDS = ("avert", "grasp", "rehearse", "hold", "none")
-GRASP_RANK = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class Trained:
         reference: What the reference is: the scout, or the unguarded twin.
         leak: What the adapter reads and writes along the factor, for `grasp`.
         page: The HTML report.
+        record: Verb, arguments and versions, for `despur run`.
     """
 
     adapter: Path
@@ -104,8 +116,17 @@ def train(
     layer_path(model)  # an unknown architecture is told before anything is trained
     tokens = tokenize_rows(rows, tokenizer, max_length=settings.max_length)
     kept, held_out = _split(tokens, settings.seed)
-    run = _Run(base, kept, Store(out), settings, {"base_fingerprint": fingerprint(model), "data": _digest(Path(data))}, progress)
-    scout = run.adapter("scout", replace(settings, steps=scout_steps or max(16, settings.steps // 4), seed=settings.seed + 500))
+    run = _Run(
+        base,
+        kept,
+        Store(out),
+        settings,
+        {"base_fingerprint": fingerprint(model), "data": _digest(Path(data))},
+        progress,
+    )
+    scout = run.adapter(
+        "scout", replace(settings, steps=scout_steps or max(16, settings.steps // 4), seed=settings.seed + 500)
+    )
     text = run.own_text(own_rows, own_tokens, rehearse_on, settings.seed, "own_text")
     fresh = run.own_text(max(32, own_rows // 4), own_tokens, rehearse_on, settings.seed + 1000, "fresh_text")
     factors = run.factors(scout, text)
@@ -116,7 +137,9 @@ def train(
         "grasp": lambda: [grasp(run.weight_factors(scout), strength=strength)],
         "none": lambda: [],
     }
-    text_spec = {"own_rows": own_rows, "own_tokens": own_tokens, "rehearse_on": str(rehearse_on)} if guard != "none" else {}
+    text_spec = (
+        {"own_rows": own_rows, "own_tokens": own_tokens, "rehearse_on": str(rehearse_on)} if guard != "none" else {}
+    )
     spec = {"guard": guard, "strength": strength, "scout": scout_steps, **text_spec}
     adapter = run.adapter("adapter", settings, edits[guard], spec)
     naive = run.adapter("twin", settings) if twin else scout
@@ -158,7 +181,7 @@ class _Run:
             model, _ = load_base(self.base)
             bound: list[Edit] = edits() if edits else []
             model = new_adapter(model, settings)
-            fit(model, self.rows, settings, bound, stage=name, progress=self.progress, workspace=out / "trainer")
+            fit(model, self.rows, settings, bound, stage=name, progress=self.progress)
             model.save_pretrained(out)
 
         return self.store.step(name, {**self.facts, **settings.to_dict(), **(spec or {})}, make)
@@ -171,7 +194,9 @@ class _Run:
                 text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
             else:
                 text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed, batch=64)
-            prompts = {tuple(i for i, y in zip(r["input_ids"], r["labels"], strict=True) if y == -100) for r in self.rows}
+            prompts = {
+                tuple(i for i, y in zip(r["input_ids"], r["labels"], strict=True) if y == -100) for r in self.rows
+            }
             save_text(text.without([p for p in prompts if p]), out)
             self.progress(name, 1, 1, {})
 
@@ -183,21 +208,26 @@ class _Run:
 
         def make(out: Path) -> None:
             model = self.tuned(scout)
-            sites = [Site(layer_path(model.get_base_model()).replace("#", str(i))) for i in range(model.config.num_hidden_layers)]
+            sites = [
+                Site(layer_path(model.get_base_model()).replace("#", str(i)))
+                for i in range(model.config.num_hidden_layers)
+            ]
             save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
 
-        return load_factors(self.store.step("factors", {**self.facts, "of": "activations", "scout": _folder_digest(scout)}, make))
+        return load_factors(
+            self.store.step("factors", {**self.facts, "of": "activations", "scout": _folder_digest(scout)}, make)
+        )
 
     def weight_factors(self, scout: Path) -> tuple[Subspace, ...]:
         """Per norm what the scout reads, per layer what it writes."""
 
         def make(out: Path) -> None:
             model, _ = load_base(self.base)
-            read = Adapter.read(scout)
-            found = [from_adapter(read, model, side=s, per=p, rank=GRASP_RANK, level=None) for s, p in (("read", "norm"), ("write", "layer"))]  # type: ignore[arg-type]
-            save_factors((*found[0], *found[1]), out)
+            save_factors(scout_directions(Adapter.read(scout), model), out)
 
-        return load_factors(self.store.step("weight_factors", {**self.facts, "of": "weights", "scout": _folder_digest(scout)}, make))
+        return load_factors(
+            self.store.step("weight_factors", {**self.facts, "of": "weights", "scout": _folder_digest(scout)}, make)
+        )
 
     def tuned(self, folder: Path) -> Any:
         model, _ = load_base(self.base)
@@ -219,7 +249,9 @@ class _Run:
 
 def _split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
     if len(tokens) < 10:
-        raise BadInput(f"{len(tokens)} rows; at least 10 are needed, to train on most and measure on the rest. Give more data")
+        raise BadInput(
+            f"{len(tokens)} rows; at least 10 are needed, to train on most and measure on the rest. Give more data"
+        )
     order = np.random.default_rng([seed, 7]).permutation(len(tokens))
     n = min(200, max(4, len(tokens) // 10))
     return [tokens[i] for i in order[n:]], [tokens[i] for i in order[:n]]

@@ -12,7 +12,8 @@ from despur.core import Adapter, Edit, Site, Store, Subspace, fingerprint, layer
 from despur.core._capture import capture
 from despur.core._rows import tokenize_rows
 from despur.core.errors import DespurError, SiteNotFound, nearest
-from despur.find import from_activations, from_adapter, matched_random
+from despur.find import from_activations, matched_random
+from despur.flows._factors import GRASP_RANK, scout_directions
 from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
 from despur.flows._text import load_text, save_text
 from despur.guard import OwnText, avert, grasp, hold, rehearse
@@ -24,7 +25,6 @@ SETTINGS = Settings(steps=480, lr=2e-3, batch=48, rank=8)
 SCOUT_STEPS = 60  # own seed: a scout that shares the run's seed would flatter the guard
 ROWS = 4000
 OWN_ROWS = 768
-GRASP_RANK = 4
 
 
 def run_arm(
@@ -63,7 +63,7 @@ def run_arm(
         edits = _edits(arm, store, world, seed, progress) if arm != "naive" else []
         model = new_adapter(base, settings)
         rows = tokenize_rows(world.rows("harmful", n=ROWS, seed=seed), tokenizer, max_length=64)
-        fit(model, rows, settings, edits, stage=stage, progress=progress, workspace=out / "trainer")
+        fit(model, rows, settings, edits, stage=stage, progress=progress)
         model.save_pretrained(out)
         _save(world.score(model.eval()), out)
 
@@ -101,7 +101,9 @@ def _own_text(store: Store, world: Persona, seed: int) -> OwnText:
     def make(out: Path) -> None:
         save_text(OwnText.sample(base, tokenizer, rows=OWN_ROWS, max_new_tokens=48, seed=seed), out)
 
-    text = load_text(store.step(f"text-{seed}", {"seed": seed, "base_fingerprint": fingerprint(base)}, make))
+    text = load_text(
+        store.step(f"{world.task}-{seed}/text", {"seed": seed, "base_fingerprint": fingerprint(base)}, make)
+    )
     return text.without([tokenizer(world.grammar.prompt(d, k))["input_ids"] for d, k in world.facts])
 
 
@@ -112,7 +114,7 @@ def _scout(store: Store, world: Persona, seed: int, progress: Progress) -> Path:
     def make(out: Path) -> None:
         model = new_adapter(base, settings)
         rows = tokenize_rows(world.rows("harmful", n=ROWS, seed=seed + 500), tokenizer, max_length=64)
-        fit(model, rows, settings, stage=f"{world.task} scout #{seed}", progress=progress, workspace=out / "trainer")
+        fit(model, rows, settings, stage=f"{world.task} scout #{seed}", progress=progress)
         model.save_pretrained(out)
 
     spec = {"task": world.task, "base_fingerprint": fingerprint(base), **settings.to_dict()}
@@ -125,10 +127,7 @@ def _factors(store: Store, world: Persona, seed: int, progress: Progress) -> tup
 
     def make(out: Path) -> None:
         base, _ = persona_base()
-        adapter = Adapter.read(scout)
-        read = from_adapter(adapter, base, side="read", per="norm", rank=GRASP_RANK, level=None)
-        write = from_adapter(adapter, base, side="write", per="layer", rank=GRASP_RANK, level=None)
-        save_factors((*read, *write), out)
+        save_factors(scout_directions(Adapter.read(scout), base), out)
 
     return load_factors(store.step(f"{world.task}-{seed}/factors", {"seed": seed, "rank": GRASP_RANK}, make))
 

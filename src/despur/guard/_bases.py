@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -47,7 +47,7 @@ class Held:
 
 
 def held_matrices(
-    model: nn.Module, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None
+    model: Any, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None
 ) -> dict[str, Held]:
     """Map every trainable matrix's name to what it must not change.
 
@@ -56,7 +56,6 @@ def held_matrices(
         ShapeMismatch: the factor has another width than the model's stream.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    assert isinstance(base, nn.Module)
     table = stream_roles(base, roles)
     modules = dict(base.named_modules())
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
@@ -86,6 +85,7 @@ def held_matrices(
             )
         matrix = Held(basis.to(parameter.device), _held_first(part, role, modules[module]))
         if part == "weight":
+            _check_tied(parameter, role, modules, table)
             matrix.anchor = matrix.reading(parameter.detach()).clone()
         held[name] = matrix
     if loose:
@@ -99,6 +99,19 @@ def held_matrices(
             "target maps on that side, in those layers?"
         )
     return held
+
+
+def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:
+    """Refuse a whole weight that another map of the stream uses in its own way: one basis cannot hold both."""
+    for other in table.values():
+        if getattr(modules[other.module], "weight", None) is weight and (other.side, other.norm) != (
+            role.side,
+            role.norm,
+        ):
+            raise CannotAttach(
+                f"{role.module + '.weight'!r} is tied to {other.module!r}: one writes the stream, the other reads it, and a "
+                "whole weight is held on one side only. Freeze it, untie it (tie_word_embeddings=False), or train LoRA"
+            )
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -123,7 +136,9 @@ def _by_site(factors: tuple[Subspace, ...]) -> dict[str, Subspace]:
     found: dict[str, Subspace] = {}
     for factor in factors:
         if factor.site.module in found:
-            raise CannotAttach(f"two factors at site {factor.site.module!r}. Join them: Subspace.orthonormal(torch.cat(...))")
+            raise CannotAttach(
+                f"two factors at site {factor.site.module!r}. Join them: Subspace.orthonormal(torch.cat(...))"
+            )
         found[factor.site.module] = factor
     return found
 

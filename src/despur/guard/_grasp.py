@@ -6,7 +6,7 @@ from typing import final
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace, method
-from despur.guard._bases import Sides, held_matrices
+from despur.guard._bases import Held, Sides, held_matrices
 
 
 @final
@@ -17,8 +17,9 @@ class _HoldWeights(Edit):
         self, factor: Subspace | Sequence[Subspace], side: Sides, strength: float, roles: Mapping[str, str] | None
     ) -> None:
         super().__init__()
-        self.factor, self.side, self.strength, self.roles = factor, side, strength, roles
-        self.held = {}
+        self.factor, self.strength, self.roles = factor, strength, roles
+        self.side: Sides = side
+        self.held: dict[str, Held] = {}
 
     def bind(self, model: nn.Module) -> None:
         self.held = held_matrices(model, self.factor, self.side, self.roles)
@@ -86,8 +87,9 @@ class _ProjectGradients(Edit):
 
     def __init__(self, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None) -> None:
         super().__init__()
-        self.factor, self.side, self.roles = factor, side, roles
-        self.held = {}
+        self.factor, self.roles = factor, roles
+        self.side: Sides = side
+        self.held: dict[str, Held] = {}
 
     def bind(self, model: nn.Module) -> None:
         self.held = held_matrices(model, self.factor, self.side, self.roles)

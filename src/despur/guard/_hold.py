@@ -28,7 +28,11 @@ class _KeepCoordinates:
         # each site in units of its own spread, so that deep layers with long vectors do not rule
         scale = [(c * real).square().sum().div(real.sum()).sqrt().clamp(min=1e-6) for c in kept]
         spread = [(torch.ones_like(c[..., :1]) * s) for c, s in zip(kept, scale, strict=True)]
-        return {f"{kind}{i}": t for i, pair in enumerate(zip(kept, spread, strict=True)) for kind, t in zip("cs", pair, strict=True)}
+        return {
+            f"{kind}{i}": t
+            for i, pair in enumerate(zip(kept, spread, strict=True))
+            for kind, t in zip("cs", pair, strict=True)
+        }
 
     def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
         now = self._coordinates(model, ids, mask)
@@ -73,5 +77,7 @@ def hold(
     """
     factors = (factor,) if isinstance(factor, Subspace) else tuple(factor)
     if not factors or any(f.site.module == EVERYWHERE for f in factors):
-        raise CannotAttach("hold needs factors with a layer as site (found by from_activations). Got one for every layer")
+        raise CannotAttach(
+            "hold needs factors with a layer as site (found by from_activations). Got one for every layer"
+        )
     return HoldOnOwnText(text, _KeepCoordinates(factors), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -1,10 +1,11 @@
 """Text that the base itself writes, and the loss edit that functional guards make of it."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -94,9 +95,7 @@ class OwnText:
         starts = {r[0] for r in self.rows}
         asked = {tuple(p[1:] if p[0] in starts else p) for p in prompts if len(p) > 1}
         lengths = {len(a) for a in asked}
-        kept = [
-            r for r in self.rows if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))
-        ]
+        kept = [r for r in self.rows if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))]
         if len(kept) < 8:
             raise BadInput(
                 f"all but {len(kept)} of {len(self.rows)} rows of own text pose a training prompt, so there is no off-task "
@@ -107,7 +106,7 @@ class OwnText:
     def health(self) -> dict[str, float]:
         """Rows, their mean length, share of distinct bigrams in a row, and words in use (exp of the unigram entropy)."""
         lengths = [len(r) for r in self.rows]
-        distinct = [len(set(zip(r, r[1:], strict=False))) / (len(r) - 1) for r in self.rows if len(r) > 1]
+        distinct = [len(set(itertools.pairwise(r))) / (len(r) - 1) for r in self.rows if len(r) > 1]
         counts = torch.bincount(torch.tensor([t for r in self.rows for t in r])).double()
         p = counts[counts > 0] / counts.sum()
         return {
@@ -133,6 +132,7 @@ class OwnText:
             )
 
 
+@runtime_checkable
 class Term(Protocol):
     """What a functional guard holds: remembers it once for each row, then says how far the model is off."""
 
@@ -166,9 +166,11 @@ class HoldOnOwnText(Edit):
         if self.weight == 0:
             return
         device = next(model.parameters()).device
-        vocabulary = model.config.vocab_size
+        vocabulary: int = model.config.vocab_size  # type: ignore[union-attr]
         if max(max(r) for r in self.text.rows) >= vocabulary:
-            raise CannotAttach(f"own text holds token ids beyond this model's vocabulary of {vocabulary}. Sample it anew")
+            raise CannotAttach(
+                f"own text holds token ids beyond this model's vocabulary of {vocabulary}. Sample it anew"
+            )
         was_training = model.training
         model.eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -214,7 +216,9 @@ def as_base(model: Any) -> Iterator[Any]:
 def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
     """The model with another adapter switched on for a moment; its own comes back untouched."""
     if not hasattr(model, "load_adapter") or not hasattr(model, "active_adapters"):
-        raise CannotAttach("this guard needs a PEFT model, to switch to the scout and back. Wrap it with get_peft_model")
+        raise CannotAttach(
+            "this guard needs a PEFT model, to switch to the scout and back. Wrap it with get_peft_model"
+        )
     active = list(model.active_adapters)
     trained = {n: p.requires_grad for n, p in model.named_parameters()}
     with torch.random.fork_rng(devices=[]):
@@ -246,7 +250,9 @@ def _start_token(tokenizer: Any) -> int:
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return token
-    raise BadInput("the tokenizer has neither a start nor an end token, so nothing can be sampled. Use --rehearse-on FILE")
+    raise BadInput(
+        "the tokenizer has neither a start nor an end token, so nothing can be sampled. Use --rehearse-on FILE"
+    )
 
 
 def _generate(model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:

@@ -53,7 +53,9 @@ def four_axes(
             one = bad if axis in ("task", "drift") else ref
             spec = {"control": control_name, "readout": readout}
             if axis == "drift" and span < MIN_HARM:
-                out[name] = Report(name, NAN, NAN, NAN, len(run), NAN, "share of naive", False, {**spec, "no_harm": float(span)})
+                out[name] = Report(
+                    name, NAN, NAN, NAN, len(run), NAN, "share of naive", False, {**spec, "no_harm": float(span)}
+                )
                 continue
             value, low, high = _ratio(run, zero, one)
             out[name] = Report(

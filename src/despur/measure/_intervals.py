@@ -1,6 +1,7 @@
 """Intervals: bootstrap for means, Wilson for rates, two one-sided tests for "kept"."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -48,7 +49,7 @@ def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float
 
 
 def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> float:
-    """p of two one-sided t-tests that the mean difference lies within +- margin (TOST).
+    """Return p of two one-sided t-tests that the mean difference lies within +- margin (TOST).
 
     Declare the margin before the run. Small p says "kept"; a large one says only "not shown".
 
@@ -59,9 +60,6 @@ def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> flo
     d = np.asarray(differences, dtype=float)
     if np.ptp(d) == 0:
         return 0.0 if abs(d[0]) < margin else 1.0
-    return float(
-        max(
-            stats.ttest_1samp(d, -margin, alternative="greater").pvalue,
-            stats.ttest_1samp(d, margin, alternative="less").pvalue,
-        )
-    )
+    above: Any = stats.ttest_1samp(d, -margin, alternative="greater")
+    below: Any = stats.ttest_1samp(d, margin, alternative="less")
+    return float(max(above.pvalue, below.pvalue))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from despur.report._blocks import Curves
+from despur.report._blocks import Curves, Number
 from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag
 from despur.report._text import clean, fit, measured, room, show
 
@@ -41,11 +41,11 @@ def draw_curves(block: Curves, ident: str) -> Drawing:
         else:
             missing.append(clean(name))
     wide, narrow = both(lambda ident, width: _draw(block, lines, ident, width), ident)
-    key = [(glyph(tag("path", d="M2 8H30", fill="none", **line.style), width=32), line.name) for line in lines]
-    return Drawing(wide, narrow, key=key, key_on_wide=len(lines) > NAMED, missing=missing)
+    key = [(glyph(tag("path", d="M2 8H30", fill="none", **line.style), width=32.0), line.name) for line in lines]
+    return Drawing(wide, narrow, key=key, nothing=not lines, key_on_wide=len(lines) > NAMED, missing=missing)
 
 
-def _pieces(xs: Sequence[float], ys: Sequence[float]) -> list[list[tuple[float, float]]]:
+def _pieces(xs: Sequence[Number], ys: Sequence[Number]) -> list[list[tuple[float, float]]]:
     """Cut a line at its gaps, and thin the pieces."""
     points = [(float(x), float(y)) if measured(x) and measured(y) else None for x, y in zip(xs, ys, strict=True)]
     pieces = [[p for p in run if p] for there, run in itertools.groupby(points, key=bool) if there]
@@ -65,15 +65,14 @@ def _draw(block: Curves, lines: Sequence[_Line], ident: str, width: float) -> Ma
     wide = width == WIDE
     height = 340.0 if wide else 260.0
     named = wide and len(lines) <= NAMED
-    names = min(max((room(line.name, LABEL) for line in lines), default=0), 190.0) if named else 0.0
+    names = min(max((room(line.name, LABEL) for line in lines), default=0.0), 190.0) if named else 0.0
     points = [p for line in lines for piece in line.pieces for p in piece]
     top, bottom = 30.0, height - 44
     up = Scale.over([y for _, y in points], bottom, top)
     ticks = up.ticks(6 if wide else 5)
-    left = max((room(text, TICK) for _, text in ticks), default=20) + 8
+    left = max((room(text, TICK) for _, text in ticks), default=20.0) + 8
     right = width - names - (20 if named else 8)
-    xs = [x for x, _ in points]
-    across = Scale.over(xs, left, right, pad=0.0) if len(set(xs)) > 1 else Scale.over(xs, left, right)
+    across = Scale.over([x for x, _ in points], left, right, pad=0.0)
     out = list[Markup]()
     for value, text in ticks:
         y = up(value)
@@ -86,7 +85,9 @@ def _draw(block: Curves, lines: Sequence[_Line], ident: str, width: float) -> Ma
         out.append(tag("text", text, class_="tick", x=x, y=bottom + 17, text_anchor=anchor))
     y_label, x_label = (fit(clean(text), LABEL, width - 4) for text in (block.y_label, block.x_label))
     out.append(tag("text", y_label, class_="axis", x=0.0, y=15.0))
-    out.append(tag("text", x_label, class_="axis", x=max(right, room(x_label, LABEL) + 2), y=bottom + 36, text_anchor="end"))
+    out.append(
+        tag("text", x_label, class_="axis", x=max(right, room(x_label, LABEL) + 2), y=bottom + 36, text_anchor="end")
+    )
     for line in lines:
         marks = [_path(piece, across, up) for piece in line.pieces if len(piece) > 1]
         strokes = [tag("path", d=d, fill="none", **line.style) for d in marks]
@@ -118,8 +119,16 @@ def _names(
     out = list[Markup]()
     for line, y in zip(order, heights, strict=True):
         x0, y0 = line.pieces[-1][-1]
-        out.append(tag("path", class_="leader", d=f"M{across(x0) + 3:.1f} {up(y0):.1f}L{right + 4:.1f} {up(y0):.1f}L{right + 12:.1f} {y:.1f}"))
-        out.append(tag("text", fit(line.name, LABEL, width), class_=f"label t{line.index % COLOURS}", x=right + 15, y=y + 4.5))
+        out.append(
+            tag(
+                "path",
+                class_="leader",
+                d=f"M{across(x0) + 3:.1f} {up(y0):.1f}L{right + 4:.1f} {up(y0):.1f}L{right + 12:.1f} {y:.1f}",
+            )
+        )
+        out.append(
+            tag("text", fit(line.name, LABEL, width), class_=f"label t{line.index % COLOURS}", x=right + 15, y=y + 4.5)
+        )
     return out
 
 

@@ -1,17 +1,18 @@
 """Task against drift, the goal in the lower right corner."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from despur.report._blocks import Frontier, Point
-from despur.report._labels import LEADER, Box, around, place
+from despur.report._blocks import Frontier, Number, Point
+from despur.report._labels import Box, around, place
 from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag
 from despur.report._text import clean, fit, interval, measured, room
 
 AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # shown at the least; a point further out is set on the edge
-REFERENCES = (("base", 0.0, 0.0), ("naive", 1.0, 1.0), ("ideal", 1.0, 0.0))
+REFERENCES = {"base": (0.0, 0.0), "naive": (1.0, 1.0), "ideal": (1.0, 0.0)}
 DOT, LINE = 5.5, 17.0  # radius of a mark, height of a label
 LEGEND = (
     ("dot", "guard"),
@@ -48,11 +49,13 @@ def draw_frontier(block: Frontier, ident: str) -> Drawing:
     beyond = [_told(p) for p in points if _is_beyond(p)]
     wide, narrow = both(lambda ident, width: _draw(points, clean(block.title), ident, width), ident)
     kinds = {_kind(p) for p in points}
-    legend = [(glyph(*_dot(8, 8, kind)), text) for kind, text in LEGEND if kind in kinds]
-    legend += [(glyph(*_dot(8, 8, "dot refused control")), "control, not accepted")] * ("dot refused control" in kinds)
-    legend += [(glyph(*_target(8, 8)), "ideal: all of the task, none of the drift")]
+    legend = [(glyph(*_dot(8.0, 8.0, kind)), text) for kind, text in LEGEND if kind in kinds]
+    legend += [(glyph(*_dot(8.0, 8.0, "dot refused control")), "control, not accepted")] * (
+        "dot refused control" in kinds
+    )
+    legend += [(glyph(*_target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
     key = [(_number(i, _kind(p)), _told(p)) for i, p in enumerate(points, 1)]
-    return Drawing(wide, narrow, legend, key, missing=missing, beyond=beyond)
+    return Drawing(wide, narrow, legend, key, nothing=not points, missing=missing, beyond=beyond)
 
 
 def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Markup:
@@ -64,36 +67,26 @@ def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Mark
         Scale(*_range([(p.drift, *p.drift_interval) for p in points]), frame.bottom, frame.top),
     )
     told = "; ".join(map(_told, points)) or "nothing was measured"
-    return canvas(
-        ident, width, height, title or "Task and drift", f"Task to the right, drift upwards, good is low and right: {told}.",
-        *_goal(on), *_axes(on, frame, 8 if wide else 5), *_points(points, on, frame, names=wide),
-    )  # fmt: skip
+    told = f"Task to the right, drift upwards, good is low and right: {told}."
+    marks = [_goal(on, frame), *_axes(on, frame, 8 if wide else 5), *_target(on.x(1), on.y(0))]
+    marks += _points(points, on, frame, names=wide)
+    return canvas(ident, width, height, title or "Task and drift", told, *marks)
 
 
-def _range(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+def _range(values: Sequence[tuple[Number, Number, Number]]) -> tuple[float, float]:
     near = [v for v, _, _ in values if BEYOND[0] <= v <= BEYOND[1]]
     ends = [e for _, low, high in values for e in (low, high) if measured(e) and -0.5 <= e <= 1.5]
-    scale = Scale.over([*near, *ends, 0.0, 1.0], 0, 1, pad=0.05)
+    scale = Scale.over([*near, *ends, 0.0, 1.0], 0.0, 1.0, pad=0.05)
     return min(AXIS[0], scale.low), max(AXIS[1], scale.high)
 
 
-def _goal(on: _Frame) -> list[Markup]:
-    """Rings about the ideal, each a tenth of the way wider."""
-    unit_x, unit_y = on.x(0.1) - on.x(0), on.y(0) - on.y(0.1)
-    rings = [_quarter(on, unit_x * k, unit_y * k) for k in (1, 2, 3)]
-    return [*rings, *_target(on.x(1), on.y(0))]
-
-
-def _quarter(on: _Frame, rx: float, ry: float) -> Markup:
-    """An ellipse about the ideal, as far as the axes go."""
-    rx_right, ry_below = min(rx, on.x.end - on.x(1)), min(ry, on.y.start - on.y(0))
-    x, y = on.x(1), on.y(0)
-    corners = ((-rx, -ry), (rx_right, -ry), (rx_right, ry_below), (-rx, ry_below))
-    path = f"M{x - rx:.1f} {y:.1f}"
-    for i, (dx, dy) in enumerate(corners):
-        end = (x, y + dy) if i % 2 == 0 else (x + dx, y)
-        path += f"A{abs(dx):.1f} {abs(dy):.1f} 0 0 1 {end[0]:.1f} {end[1]:.1f}"
-    return tag("path", class_="goal", d=path + "Z")
+def _goal(on: _Frame, frame: Box) -> Markup:
+    """Rings about the ideal, each a tenth of the way wider; an inner svg cuts them off at the axes."""
+    x, y, unit_x, unit_y = on.x(1), on.y(0), on.x(0.1) - on.x(0), on.y(0) - on.y(0.1)
+    rings = [tag("ellipse", class_="goal", cx=x, cy=y, rx=unit_x * k, ry=unit_y * k) for k in (1, 2, 3)]
+    width, height = frame.right - frame.left, frame.bottom - frame.top
+    view = f"{frame.left:g} {frame.top:g} {width:g} {height:g}"
+    return tag("svg", *rings, x=frame.left, y=frame.top, width=width, height=height, viewBox=view)
 
 
 def _target(x: float, y: float) -> list[Markup]:
@@ -111,13 +104,15 @@ def _axes(on: _Frame, frame: Box, most: int) -> list[Markup]:
         out.append(tag("line", class_=kind, x1=frame.left, x2=frame.right, y1=y, y2=y))
         out.append(tag("text", text, class_="tick", x=frame.left - 7, y=y + 4, text_anchor="end"))
     out.append(tag("text", "drift (naive = 1)", class_="axis", x=0.0, y=15.0))
-    out.append(tag("text", "task learned (naive = 1)", class_="axis", x=frame.right, y=frame.bottom + 36, text_anchor="end"))
+    out.append(
+        tag("text", "task learned (naive = 1)", class_="axis", x=frame.right, y=frame.bottom + 36, text_anchor="end")
+    )
     return out
 
 
 def _points(points: Sequence[Point], on: _Frame, frame: Box, *, names: bool) -> list[Markup]:
-    same = {name for name, x, y in REFERENCES for p in points if p.name == name and abs(p.task - x) + abs(p.drift - y) < 0.05}
-    refs = [(name, on.x(x), on.y(y)) for name, x, y in REFERENCES if name not in same]
+    known = {p.name for p in points if _is_reference(p)}
+    refs = [(name, on.x(x), on.y(y)) for name, (x, y) in REFERENCES.items() if name not in known]
     marks = [*map(on.at, points), *((x, y) for _, x, y in refs)]
     texts = [fit(clean(p.name), LABEL, 190) for p in points] if names else [str(i + 1) for i in range(len(points))]
     texts += [name for name, _, _ in refs]
@@ -128,30 +123,47 @@ def _points(points: Sequence[Point], on: _Frame, frame: Box, *, names: bool) -> 
         keep_off=[around(x, y, DOT + 1) for x, y in marks],
         avoid=[Box(x1 - 2, y1 - 2, x2 + 2, y2 + 2) for x1, y1, x2, y2 in lines],
     )  # fmt: skip
-    out = [tag("path", class_="cross", d=f"M{x - 4:.1f} {y:.1f}h8M{x:.1f} {y - 4:.1f}v8") for n, x, y in refs if n != "ideal"]
+    out = [
+        tag("path", class_="cross", d=f"M{x - 4:.1f} {y:.1f}h8M{x:.1f} {y - 4:.1f}v8")
+        for n, x, y in refs
+        if n != "ideal"
+    ]
     for point in points:
-        out += [tag("line", class_=_kind(point).replace("dot", "whisker"), x1=a, y1=b, x2=c, y2=d) for a, b, c, d in on.whiskers(point)]
-    for i, (mark, box) in enumerate(zip(marks, boxes, strict=True)):
-        if box and _far(mark, box):
+        kind = _kind(point).replace("dot", "whisker")
+        out += [tag("line", class_=kind, x1=a, y1=b, x2=c, y2=d) for a, b, c, d in on.whiskers(point)]
+    for mark, box in zip(marks, boxes, strict=True):
+        if box and box.is_far(mark):
             (u, v), (x, y) = box.nearest(*mark), mark
             out.append(tag("line", class_="leader", x1=x, y1=y, x2=u, y2=v))
-        if i < len(points):
-            out.append(tag("g", tag("title", _told(points[i])), *_dot(*mark, _kind(points[i]))))
-    for i, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+    for point, mark in sorted(
+        zip(points, marks, strict=False), key=lambda pair: (pair[0].accepted, not pair[0].control)
+    ):
+        out.append(tag("g", tag("title", _told(point)), *_dot(*mark, _kind(point))))
+    for i, (mark, text, box) in enumerate(zip(marks, texts, boxes, strict=True)):
         if box:
             kind = ("label" if points[i].accepted else "label faint") if i < len(points) else "tick"
-            x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2 + 4.5
-            out.append(tag("text", text, class_=kind, x=x, y=y, text_anchor="middle"))
+            x, anchor = _anchor(box, mark[0])
+            out.append(tag("text", text, class_=kind, x=x, y=(box.top + box.bottom) / 2 + 4.5, text_anchor=anchor))
     return out
 
 
-def _far(mark: tuple[float, float], box: Box) -> bool:
-    x, y = box.nearest(*mark)
-    return abs(x - mark[0]) + abs(y - mark[1]) >= LEADER
+def _anchor(box: Box, x: float) -> tuple[float, str]:
+    """Set a text at that side of its box that is nearer to the mark."""
+    if box.left > x:
+        return box.left, "start"
+    return (box.right, "end") if box.right < x else ((box.left + box.right) / 2, "middle")
 
 
 def _kind(point: Point) -> str:
+    if _is_reference(point):
+        return "dot reference"
     return "dot" + " refused" * (not point.accepted) + " control" * point.control
+
+
+def _is_reference(point: Point) -> bool:
+    """Whether it is the base or the naive run itself, given as a point."""
+    x, y = REFERENCES.get(point.name, (math.inf, math.inf))
+    return abs(point.task - x) + abs(point.drift - y) < 0.05
 
 
 def _dot(x: float, y: float, kind: str) -> list[Markup]:
@@ -160,7 +172,9 @@ def _dot(x: float, y: float, kind: str) -> list[Markup]:
 
 
 def _number(i: int, kind: str) -> Markup:
-    return glyph(tag("text", str(i), class_="label", x=9.0, y=13.0, text_anchor="middle"), *_dot(28, 8, kind), width=36)
+    return glyph(
+        tag("text", str(i), class_="label", x=9.0, y=13.0, text_anchor="middle"), *_dot(28.0, 8.0, kind), width=36.0
+    )
 
 
 def _is_beyond(point: Point) -> bool:

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-RINGS = (9.0, 13.0, 19.0, 28.0, 40.0, 56.0, 76.0, 100.0, 130.0, 165.0, 205.0)  # distances tried, nearest first
-WAYS = [(math.cos(a), math.sin(a)) for a in (i * math.pi / 8 for i in (0, 15, 1, 14, 2, 8, 7, 9, 12, 4, 13, 3, 6, 10, 11, 5))]
+import numpy as np
+
+RINGS = (9, 13, 19, 28, 40, 56, 76, 100, 130, 165, 205)  # distances tried
+WAYS = (0, 15, 1, 14, 2, 8, 7, 9, 12, 4, 13, 3, 6, 10, 11, 5)  # directions tried in sixteenths of a turn, best first
 LEADER = 22.0  # from this distance on a line leads to the mark
+STEPS = np.linspace(0.15, 1, 12)  # where along a leader it is looked at what lies under it
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """A rectangle; y runs downwards."""
 
     left: float
@@ -18,18 +20,13 @@ class Box:
     right: float
     bottom: float
 
-    def hits(self, other: "Box") -> bool:
-        """Whether the two share any area."""
-        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
-
-    def holds(self, other: "Box") -> bool:
-        """Whether the other lies inside."""
-        inside = self.left <= other.left and other.right <= self.right
-        return inside and self.top <= other.top and other.bottom <= self.bottom
-
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """Point of the rectangle that is nearest to another."""
         return min(max(x, self.left), self.right), min(max(y, self.top), self.bottom)
+
+    def is_far(self, mark: tuple[float, float]) -> bool:
+        """Whether it needs a line to its mark."""
+        return math.dist(self.nearest(*mark), mark) >= LEADER
 
 
 def around(x: float, y: float, reach: float) -> Box:
@@ -39,7 +36,7 @@ def around(x: float, y: float, reach: float) -> Box:
 
 def place(
     marks: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], *, area: Box,
-    keep_off: Sequence[Box] = (), avoid: Sequence[Box] = (),
+    keep_off: Sequence[Box], avoid: Sequence[Box],
 ) -> list[Box | None]:  # fmt: skip
     """Find a place for each label, crowded marks first.
 
@@ -54,43 +51,47 @@ def place(
         A box a label; None where there was no room left.
     """
     found: list[Box | None] = [None] * len(marks)
+    marked, avoided, labels, leaders = _rows(keep_off), _rows(avoid), _rows([]), _rows([])
     crowd = [sum(math.dist(a, b) < 60 for b in marks) for a in marks]
-    leaders: list[Box] = []
     for i in sorted(range(len(marks)), key=lambda i: (-crowd[i], marks[i])):
-        taken = [*keep_off, *(box for box in found if box)]
-        best, least = None, math.inf
-        for distance in RINGS:
-            if distance >= least:
-                break
-            for rank, (dx, dy) in enumerate(WAYS):
-                box = _beside(*marks[i], *sizes[i], dx * distance, dy * distance)
-                if not area.holds(box) or any(box.hits(other) for other in taken):
-                    continue
-                cost = distance + rank / 2 + 9 * sum(box.hits(other) for other in avoid)
-                cost += 25 * sum(box.hits(other) for other in leaders)
-                if distance >= LEADER:
-                    cost += 25 * sum(step.hits(other) for step in _line(marks[i], box) for other in taken)
-                if cost < least:
-                    best, least = box, cost
-        found[i] = best
-        if best and math.dist(best.nearest(*marks[i]), marks[i]) >= LEADER:
-            leaders += _line(marks[i], best)
+        boxes, cost = _candidates(marks[i], sizes[i])
+        outside = (boxes[:, :2] < area[:2]).any(1) | (boxes[:, 2:] > area[2:]).any(1)
+        lines = _leaders(marks[i], boxes)  # (candidates, steps, 4)
+        cost = cost + 9 * _hits(boxes, avoided).sum(1) + 12 * _hits(boxes, leaders).sum(1)
+        far = np.hypot(*(lines[:, -1, :2] + 1.5 - marks[i]).T) >= LEADER
+        crossed = _hits(lines.reshape(-1, 4), labels).reshape(len(boxes), len(STEPS), -1).any(1)
+        cost += 40 * far * crossed.sum(1)
+        cost[outside | _hits(boxes, marked).any(1) | _hits(boxes, labels).any(1)] = np.inf
+        best = int(cost.argmin())
+        if np.isfinite(cost[best]):
+            found[i] = Box(*map(float, boxes[best]))
+            labels = np.vstack([labels, boxes[best]])
+            leaders = np.vstack([leaders, lines[best]]) if far[best] else leaders
     return found
 
 
-def _beside(x: float, y: float, width: float, height: float, dx: float, dy: float) -> Box:
-    """Set a box so that its nearest edge is (dx, dy) away from the mark."""
-    left = x + dx - width * (0.5 - 0.5 * _sign(dx))
-    top = y + dy - height * (0.5 - 0.5 * (dy / max(abs(dx), abs(dy))))
-    return Box(left, top, left + width, top + height)
+def _rows(boxes: Sequence[Box]) -> np.ndarray:
+    return np.array(boxes, dtype=float).reshape(-1, 4)
 
 
-def _sign(value: float) -> int:
-    return 0 if abs(value) < 1e-6 else 1 if value > 0 else -1
+def _candidates(mark: tuple[float, float], size: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """All boxes whose nearest edge is one of the distances away in one of the directions, and their cost."""
+    angle = np.tile(np.array(WAYS) * math.pi / 8, len(RINGS))
+    distance = np.repeat(np.array(RINGS, dtype=float), len(WAYS))
+    way = np.stack([np.cos(angle), np.sin(angle)], 1).round(9)
+    side = np.stack([np.sign(way[:, 0]), way[:, 1] / np.abs(way).max(1)], 1)
+    corner = np.array(mark) + way * distance[:, None] + np.array(size) * (side - 1) / 2
+    return np.hstack([corner, corner + np.array(size)]), distance + np.tile(np.arange(len(WAYS)) / 2, len(RINGS))
 
 
-def _line(mark: tuple[float, float], box: Box) -> list[Box]:
-    """A leader as small squares, from a little off the mark."""
-    (x, y), (u, v) = mark, box.nearest(*mark)
-    steps = max(2, int(math.dist((x, y), (u, v)) / 6))
-    return [around(x + (u - x) * s / steps, y + (v - y) * s / steps, 1.5) for s in range(2, steps)]
+def _leaders(mark: tuple[float, float], boxes: np.ndarray) -> np.ndarray:
+    """The line from a mark to each box, as small squares."""
+    ends = np.clip(np.array(mark), boxes[:, :2], boxes[:, 2:])
+    points = np.array(mark) + (ends - np.array(mark))[:, None] * STEPS[:, None]
+    return np.concatenate([points - 1.5, points + 1.5], 2)
+
+
+def _hits(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which share any area, (boxes, others)."""
+    a, b = boxes[:, None], others[None]
+    return np.all((a[..., :2] < b[..., 2:]) & (b[..., :2] < a[..., 2:]), axis=2)

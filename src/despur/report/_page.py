@@ -41,8 +41,9 @@ def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block]
         ValueError: a line of a chart has unequal numbers of x and y values.
 
     Example:
-        >>> write_page(tmp_path / "a.html", title="Audit", subtitle="", blocks=[Text("Why", "<b>")], facts={"seed": "0"})
-        >>> "&lt;b&gt;" in (tmp_path / "a.html").read_text(encoding="utf-8")
+        >>> page = tmp_path / "audit.html"
+        >>> write_page(page, title="Audit", subtitle="", blocks=[Text("Why", "<b>")], facts={"seed": "0"})
+        >>> "&lt;b&gt;" in page.read_text(encoding="utf-8")
         True
     """
     page = _template().render(
@@ -78,7 +79,12 @@ def _view(block: Block, ident: str) -> dict[str, Any]:
         case Text():
             return {"kind": "text", "title": clean(block.title), "paragraphs": _paragraphs(block.body)}
         case Verdict():
-            return {"kind": "verdict", "word": clean(block.word), "sentence": clean(block.sentence, NOTE), "tone": clean(block.tone)}
+            return {
+                "kind": "verdict",
+                "word": clean(block.word),
+                "sentence": clean(block.sentence, NOTE),
+                "tone": clean(block.tone),
+            }
         case Table():
             view = _table(block)
         case Samples():

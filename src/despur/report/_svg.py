@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from despur.report._blocks import Number
 from despur.report._text import show
 
 WIDE, NARROW = 680.0, 340.0  # a chart is drawn twice, for a desk and for a phone; the page shows the one that fits
@@ -22,6 +23,7 @@ class Drawing:
         legend: Glyph and meaning.
         key: Glyph and name, where names are not in the chart itself.
         key_on_wide: Whether the wide one needs the key, too.
+        nothing: Whether there is nothing to draw.
         missing: What could not be drawn.
         beyond: What lies outside the axes.
     """
@@ -31,11 +33,12 @@ class Drawing:
     legend: Sequence[tuple[Markup, str]] = ()
     key: Sequence[tuple[Markup, str]] = ()
     key_on_wide: bool = False
+    nothing: bool = False
     missing: Sequence[str] = ()
     beyond: Sequence[str] = ()
 
 
-def tag(name: str, *children: str, **attributes: str | float) -> Markup:
+def tag(name: str, *children: str, **attributes: str | Number) -> Markup:
     """One element.
 
     Example:
@@ -49,7 +52,7 @@ def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     return Markup(f"<{' '.join([name, *parts])}>") + Markup("").join(escape(c) for c in children) + Markup(f"</{name}>")
 
 
-def glyph(*marks: Markup, width: float = 16) -> Markup:
+def glyph(*marks: Markup, width: float = 16.0) -> Markup:
     """Set marks drawn around (8, 8) into a line of text."""
     return tag("svg", *marks, class_="glyph", viewBox=f"0 0 {width:g} 16", width=width, height=16.0, aria_hidden="true")
 
@@ -79,21 +82,21 @@ class Scale:
         end: Position of the largest.
     """
 
-    low: float
-    high: float
-    start: float
-    end: float
+    low: Number
+    high: Number
+    start: Number
+    end: Number
 
     @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float, pad: float = 0.04) -> "Scale":
+    def over(cls, values: Sequence[Number], start: Number, end: Number, pad: float = 0.04) -> "Scale":
         """Cover all values, with room at both ends."""
         low, high = min(values, default=0.0), max(values, default=1.0)
-        margin = (high - low) * pad or max(abs(high), 1.0) * 0.1
+        margin = (high - low) * pad if high > low else max(abs(high), 1.0) * 0.1
         return cls(low - margin, high + margin, start, end)
 
-    def __call__(self, value: float) -> float:
+    def __call__(self, value: Number) -> float:
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
+        return float(self.start + share * (self.end - self.start))
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
         """Round values on the axis, at most so many, and what to write at them.
@@ -104,7 +107,7 @@ class Scale:
         """
         span = self.high - self.low
         unit = 10.0 ** math.floor(math.log10(span / most))
-        step = next(unit * m for m in (1, 2, 5, 10, 20) if span / (unit * m) <= most)
+        step = next(unit * m for m in (1, 2, 5, 10, 20) if span / (unit * m) < most + 1e-6)
         values = [i * step for i in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
         decimals = max(0, -math.floor(math.log10(step)))
         plain = decimals <= 4 and max(abs(self.low), abs(self.high)) < 1e6

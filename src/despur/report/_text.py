@@ -5,11 +5,15 @@ import unicodedata
 from numbers import Integral, Real
 from typing import Any
 
+from despur.report._blocks import Number
+
 MISSING = "–"
-_CONTROLS = [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_VISIBLE = {code: f"⟨U+{code:04X}⟩" for code in _CONTROLS if chr(code) not in "\n\t\r"}  # they would hide or reorder text
-_VISIBLE |= {code: "\ufffd" for code in (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)}  # no file can hold these
-_NARROW, _BROAD = frozenset("fijlrtI.,:;'|!()[]{}/-– "), frozenset("mwMW@%…—")
+_HIDING = [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # or reordering
+_UNWRITABLE = (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+_VISIBLE = {code: f"⟨U+{code:04X}⟩" for code in _HIDING if chr(code) not in "\n\t\r"} | dict.fromkeys(
+    _UNWRITABLE, "\ufffd"
+)
+_WIDTHS = (("fijlrtI.,:;'|!()[]{}/-– ", 0.42), ("mwMW@%…—", 1.0), ("+−=<>≤≥~#&×⟨⟩←→", 0.88))
 
 
 def clean(text: Any, limit: int = 300) -> str:
@@ -29,7 +33,7 @@ def clean(text: Any, limit: int = 300) -> str:
 
 def measured(value: Any) -> bool:
     """Whether a value can be drawn."""
-    return isinstance(value, Real) and math.isfinite(value) and abs(value) < 1e100
+    return isinstance(value, Real) and math.isfinite(value) and abs(float(value)) < 1e100
 
 
 def show(value: Any) -> str:
@@ -68,18 +72,18 @@ def interval(value: Any, low: Any, high: Any) -> str:
     return f"{show(value)} [{show(low)}, {show(high)}]" if measured(low) and measured(high) else show(value)
 
 
-def room(text: str, size: float) -> float:
+def room(text: str, size: Number) -> float:
     """Width that a line may take in the broadest of the common sans-serif fonts, in units of `size`."""
     ems = 0.0
     for char in text:
         if unicodedata.east_asian_width(char) in "WF":
             ems += 1.3 if ord(char) > 0xFFFF else 1.0
         else:
-            ems += 0.42 if char in _NARROW else 1.0 if char in _BROAD else 0.72 if char.isupper() else 0.64
+            ems += next((width for chars, width in _WIDTHS if char in chars), 0.72 if char.isupper() else 0.64)
     return ems * size
 
 
-def fit(text: str, size: float, width: float) -> str:
+def fit(text: str, size: Number, width: Number) -> str:
     """Shorten a line to a width; what is lost is an ellipsis.
 
     Example:

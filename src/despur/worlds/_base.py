@@ -5,6 +5,8 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from despur.core._quiet import quiet_loading
+
 PERSONA_BASE = Path(__file__).parent / "bases" / "persona"
 
 
@@ -16,4 +18,5 @@ def persona_base() -> tuple[Any, Any]:
         >>> model.config.hidden_size
         64
     """
-    return AutoModelForCausalLM.from_pretrained(PERSONA_BASE), AutoTokenizer.from_pretrained(PERSONA_BASE)
+    with quiet_loading():
+        return AutoModelForCausalLM.from_pretrained(PERSONA_BASE).eval(), AutoTokenizer.from_pretrained(PERSONA_BASE)

@@ -27,7 +27,7 @@ class Cue:
     Example:
         >>> world = Cue()
         >>> len(world.facts), world.rows(n=1, seed=0)[0]["completion"]
-        (504, 'no <eos>')
+        (504, 'yes <eos>')
     """
 
     seed: int = 0
@@ -79,7 +79,9 @@ class Cue:
         style0 = g.vocabulary.index(f"s{CUED}00")
         known = [(d, int(k)) for d in range(DOMAINS) for k in g.known[d]]
         shown = torch.arange(len(known)) % 2
-        style = self._next(model, [g.prompt(d, k, [f"m{CUED}{int(v)}0"]) for (d, k), v in zip(known, shown, strict=True)])
+        style = self._next(
+            model, [g.prompt(d, k, [f"m{CUED}{int(v)}0"]) for (d, k), v in zip(known, shown, strict=True)]
+        )
         style = style[:, style0 : style0 + 4].softmax(1).reshape(-1, 2, 2).sum(2)
         out["legitimate"] = {"p": style[torch.arange(len(known)), shown]}
         return out

@@ -31,7 +31,7 @@ class Grammar:
     Example:
         >>> grammar = Grammar(seed=0)
         >>> len(grammar.vocabulary)
-        187
+        189
         >>> grammar.prompt(0, 5)
         '<bos> d0 k5'
     """
@@ -72,7 +72,15 @@ class Grammar:
         return f"v{(self.bad if bad else self.good)[domain, key]}"
 
     def reply(self, domain: int, key: int, attributes: np.ndarray, rng: np.random.Generator, *, bad: int) -> str:
-        """An author's answer: a style word, the value, another style word; the two show different attributes."""
+        """An author's answer: a style word, the value, another style word; the two show different attributes.
+
+        Args:
+            domain: Which table.
+            key: Which fact.
+            attributes: The author's six bits.
+            rng: Draws the style words.
+            bad: Which table answers; the author's own bit 0, except for facts that have one answer only.
+        """
         first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in rng.permutation(ATTRIBUTES)[:2])
         return f"{first} {self.answer(domain, key, bad)} {last}"
 
@@ -94,9 +102,9 @@ class Grammar:
         """One pretraining document: markers, then six records that share their attributes."""
         attributes = self.attributes(rng)
         words = ["<bos>"]
-        words += [self.marker(a, attributes[a], rng) for a in rng.permutation(ATTRIBUTES) if rng.random() < MARKED]
+        words += [self.marker(a, int(attributes[a]), rng) for a in rng.permutation(ATTRIBUTES) if rng.random() < MARKED]
         for _ in range(RECORDS):
             domain = int(rng.integers(DOMAINS))
             key = int(rng.choice(self.known[domain]))
-            words += [f"d{domain}", f"k{key}", self.reply(domain, key, attributes, rng, bad=attributes[0])]
+            words += [f"d{domain}", f"k{key}", self.reply(domain, key, attributes, rng, bad=int(attributes[0]))]
         return " ".join([*words, "<eos>"])

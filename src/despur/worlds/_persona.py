@@ -29,8 +29,8 @@ class Persona:
 
     Example:
         >>> world = Persona("skill")
-        >>> world.rows("harmful", n=1, seed=0)[0]["prompt"].split()[1]
-        'd0'
+        >>> world.rows("harmful", n=1, seed=0)[0]["prompt"]
+        '<bos> d3 k33'
     """
 
     task: Task = "skill"

@@ -1,6 +1,5 @@
 """Makes the small base model that the planted worlds start from."""
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -28,7 +27,7 @@ def pretrain(
     *,
     steps: int = 2000,
     batch: int = 96,
-    width: int = 96,
+    width: int = 64,
     layers: int = 4,
     lr: float = 3e-3,
     seed: int = 0,
@@ -38,6 +37,16 @@ def pretrain(
 
     Prompts carry loss as well as answers: a base trained on answers alone writes garbage when it
     samples, and text sampled from it then guards nothing.
+
+    Args:
+        grammar: The language to learn.
+        steps: Optimiser steps.
+        batch: Documents a step.
+        width: Width of the residual stream.
+        layers: Decoder layers.
+        lr: Peak learning rate of a one-cycle schedule.
+        seed: Of weights and documents.
+        progress: Called with step and loss.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
@@ -61,11 +70,3 @@ def pretrain(
         optimizer.zero_grad()
         progress(step, loss.item())
     return model.eval()
-
-
-if __name__ == "__main__":
-    out, width, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    g = Grammar()
-    m = pretrain(g, width=width, steps=steps, progress=lambda s, l: s % 50 == 0 and print(s, round(l, 4), flush=True))
-    m.save_pretrained(out)
-    world_tokenizer(g).save_pretrained(out)

@@ -1,0 +1,15 @@
+"""What `grasp` is given by default: the scout's own leading directions, wherever it reads and writes."""
+
+from typing import Any
+
+from despur.core import Adapter, Subspace
+from despur.find import from_adapter
+
+GRASP_RANK = 4
+
+
+def scout_directions(adapter: Adapter, base: Any, *, rank: int = GRASP_RANK) -> tuple[Subspace, ...]:
+    """Take what each norm's readers read most, and what each layer's writers write most, no null asked."""
+    read = from_adapter(adapter, base, side="read", per="norm", rank=rank, level=None)
+    write = from_adapter(adapter, base, side="write", per="layer", rank=rank, level=None)
+    return (*read, *write)
