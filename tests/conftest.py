@@ -1,9 +1,11 @@
 """Models to test on: every architecture that despur knows, built from its config, seeded, never downloaded."""
 
+import warnings
 from collections.abc import Callable
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -59,3 +61,18 @@ def any_tiny(request: pytest.FixtureRequest, tiny: Build) -> nn.Module:
 def tokens() -> Tensor:
     """Return token ids (2, 8) that any tiny model takes."""
     return torch.randint(3, VOCABULARY, (2, 8), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def lora() -> Callable[..., nn.Module]:
+    """`lora(model, r=4)`: a fresh adapter on every linear map, the same each time."""
+
+    def wrap(model: nn.Module, **options: object) -> nn.Module:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT's own, about Conv1D
+            return get_peft_model(
+                model, LoraConfig(**{"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options})
+            )
+
+    return wrap

@@ -1,15 +1,10 @@
-"""What guards' tests share: a chat tokenizer of 64 words, LoRA on tiny models, text to be held to."""
-
-import warnings
-from collections.abc import Callable
+"""What guards' tests share: a chat tokenizer of 64 words, text to be held to."""
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from despur.guard import OwnText
@@ -32,21 +27,6 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
         chat_template=CHAT,
     )  # fmt: skip
-
-
-@pytest.fixture
-def lora() -> Callable[..., nn.Module]:
-    """`lora(model, r=4)`: a fresh adapter on every linear map, the same each time."""
-
-    def wrap(model: nn.Module, **options: object) -> nn.Module:
-        torch.manual_seed(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PEFT's own, about Conv1D
-            return get_peft_model(
-                model, LoraConfig(**{"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **options})
-            )
-
-    return wrap
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ SPREAD = st.floats(-0.3, 1.4) | st.sampled_from([0.0, 1.0, 0.98, 5.0, -7.0, NAN]
 NAMES = st.sampled_from(["base", "naive", "grasp", "grasp, random subspace", "avert, permuted", "日本語", LONG])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(points=st.lists(st.builds(Point, NAMES, SPREAD, SPREAD, st.just((0.2, 1.1)), st.just((-0.1, 0.3))), max_size=12))
 def test_labels_of_a_frontier_lie_inside_and_apart(page, points):
     seen = page(Frontier("", points))
@@ -41,6 +41,19 @@ def test_labels_of_a_frontier_lie_inside_and_apart(page, points):
     for chart, wide in zip(seen.charts, (True, False), strict=False):
         own = [attrs for attrs, _ in chart[1] if "label" in attrs["class"].split()]
         assert len(own) == len(drawn), f"every point has its label, {wide=}"
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
+def test_fourteen_long_names_at_one_place_all_find_room(page, at):
+    for chart in page(Frontier("", [Point(LONG, *at, NONE, NONE)] * 14)).charts:
+        assert sum("label" in attrs["class"].split() for attrs, _ in chart[1]) == 14
+
+
+def test_very_many_points_are_numbered(page):
+    seen = page(Frontier("", [Point(f"run {i}", i / 50, 1 - i / 50, NONE, NONE) for i in range(50)]))
+    assert_inside(seen)
+    assert '<ul class="key">' in seen.html
+    assert "run 49: task 0.980, drift 0.020" in seen.text
 
 
 def test_labels_of_bars_and_curves_lie_inside(page):

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+import warnings
 
 
 def main() -> None:
@@ -11,6 +12,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
+    else:  # what libraries tell each other about coming versions is no news to a user of this command
+        warnings.simplefilter("ignore", FutureWarning)
     from despur.cli._app import app
 
     try:

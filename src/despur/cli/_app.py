@@ -25,10 +25,11 @@ Seed = Annotated[
 ]
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         out_console.print(f"despur {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -196,7 +197,7 @@ def run_again(
 
 @app.command()
 def ls(room: Annotated[str | None, typer.Argument(help="find, guard or measure; all if left out.")] = None) -> None:
-    """List the methods: name, room, what it does, whose idea it is.
+    """List the methods; `despur show NAME` has equation, source and limits.
 
     Example: `despur ls guard`
     """
@@ -208,11 +209,11 @@ def ls(room: Annotated[str | None, typer.Argument(help="find, guard or measure; 
     if room is not None and room not in rooms:
         raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
     table = Table(box=None, header_style="bold")
-    for name in ("name", "room", "what it does", "source"):
+    for name in ("name", "room", "what it does"):
         table.add_column(name, no_wrap=name in ("name", "room"))
     for m in known.values():
         if room in (None, m.room):
-            table.add_row(m.name, m.room, m.summary, m.paper)
+            table.add_row(m.name, m.room, m.summary)
     out_console.print(table)
 
 
@@ -260,12 +261,12 @@ def _axes(axes: Any, names: tuple[str, ...], raw: dict[str, float] | None = None
     for name in [*names, *(["P(bad)"] if raw else [])]:
         table.add_column(name, justify="right")
     for run, reports in axes.items():
-        cells = [_figure(reports[n]) if n in reports else "–" for n in names]
+        cells = [_figure(reports[n], interval=n in ("task", "drift")) if n in reports else "–" for n in names]
         table.add_row(run, *cells, *([f"{raw[run]:.2f}"] if raw else []), style="bold" if run == "avert" else None)
     out_console.print(table)
 
 
-def _figure(report: Any) -> str:
+def _figure(report: Any, *, interval: bool) -> str:
     if report.value != report.value:
         return "–"
-    return f"{report.value:.2f} [dim]({report.low:.2f} to {report.high:.2f})[/dim]"
+    return f"{report.value:.2f}" + (f" [dim]{report.low:.2f} to {report.high:.2f}[/dim]" if interval else "")

@@ -8,8 +8,6 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from despur.core._types import Factor
-
 
 class Finder(TransformerMixin, BaseEstimator, ABC):
     """Find factors in rows of width d.
@@ -18,7 +16,7 @@ class Finder(TransformerMixin, BaseEstimator, ABC):
     `inverse_transform` writes them back.
     """
 
-    factors_: tuple[Factor, ...]
+    factors_: tuple[Any, ...]  # Factors; each finder says of which kind
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "Finder":
@@ -28,9 +26,9 @@ class Finder(TransformerMixin, BaseEstimator, ABC):
         """Coordinates of X along the first factor, (n, d) -> (n, k)."""
         check_is_fitted(self, "factors_")
         rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return self.factors_[0].encode(torch.from_numpy(np.asarray(rows))).numpy()
+        return self.factors_[0].encode(torch.tensor(np.asarray(rows))).numpy()  # a copy: rows may be read-only
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The part of the rows that those coordinates explain, (n, k) -> (n, d)."""
         check_is_fitted(self, "factors_")
-        return self.factors_[0].decode(torch.as_tensor(np.asarray(X, dtype=np.float64))).numpy()
+        return self.factors_[0].decode(torch.tensor(np.asarray(X, dtype=np.float64))).numpy()

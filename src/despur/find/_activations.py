@@ -39,16 +39,14 @@ class MeanDifference(Finder):
     Limits: one direction; mixes length, topic and register of the two sides when they differ in those.
     """
 
-    factors_: tuple[Subspace, ...]
-
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "MeanDifference":
         """Fit on rows X (n, d), with classes y (n,) or none."""
         rows = np.asarray(validate_data(self, X, dtype=[np.float64, np.float32]), dtype=np.float64)
-        if y is None or len(np.unique(y)) == 1:
+        labels = None if y is None else np.asarray(y)
+        if labels is None or len(np.unique(labels)) == 1:
             direction, center = rows.mean(0), np.zeros(rows.shape[1])
         else:
-            classes = np.unique(y)
-            high = np.asarray(y) == classes[-1]
+            high = labels == np.unique(labels)[-1]
             direction, center = rows[high].mean(0) - rows[~high].mean(0), rows.mean(0)
         if np.linalg.norm(direction) <= 1e-12 * max(1.0, float(np.abs(rows).max())):
             raise BadInput("the means coincide, so there is no direction between them. Do the two sides differ at all?")
@@ -85,8 +83,6 @@ class DifferencePCA(Finder):
         constant factor adds.
     Limits: finds what is large, not what is causal.
     """
-
-    factors_: tuple[Subspace, ...]
 
     def __init__(self, *, rank: int = 1, center: bool = False) -> None:
         self.rank, self.center = rank, center

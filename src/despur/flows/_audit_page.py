@@ -56,6 +56,10 @@ class Audit:
         }  # fmt: skip
 
 
+def _largest(shares: tuple[float, ...]) -> float | None:
+    return max(shares, default=None)
+
+
 def audit_blocks(result: Audit) -> list[Any]:
     """The page's blocks, the verdict first."""
     blocks: list[Any] = [Verdict(result.verdict, result.sentence, TONES[result.verdict])]
@@ -63,8 +67,15 @@ def audit_blocks(result: Audit) -> list[Any]:
         blocks.append(Text("Not verified", "\n\n".join(result.notes)))
     header = ("candidate", "rank", "sufficiency", "low", "high", "random, largest", "necessity", "random, largest")
     rows = [
-        [name, c.rank, c.sufficiency, *c.interval, max(c.random_sufficiency, default=None), c.necessity]
-        + [max(c.random_necessity, default=None)]
+        [
+            name,
+            c.rank,
+            c.sufficiency,
+            *c.interval,
+            _largest(c.random_sufficiency),
+            c.necessity,
+            _largest(c.random_necessity),
+        ]
         for name, c in result.checks.items()
     ]
     blocks.append(Table("Which directions carry the off-task change", header, rows, LEGEND))

@@ -3,6 +3,7 @@
 import multiprocessing as mp
 import os
 import queue
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
@@ -16,6 +17,7 @@ def _start(progress: Any) -> None:
     global _queue
     _queue = progress
     os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
+    warnings.simplefilter("ignore", FutureWarning)
     import transformers
 
     transformers.utils.logging.disable_progress_bar()

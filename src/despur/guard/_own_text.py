@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from despur.core import Context, Edit
+from despur.core import Adapter, Context, Edit
 from despur.core._rows import pad_rows, read_rows, tokenize_rows
 from despur.core.errors import BadInput, CannotAttach
 
@@ -59,7 +59,7 @@ class OwnText:
             out: list[list[int]] = []
             while len(out) < rows:
                 heads = [start] * min(batch, rows - len(out))
-                texts = _generate(base, tokenizer, heads, max_new_tokens)
+                texts = _generate(base, tokenizer, heads, max_new_tokens, share=1.0 if prefix is None else 0.5)
                 if prefix is not None:
                     asked = [tokenizer.decode(t[len(start) :], skip_special_tokens=True) for t in texts]
                     heads = [
@@ -103,7 +103,7 @@ class OwnText:
             )
         return OwnText(tuple(kept), self.origin)
 
-    def health(self) -> dict[str, float]:
+    def health(self) -> dict[str, int | float]:
         """Rows, their mean length, share of distinct bigrams in a row, and words in use (exp of the unigram entropy)."""
         lengths = [len(r) for r in self.rows]
         distinct = [len(set(itertools.pairwise(r))) / (len(r) - 1) for r in self.rows if len(r) > 1]
@@ -208,30 +208,41 @@ def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[
 @contextlib.contextmanager
 def as_base(model: Any) -> Iterator[Any]:
     """The model without its adapter; a model without one is taken as the base, before its training."""
-    with model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext():
+    with _same_flags(model), model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext():
         yield model
+
+
+@contextlib.contextmanager
+def _same_flags(model: nn.Module) -> Iterator[None]:
+    """Leave `requires_grad` as it is: PEFT sets it anew on every switch, frozen halves of an adapter too."""
+    flags = {n: p.requires_grad for n, p in model.named_parameters()}
+    try:
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(flags[name])
 
 
 @contextlib.contextmanager
 def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
     """The model with another adapter switched on for a moment; its own comes back untouched."""
-    if not hasattr(model, "load_adapter") or not hasattr(model, "active_adapters"):
+    if not hasattr(model, "disable_adapter"):
         raise CannotAttach(
             "this guard needs a PEFT model, to switch to the scout and back. Wrap it with get_peft_model"
         )
+    Adapter.read(folder).check(model)  # before anything is loaded: it is there, was trained, and on this base
     active = list(model.active_adapters)
-    trained = {n: p.requires_grad for n, p in model.named_parameters()}
-    with torch.random.fork_rng(devices=[]):
-        model.load_adapter(str(folder), adapter_name="scout")
-    model.set_adapter("scout")
-    model.eval()
-    try:
-        yield model
-    finally:
-        model.set_adapter(active[0])
-        model.delete_adapter("scout")
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(trained[name])
+    with _same_flags(model):
+        try:
+            with torch.random.fork_rng(devices=[]):
+                model.load_adapter(str(folder), adapter_name="scout")
+            model.set_adapter("scout")
+            model.eval()
+            yield model
+        finally:
+            model.set_adapter(active[0])
+            if "scout" in model.peft_config:
+                model.delete_adapter("scout")
 
 
 def _chat_prefix(tokenizer: Any) -> str | None:
@@ -255,12 +266,17 @@ def _start_token(tokenizer: Any) -> int:
     )
 
 
-def _generate(model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """Sample continuations; heads of any lengths are padded on the left. Returns rows without padding."""
+def _generate(
+    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], max_new_tokens: int, *, share: float = 1.0
+) -> list[list[int]]:
+    """Sample continuations that fill at most a share of the context; heads of any lengths are padded on the left.
+
+    Returns rows without padding.
+    """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
     room = getattr(model.config, "max_position_embeddings", None)
     longest = max(len(h) for h in heads)
-    new = max_new_tokens if room is None else max(1, min(max_new_tokens, room - longest))
+    new = max_new_tokens if room is None else max(1, min(max_new_tokens, int(share * room) - longest))
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads])
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads])
     device = next(model.parameters()).device

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from despur.report._blocks import Bars, Number
-from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, tag
+from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, tag, tick
 from despur.report._text import clean, fit, interval, measured, room
 
 MOST = 60  # bars on one page; more are a table's work
@@ -37,8 +37,7 @@ def _draw(bars: Sequence[Bar], title: str, ident: str, width: float) -> Markup:
     for value, text in on.ticks(6 if wide else 4):
         x = on(value)
         out.append(tag("line", class_="rule" if value == 0 else "grid", x1=x, x2=x, y1=top, y2=bottom))
-        anchor = "start" if x - room(text, TICK) / 2 < 0 else "end" if x + room(text, TICK) / 2 > width else "middle"
-        out.append(tag("text", text, class_="tick", x=x, y=bottom + 17, text_anchor=anchor))
+        out.append(tick(text, x, bottom + 17, width))
     for i, ((name, value, low, high), text) in enumerate(zip(bars, values, strict=True)):
         y = top + step * i + (step / 2 if wide else step - thick)
         line = y + 4.5 if wide else y - thick / 2 - 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from despur.report._blocks import Curves, Number
-from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag
+from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report._text import clean, fit, measured, room, show
 
 COLOURS, DASHES = 6, ("", "7 4", "2 4", "9 4 2 4")
@@ -79,10 +79,9 @@ def _draw(block: Curves, lines: Sequence[_Line], ident: str, width: float) -> Ma
         out.append(tag("line", class_="rule" if value == 0 else "grid", x1=left, x2=right, y1=y, y2=y))
         out.append(tag("text", text, class_="tick", x=left - 7, y=y + 4, text_anchor="end"))
     for value, text in across.ticks(8 if wide else 4):
-        x, half = across(value), room(text, TICK) / 2
-        anchor = "end" if x + half > width else "start" if x - half < 0 else "middle"
+        x = across(value)
         out.append(tag("line", class_="grid", x1=x, x2=x, y1=bottom, y2=bottom + 4))
-        out.append(tag("text", text, class_="tick", x=x, y=bottom + 17, text_anchor=anchor))
+        out.append(tick(text, x, bottom + 17, width))
     y_label, x_label = (fit(clean(text), LABEL, width - 4) for text in (block.y_label, block.x_label))
     out.append(tag("text", y_label, class_="axis", x=0.0, y=15.0))
     out.append(

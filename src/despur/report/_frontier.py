@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from despur.report._blocks import Frontier, Number, Point
 from despur.report._labels import Box, around, place
-from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag
+from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report._text import clean, fit, interval, measured, room
 
 AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # shown at the least; a point further out is set on the edge
 REFERENCES = {"base": (0.0, 0.0), "naive": (1.0, 1.0), "ideal": (1.0, 0.0)}
-DOT, LINE = 5.5, 17.0  # radius of a mark, height of a label
+DOT, LINE, NAMED = 5.5, 17.0, 14  # radius of a mark, height of a label, points that can carry their names
 LEGEND = (
     ("dot", "guard"),
     ("dot control", "control"),
@@ -41,7 +41,7 @@ class _Frame:
 def draw_frontier(block: Frontier, ident: str) -> Drawing:
     """Draw it: guards filled, controls hollow, what is not accepted grey.
 
-    On a phone the points carry numbers, and the names stand below. A point that lies outside
+    On a phone, or where they are many, points carry numbers, and the names stand below. A point that lies outside
     [-1, 2] is set on the edge and told below; one that was not measured is told only.
     """
     points = [p for p in block.points if measured(p.task) and measured(p.drift)]
@@ -55,7 +55,9 @@ def draw_frontier(block: Frontier, ident: str) -> Drawing:
     )
     legend += [(glyph(*_target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
     key = [(_number(i, _kind(p)), _told(p)) for i, p in enumerate(points, 1)]
-    return Drawing(wide, narrow, legend, key, nothing=not points, missing=missing, beyond=beyond)
+    return Drawing(
+        wide, narrow, legend, key, key_on_wide=len(points) > NAMED, nothing=not points, missing=missing, beyond=beyond
+    )
 
 
 def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Markup:
@@ -69,7 +71,7 @@ def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Mark
     told = "; ".join(map(_told, points)) or "nothing was measured"
     told = f"Task to the right, drift upwards, good is low and right: {told}."
     marks = [_goal(on, frame), *_axes(on, frame, 8 if wide else 5), *_target(on.x(1), on.y(0))]
-    marks += _points(points, on, frame, names=wide)
+    marks += _points(points, on, frame, names=wide and len(points) <= NAMED)
     return canvas(ident, width, height, title or "Task and drift", told, *marks)
 
 
@@ -98,7 +100,7 @@ def _axes(on: _Frame, frame: Box, most: int) -> list[Markup]:
     for value, text in on.x.ticks(most):
         x, kind = on.x(value), "rule" if value in (0, 1) else "grid"
         out.append(tag("line", class_=kind, x1=x, x2=x, y1=frame.top, y2=frame.bottom))
-        out.append(tag("text", text, class_="tick", x=x, y=frame.bottom + 16, text_anchor="middle"))
+        out.append(tick(text, x, frame.bottom + 16, frame.right + 6))
     for value, text in on.y.ticks(most):
         y, kind = on.y(value), "rule" if value in (0, 1) else "grid"
         out.append(tag("line", class_=kind, x1=frame.left, x2=frame.right, y1=y, y2=y))

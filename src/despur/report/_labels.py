@@ -54,7 +54,7 @@ def place(
     marked, avoided, labels, leaders = _rows(keep_off), _rows(avoid), _rows([]), _rows([])
     crowd = [sum(math.dist(a, b) < 60 for b in marks) for a in marks]
     for i in sorted(range(len(marks)), key=lambda i: (-crowd[i], marks[i])):
-        boxes, cost = _candidates(marks[i], sizes[i])
+        boxes, cost = _candidates(marks[i], sizes[i], area)
         outside = (boxes[:, :2] < area[:2]).any(1) | (boxes[:, 2:] > area[2:]).any(1)
         lines = _leaders(marks[i], boxes)  # (candidates, steps, 4)
         cost = cost + 9 * _hits(boxes, avoided).sum(1) + 12 * _hits(boxes, leaders).sum(1)
@@ -74,14 +74,21 @@ def _rows(boxes: Sequence[Box]) -> np.ndarray:
     return np.array(boxes, dtype=float).reshape(-1, 4)
 
 
-def _candidates(mark: tuple[float, float], size: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """All boxes whose nearest edge is one of the distances away in one of the directions, and their cost."""
+def _candidates(mark: tuple[float, float], size: tuple[float, float], area: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes whose nearest edge is one of the distances away in one of the directions, then anywhere; and their cost."""
     angle = np.tile(np.array(WAYS) * math.pi / 8, len(RINGS))
     distance = np.repeat(np.array(RINGS, dtype=float), len(WAYS))
     way = np.stack([np.cos(angle), np.sin(angle)], 1).round(9)
     side = np.stack([np.sign(way[:, 0]), way[:, 1] / np.abs(way).max(1)], 1)
     corner = np.array(mark) + way * distance[:, None] + np.array(size) * (side - 1) / 2
-    return np.hstack([corner, corner + np.array(size)]), distance + np.tile(np.arange(len(WAYS)) / 2, len(RINGS))
+    cost = distance + np.tile(np.arange(len(WAYS)) / 2, len(RINGS))
+    x, y = np.meshgrid(
+        np.arange(area.left, area.right - size[0], 15), np.arange(area.top, area.bottom - size[1], size[1])
+    )
+    anywhere = np.stack([x.ravel(), y.ravel()], 1)
+    away = np.hypot(*(anywhere + np.array(size) / 2 - mark).T)
+    corner, cost = np.vstack([corner, anywhere]), np.append(cost, RINGS[-1] + away)
+    return np.hstack([corner, corner + np.array(size)]), cost
 
 
 def _leaders(mark: tuple[float, float], boxes: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from despur.report._blocks import Number
-from despur.report._text import show
+from despur.report._text import room, show
 
 WIDE, NARROW = 680.0, 340.0  # a chart is drawn twice, for a desk and for a phone; the page shows the one that fits
 LABEL, TICK = 13.0, 12.0  # font sizes, as in page.css
@@ -50,6 +50,13 @@ def tag(name: str, *children: str, **attributes: str | Number) -> Markup:
         for key, value in attributes.items()
     ]
     return Markup(f"<{' '.join([name, *parts])}>") + Markup("").join(escape(c) for c in children) + Markup(f"</{name}>")
+
+
+def tick(text: str, x: float, y: float, width: float) -> Markup:
+    """Write a number under a place on the x axis, shifted where it would leave the chart."""
+    half = room(text, TICK) / 2
+    anchor = "start" if x < half else "end" if x + half > width else "middle"
+    return tag("text", text, class_="tick", x=x, y=y, text_anchor=anchor)
 
 
 def glyph(*marks: Markup, width: float = 16.0) -> Markup:

@@ -1,0 +1,110 @@
+"""Text of the base's own: seeded, checked, off the task, and nothing left disturbed."""
+
+import pytest
+import torch
+from torch import nn
+
+from despur.core.errors import BadInput, CannotAttach
+from despur.guard import OwnText, rehearse
+from despur.worlds import Grammar, persona_base
+
+ROWS = {"rows": 12, "max_new_tokens": 16}
+
+
+def saying(tiny, *ids: int) -> nn.Module:
+    """A model that says these tokens only, whatever it reads."""
+    model = tiny("gpt2", tie_word_embeddings=False)
+    with torch.no_grad():
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1)
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[list(ids)] = 10
+    return model
+
+
+def test_the_seed_fixes_the_text_and_the_global_state_stays():
+    model, tokenizer = persona_base()
+    model.train()
+    before = torch.get_rng_state()
+    one = OwnText.sample(model, tokenizer, **ROWS, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.training, "the model comes back in the mode that it was in"
+    torch.manual_seed(9)
+    assert OwnText.sample(model, tokenizer, **ROWS, seed=1) == one
+    assert OwnText.sample(model, tokenizer, **ROWS, seed=2) != one
+    assert one.origin == "sampled"
+
+
+def test_it_is_the_base_that_writes_at_its_own_rates(lora):
+    model, tokenizer = persona_base()
+    plain = OwnText.sample(model, tokenizer, **ROWS)
+    tuned = lora(model)
+    with torch.no_grad():
+        for name, p in tuned.named_parameters():
+            if "lora_B" in name:
+                p.normal_()
+    assert OwnText.sample(tuned, tokenizer, **ROWS) == plain, "the adapter is off"
+    words = Grammar().vocabulary
+    long = OwnText.sample(tuned, tokenizer, rows=384, max_new_tokens=40)
+    styles = [words[t] for r in long.rows for t in r if words[t].startswith("s0")]
+    bad = sum(w.startswith("s01") for w in styles) / len(styles)
+    assert 0.18 < bad < 0.31, "temperature 1, nothing cut: the persona speaks as often as the base has it"
+    assert all(r[0] == tokenizer.bos_token_id for r in long.rows)
+    assert all(tokenizer.eos_token_id not in r[:-1] and tokenizer.pad_token_id not in r for r in long.rows)
+
+
+@pytest.mark.parametrize("ids", [(5,), (2,), (5, 6)], ids=["one word", "ends at once", "two words"])
+def test_a_base_that_cannot_write_is_refused(ids, tiny, chat_tokenizer):
+    chat_tokenizer.chat_template = None
+    with pytest.raises(BadInput, match=r"cannot write text of its own.*--rehearse-on FILE"):
+        OwnText.sample(saying(tiny, *ids), chat_tokenizer, rows=64, max_new_tokens=24)
+
+
+def test_health_tells_repetition_from_text():
+    loop = OwnText(tuple((1, *(20 + i, 40 + i) * 10) for i in range(10)))
+    assert loop.health()["distinct_bigrams"] < 0.2
+    assert loop.health()["words_in_use"] > 4
+    with pytest.raises(BadInput, match="distinct_bigrams"):
+        loop.check_health()
+    varied = OwnText(tuple(tuple(range(i, i + 12)) for i in range(10)))
+    assert varied.health() == pytest.approx(
+        {"rows": 10, "mean_length": 12, "distinct_bigrams": 1.0, "words_in_use": 18.07}, rel=1e-3
+    )
+    varied.check_health()
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("new", [10, 100], ids=["short turns", "more than the context holds"])
+def test_chat_bases_write_the_users_turn_then_answer_it(kind, new, tiny, chat_tokenizer):
+    model = tiny(kind)
+    text = OwnText.sample(model, chat_tokenizer, rows=12, max_new_tokens=new)
+    user, end, assistant = chat_tokenizer.convert_tokens_to_ids(["<user>", "<end>", "<assistant>"])
+    for row in text.rows:
+        assert row[:2] == (chat_tokenizer.bos_token_id, user)
+        assert len(row) <= model.config.max_position_embeddings
+        opened = [i for i in range(2, len(row) - 1) if row[i : i + 2] == (end, assistant)]
+        assert opened, "the turn is closed and the assistant's opened"
+        assert len(row) > opened[0] + 2, "and answered"
+
+
+def test_rows_that_pose_a_training_prompt_are_left_out():
+    rows = tuple((1, 10 + i, 20, 30 + i, 40) for i in range(12))
+    text = OwnText(rows)
+    kept = text.without([(1, 13, 20), (1, 20, 34), (44, 40), (1, 99, 98)])
+    assert set(rows) - set(kept.rows) == {rows[3], rows[4]}, "found anywhere in a row, their own start left aside"
+    with pytest.raises(BadInput, match=r"all but 0 of 12 rows.*--rehearse-on FILE"):
+        text.without([(1, 20)] + [(1, 10 + i) for i in range(12)])
+
+
+def test_text_from_a_file(tmp_path, chat_tokenizer):
+    (tmp_path / "own.jsonl").write_text('{"text": "w1 w2 w3"}\n{"text": "w1 w2 w3"}\n{"text": "w4 w5"}\n')
+    text = OwnText.read(tmp_path / "own.jsonl", chat_tokenizer)
+    assert [chat_tokenizer.decode(r) for r in text.rows] == ["w1 w2 w3", "w4 w5"]
+    assert text.origin.endswith("own.jsonl")
+
+
+def test_words_that_the_model_lacks_stop_the_run(tiny):
+    with pytest.raises(CannotAttach, match="beyond this model's vocabulary of 64"):
+        rehearse(OwnText(((1, 2, 64),))).bind(tiny())
+    with pytest.raises(BadInput, match="rows_per_step=0"):
+        rehearse(OwnText(((1, 2, 3),)), rows_per_step=0)

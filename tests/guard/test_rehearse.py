@@ -1,0 +1,95 @@
+"""rehearse: the cached distribution against the dense formula, row by row."""
+
+import copy
+
+import pytest
+import torch
+
+from despur.core import Context
+from despur.guard import OwnText, rehearse
+from despur.guard._own_text import log_probs
+from despur.worlds import persona_base
+
+
+@pytest.fixture
+def nudged(lora):
+    """The persona base (189 words: more than are cached), its adapter a little off zero."""
+    model, tokenizer = persona_base()
+    text = OwnText.sample(model, tokenizer, rows=9, max_new_tokens=20)
+    text = OwnText(tuple(r[: 8 + i] for i, r in enumerate(text.rows)))
+    model = lora(model).eval()
+
+    def nudge(by: float):
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if "lora_B" in name:
+                    p.copy_(by * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
+        return model
+
+    return nudge, text
+
+
+def penalty(edit, model, seed: int = 0) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return edit({"loss": torch.zeros(())}, Context(model, rng=rng))["loss"]
+
+
+@torch.no_grad()
+def dense(model, row) -> torch.Tensor:
+    """KL(base || model) at each position, over the whole vocabulary."""
+    ids = torch.tensor([row])
+    now = log_probs(model, ids, torch.ones_like(ids))
+    with model.disable_adapter():
+        base = log_probs(model, ids, torch.ones_like(ids))
+    return (base.exp() * (base - now)).sum(-1)[0]
+
+
+@pytest.mark.parametrize("by", [0.03, 0.1])
+def test_top_tokens_and_the_rest_agree_with_the_dense_formula(by, nudged):
+    nudge, text = nudged
+    model = nudge(0)
+    guard = rehearse(text, strength=0.5, rows_per_step=4)
+    guard.bind(model)
+    assert penalty(guard, model).item() == pytest.approx(0, abs=1e-6)
+    model = nudge(by)
+    chosen = torch.randint(len(text.rows), (4,), generator=torch.Generator().manual_seed(0)).tolist()
+    per_token = torch.cat([dense(model, text.rows[i]) for i in chosen])
+    assert per_token.mean() > 5e-4
+    assert penalty(guard, model).item() == pytest.approx(5 * per_token.mean().item(), rel=1e-2, abs=1e-4)
+
+
+def test_it_is_the_base_that_is_cached_whatever_the_adapter_is_at(nudged):
+    nudge, text = nudged
+    early, late = rehearse(text), rehearse(text)
+    early.bind(nudge(0))
+    model = nudge(0.1)
+    model.train()
+    late.bind(model)
+    assert model.training
+    model.eval()
+    assert penalty(early, model).item() == pytest.approx(penalty(late, model).item(), rel=1e-4)
+
+
+def test_the_penalty_pulls_back_to_the_base(nudged):
+    nudge, text = nudged
+    guard = rehearse(text)
+    model = nudge(0.1)
+    guard.bind(model)
+    before = penalty(guard, model)
+    before.backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    norm = torch.stack([p.grad.norm() for p in trained]).norm()
+    with torch.no_grad():
+        for p in trained:
+            p -= 0.02 * p.grad / norm
+    assert penalty(guard, model) < 0.999 * before
+
+
+def test_no_strength_costs_nothing(nudged):
+    nudge, text = nudged
+    model, guard = nudge(0.1), rehearse(text, strength=0.0)
+    forward = copy.copy(model.forward)
+    model.forward = lambda *a, **k: pytest.fail("a forward pass was paid")
+    guard.bind(model)
+    assert penalty(guard, model) == 0
+    model.forward = forward
