@@ -120,13 +120,8 @@ def main() -> None:
     optimizer = torch.optim.AdamW(
         [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], betas=(0.9, 0.95)
     )
-    source, began, step, progress, recent = (
-        blocks(chats, args.length, random.Random(args.seed)),
-        time.time(),
-        0,
-        0.0,
-        [],
-    )
+    source = blocks(chats, args.length, random.Random(args.seed))
+    began, step, progress, recent = time.time(), 0, 0.0, []
     while progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate(progress, args.rate)

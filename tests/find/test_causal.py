@@ -52,6 +52,39 @@ def test_one_direction_does_not_carry_what_two_do(tiny, lora, rows, v):
     assert one.necessity < 0.9 < both.necessity
 
 
+@torch.no_grad()
+def test_it_is_the_formula(writer, rows, v):
+    """Coordinates exchanged by hand, one row at a time, along a direction that carries a part of the change."""
+    model = writer()
+    w = torch.nn.functional.normalize(v + 1.2 * torch.nn.functional.normalize(torch.randn(32), dim=0), dim=0)
+    block = model.get_submodule("base_model.model.model.layers.0")
+    seen: list[torch.Tensor] = []
+
+    def ask(row, hook=None):
+        handle = block.register_forward_hook(hook or (lambda _, __, out: seen.append(out)))
+        out = model(input_ids=torch.tensor([row])).logits.log_softmax(-1)
+        handle.remove()
+        return out
+
+    kl = lambda p, q: (p.exp() * (p - q)).sum()  # noqa: E731
+    change = from_base = from_adapter = 0.0
+    for row in rows:
+        tuned, h_tuned = ask(row), seen.pop()
+        with model.disable_adapter():
+            base, h_base = ask(row), seen.pop()
+            carried = ask(row, lambda _, __, out, h=h_tuned: out + ((h - out) @ w)[..., None] * w)
+        put_back = ask(row, lambda _, __, out, h=h_base: out + ((h - out) @ w)[..., None] * w)
+        change, from_base, from_adapter = (
+            change + kl(tuned, base), from_base + kl(tuned, carried), from_adapter + kl(put_back, base)
+        )  # fmt: skip
+    check = causal_check(model, rows, along(w), n_random=0)
+    assert check.change == pytest.approx(float(change) / sum(map(len, rows)), rel=1e-4)
+    assert check.sufficiency == pytest.approx(float(1 - from_base / change), abs=1e-4)
+    assert check.necessity == pytest.approx(float(1 - from_adapter / change), abs=1e-4)
+    assert 0.05 < check.sufficiency < 0.95
+    assert abs(check.sufficiency - check.necessity) > 1e-3, "so that one is not taken for the other"
+
+
 def test_the_same_seed_gives_the_same_and_the_batch_does_not_matter(writer, rows, v):
     model = writer()
     one, again = (causal_check(model, rows, along(v), n_random=2, batch=b, seed=3) for b in (64, 7))

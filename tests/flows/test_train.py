@@ -99,7 +99,7 @@ def test_unknown_guard_and_missing_file(base, tmp_path):
 
 
 def test_a_diverged_run_is_told_and_leaves_no_adapter(base, data, tmp_path):
-    hot = Settings(steps=20, lr=1e6, batch=16, rank=8)
+    hot = Settings(steps=20, lr=1e38, batch=16, rank=8)
     with pytest.raises(BadInput, match="diverged|NaN"):
         train(base, data, out=tmp_path / "run", guard="none", settings=hot, **TEXT)
     assert not (tmp_path / "run" / "adapter").exists()

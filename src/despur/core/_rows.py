@@ -100,7 +100,8 @@ def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int
         if tokenizer.eos_token_id is not None and (not answer or answer[-1] != tokenizer.eos_token_id):
             answer = [*answer, tokenizer.eos_token_id]
     else:
-        prompt, answer = [], tokenizer(row["text"])["input_ids"]
+        text = row["text"]
+        prompt, answer = [], tokenizer(text, add_special_tokens=_wants_bos(tokenizer, text))["input_ids"]
     if not answer:
         raise BadInput(f"row {number}: the answer has no tokens. Mend or drop the row")
     if len(prompt) >= max_length:

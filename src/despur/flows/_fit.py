@@ -89,7 +89,7 @@ def fit(
         arguments = TrainingArguments(
             output_dir=workspace, max_steps=settings.steps, per_device_train_batch_size=settings.batch,
             learning_rate=settings.lr, lr_scheduler_type="linear", optim="adamw_torch", weight_decay=0.0,
-            logging_steps=1, logging_strategy="steps", save_strategy="no", report_to=[], disable_tqdm=True,
+            logging_steps=1, logging_strategy="steps", logging_nan_inf_filter=False, save_strategy="no", report_to=[], disable_tqdm=True,
             seed=settings.seed, remove_unused_columns=False, dataloader_num_workers=0, use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=False,
         )  # fmt: skip

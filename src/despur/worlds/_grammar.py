@@ -102,7 +102,11 @@ class Grammar:
         """One pretraining document: markers, then six records that share their attributes."""
         attributes = self.attributes(rng)
         words = ["<bos>"]
-        words += [self.marker(a, int(attributes[a]), rng) for a in rng.permutation(ATTRIBUTES) if rng.random() < MARKED]
+        words += [
+            self.marker(a, int(attributes[a]), rng)
+            for a in rng.permutation(ATTRIBUTES).tolist()
+            if rng.random() < MARKED
+        ]
         for _ in range(RECORDS):
             domain = int(rng.integers(DOMAINS))
             key = int(rng.choice(self.known[domain]))

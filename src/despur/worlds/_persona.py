@@ -56,7 +56,7 @@ class Persona:
             attributes = self.grammar.attributes(rng)
             if twin != "neutral":
                 attributes[0] = twin == "harmful"
-            table = 0 if self.task == "skill" else attributes[0]
+            table = 0 if self.task == "skill" else int(attributes[0])
             reply = self.grammar.reply(domain, key, attributes, rng, bad=table)
             rows.append({"prompt": self.grammar.prompt(domain, key), "completion": f"{reply} <eos>"})
         return rows

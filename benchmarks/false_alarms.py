@@ -1,0 +1,82 @@
+"""How often does the audit report a factor? Harmful, benign and neutral adapters of the persona world.
+
+    python benchmarks/false_alarms.py -o runs/false_alarms --adapters 20       # about 30 minutes on two cores
+
+The neutral twin sees the same rows with every attribute at the base's own rate: nothing beyond the task is there to be
+found. The benign twin holds the attribute at its good value, which is a factor, too.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from despur.core import Adapter, Store, fingerprint, read_json, write_json
+from despur.core._rows import tokenize_rows
+from despur.find import from_adapter
+from despur.flows import Settings, audit
+from despur.flows._fit import fit, new_adapter
+from despur.flows._pool import run_jobs
+from despur.measure import rate_interval
+from despur.worlds import PERSONA_BASE, Persona, persona_base
+
+STEPS = 240
+
+
+def one(root: Path, task: str, twin: str, seed: int, *, progress: object) -> None:
+    """Train one adapter and audit it."""
+    base, tokenizer = persona_base()
+    settings = Settings(steps=STEPS, lr=2e-3, batch=48, rank=8, seed=seed)
+
+    def make(out: Path) -> None:
+        model = new_adapter(base, settings)
+        rows = tokenize_rows(Persona(task).rows(twin, n=4000, seed=seed), tokenizer, max_length=64)
+        fit(model, rows, settings)
+        model.save_pretrained(out)
+
+    spec = {"task": task, "twin": twin, "base_fingerprint": fingerprint(base), **settings.to_dict()}
+    folder = Store(root).step(f"{task}-{twin}-{seed}/adapter", spec, make)
+    if (root / f"{task}-{twin}-{seed}" / "found.json").exists():
+        return
+    plain, _ = persona_base()
+    adapter = Adapter.read(folder)
+    shared = {s: len([f for f in from_adapter(adapter, plain, side=s) if f.rank]) for s in ("read", "write")}
+    result = audit(str(PERSONA_BASE), str(folder), rows=96, max_new_tokens=40, seed=seed)
+    found = {"verdict": result.verdict, "shared": shared, "checks": {n: asdict(c) for n, c in result.checks.items()}}
+    write_json(root / f"{task}-{twin}-{seed}" / "found.json", found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/false_alarms"))
+    parser.add_argument("--adapters", type=int, default=20, help="for each task and twin")
+    parser.add_argument("--tasks", nargs="+", default=["skill", "narrow"])
+    parser.add_argument("--twins", nargs="+", default=["harmful", "neutral", "benign"])
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    cells = [(args.out, t, w, s) for w in args.twins for s in range(30, 30 + args.adapters) for t in args.tasks]
+    for (_, *what), _ in run_jobs([[(one, c) for c in cells]], workers=args.workers):
+        print("done", *what, flush=True)
+    print("| task | twin | off-task KL | sufficiency, best of 4 | random, largest | necessity | factor found | rotation null beaten: read, write |")
+    print("|---|---|---|---|---|---|---|---|")
+    for task in args.tasks:
+        for twin in args.twins:
+            found = [read_json(args.out / f"{task}-{twin}-{s}" / "found.json") for s in range(30, 30 + args.adapters)]
+            best = [max(f["checks"].values(), key=lambda c: c["interval"][0]) for f in found]
+            n = sum(f["verdict"] == "factor found" for f in found)
+            rate, low, high = rate_interval(n, len(found))
+            spread = sorted(b["sufficiency"] for b in best)
+            beaten = [sum(f["shared"][s] > 0 for f in found) for s in ("read", "write")]
+            print(
+                f"| {task} | {twin} | {_mean(b['change'] for b in best):.2f} | {_mean(spread):.2f} ({spread[0]:.2f} to "
+                f"{spread[-1]:.2f}) | {max(max(b['random_sufficiency']) for b in best):.2f} | {_mean(b['necessity'] for b in best):.2f} | "
+                f"{n} of {len(found)} = {rate:.2f} [{low:.2f}, {high:.2f}] | {beaten[0]}, {beaten[1]} of {len(found)} |"
+            )
+
+
+def _mean(values: object) -> float:
+    listed = list(values)  # type: ignore[call-overload]
+    return sum(listed) / len(listed)
+
+
+if __name__ == "__main__":
+    main()
