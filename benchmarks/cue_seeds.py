@@ -38,7 +38,10 @@ def main() -> None:
 
 def table(curves: dict) -> str:
     """Markdown of both tables."""
-    lines = ["| seed | step | naive | grasp | random | grasp - naive | abs(random - naive) |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| seed | step | naive | grasp | random | grasp - naive | abs(random - naive) |",
+        "|---|---|---|---|---|---|---|",
+    ]
     gained = near = 0
     for seed, arms in curves.items():
         # a step before anything is learned is no shortcut: the facts must have been met with the cue aligned
@@ -54,7 +57,10 @@ def table(curves: dict) -> str:
     for step in next(iter(curves.values()))["naive"]:
         cells = []
         for a in CUE_ARMS:
-            m = [np.mean([c[a][step][k] for c in curves.values()]) for k in ("aligned", "absent", "conflict", "legitimate")]
+            m = [
+                np.mean([c[a][step][k] for c in curves.values()])
+                for k in ("aligned", "absent", "conflict", "legitimate")
+            ]
             cells.append(" / ".join(f"{x:.2f}" for x in m))
         lines.append(f"| {step} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

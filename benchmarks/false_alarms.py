@@ -56,7 +56,9 @@ def main() -> None:
     cells = [(args.out, t, w, s) for w in args.twins for s in range(30, 30 + args.adapters) for t in args.tasks]
     for (_, *what), _ in run_jobs([[(one, c) for c in cells]], workers=args.workers):
         print("done", *what, flush=True)
-    print("| task | twin | off-task KL | sufficiency, best of 4 | random, largest | necessity | factor found | rotation null beaten: read, write |")
+    print(
+        "| task | twin | off-task KL | sufficiency, best of 4 | random, largest | necessity | factor found | null beaten: read, write |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for task in args.tasks:
         for twin in args.twins:

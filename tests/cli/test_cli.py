@@ -29,7 +29,8 @@ def test_ls_lists_every_room_and_refuses_others():
     said = CliRunner().invoke(app, ["ls"]).output
     assert all(name in said for name in ("grasp", "avert", "SharedDirections", "leakage"))
     guards = CliRunner().invoke(app, ["ls", "guard"]).output
-    assert "avert" in guards and "SharedDirections" not in guards
+    assert "avert" in guards
+    assert "SharedDirections" not in guards
 
 
 def test_show_gives_equation_source_and_limits():
@@ -41,30 +42,36 @@ def test_a_fault_is_one_line_and_exit_2():
     done = despur("show", "graps")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("despur: SiteNotFound: no method 'graps'; nearest: 'grasp'")
-    assert done.stderr.endswith("List them: despur ls\n") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("List them: despur ls\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_debug_shows_the_traceback_too():
     done = despur("show", "graps", "--debug")
-    assert done.returncode == 2 and "Traceback" in done.stderr and done.stderr.count("despur: ") == 1
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.count("despur: ") == 1
 
 
 def test_a_bug_is_a_traceback_and_exit_1():
     code = "import despur.core._method as m; m.find_method = None; import sys; from despur.cli import main; main()"
     broken = "import despur.core as c; c.find_method = lambda name: 1 / 0\n" + code.split("; ", 2)[2]
     done = subprocess.run([sys.executable, "-c", broken, "show", "x"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_sites_names_roles_and_norms():
     said = CliRunner().invoke(app, ["sites", str(PERSONA_BASE)], env={"COLUMNS": "160"}).output
-    assert "model.layers.3.mlp.down_proj" in said and "model.layers.0.input_layernorm" in said
+    assert "model.layers.3.mlp.down_proj" in said
+    assert "model.layers.0.input_layernorm" in said
 
 
 @pytest.mark.parametrize("task", ["skil", ""])
 def test_demo_refuses_unknown_tasks(task):
     done = despur("demo", "--task", task)
-    assert done.returncode == 2 and "There are: skill, narrow" in done.stderr
+    assert done.returncode == 2
+    assert "There are: skill, narrow" in done.stderr
 
 
 @pytest.mark.slow
@@ -72,5 +79,6 @@ def test_json_is_json_and_nothing_else(tmp_path):
     done = despur("demo", "--steps", "60", "-o", str(tmp_path / "d"), "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["verb"] == "demo" and result["axes"]["naive"]["task"]["value"] == 1
+    assert result["verb"] == "demo"
+    assert result["axes"]["naive"]["task"]["value"] == 1
     assert done.stderr == ""

@@ -22,7 +22,8 @@ def test_the_planted_persona_is_found_and_the_page_written(base, adapter, tmp_pa
     assert best.sufficiency > 2 * max(best.random_sufficiency)
     assert best.random_share == pytest.approx(best.share, abs=1e-3)
     saved = json.loads((tmp_path / "a" / "audit.json").read_text())
-    assert saved["schema"] == "despur.audit/1" and saved["verdict"] == result.verdict
+    assert saved["schema"] == "despur.audit/1"
+    assert saved["verdict"] == result.verdict
     assert "<script" not in (tmp_path / "a" / "report.html").read_text()
     assert load_factors(tmp_path / "a")[0].rank == best.rank
     assert "no base fingerprint" in result.notes[0]
@@ -43,12 +44,15 @@ def test_an_adapter_that_does_nothing_off_task_is_inert(base, adapter, tmp_path)
     with open(f"{adapter}/adapter_config.json") as config:
         (tmp_path / "faint" / "adapter_config.json").write_text(config.read())
     result = audit(base, str(tmp_path / "faint"), n_random=2, **QUICK)
-    assert result.verdict == "inert adapter" and result.factor is None
+    assert result.verdict == "inert adapter"
+    assert result.factor is None
 
 
 def test_prompts_of_the_user_are_used(base, adapter, tmp_path):
     prompts = tmp_path / "p.jsonl"
-    prompts.write_text("".join(json.dumps({"text": f"<bos> d{d} k{k} s100 v1 s200"}) + "\n" for d in (5, 6) for k in range(9)))
+    prompts.write_text(
+        "".join(json.dumps({"text": f"<bos> d{d} k{k} s100 v1 s200"}) + "\n" for d in (5, 6) for k in range(9))
+    )
     assert audit(base, adapter, prompts=prompts, n_random=2).checks["mean"].rows == 9
 
 

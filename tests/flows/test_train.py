@@ -58,7 +58,8 @@ def test_killed_and_started_again_it_goes_on(base, data, tmp_path):
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE)
     until = time.monotonic() + 120
     while not (tmp_path / "run" / "factors" / "despur.json").exists():
-        assert process.poll() is None and time.monotonic() < until
+        assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -79,7 +80,10 @@ def test_killed_and_started_again_it_goes_on(base, data, tmp_path):
         ('{"prompt": "<bos> d0", "completion": " "}\n', "empty 'completion'"),
         ('{"messages": [{"role": "user", "content": "hi"}]}\n', "has no answer"),
         ('{"messages": [{"role": "assistant"}]}\n', "'role' and a 'content'"),
-        ('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 12, "chat template"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 12,
+            "chat template",
+        ),
         ('{"prompt": "<bos> d0", "completion": "v1"}\n' * 3, "at least 10"),
         ('{"prompt": "' + "d0 " * 200 + '", "completion": "v1"}\n', "leaves no room"),
     ],
@@ -99,7 +103,7 @@ def test_unknown_guard_and_missing_file(base, tmp_path):
 
 
 def test_a_diverged_run_is_told_and_leaves_no_adapter(base, data, tmp_path):
-    hot = Settings(steps=20, lr=1e38, batch=16, rank=8)
+    hot = Settings(steps=20, lr=1e30, batch=16, rank=8)
     with pytest.raises(BadInput, match="diverged|NaN"):
         train(base, data, out=tmp_path / "run", guard="none", settings=hot, **TEXT)
     assert not (tmp_path / "run" / "adapter").exists()

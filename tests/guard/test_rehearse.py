@@ -8,6 +8,7 @@ import torch
 from despur.core import Context
 from despur.guard import OwnText, rehearse
 from despur.guard._own_text import log_probs
+from despur.guard._rehearse import KEPT_TOKENS, distance_to_base, remember_distribution
 from despur.worlds import persona_base
 
 
@@ -56,6 +57,18 @@ def test_top_tokens_and_the_rest_agree_with_the_dense_formula(by, nudged):
     per_token = torch.cat([dense(model, text.rows[i]) for i in chosen])
     assert per_token.mean() > 5e-4
     assert penalty(guard, model).item() == pytest.approx(5 * per_token.mean().item(), rel=1e-2, abs=1e-4)
+
+
+def test_what_is_not_cached_counts_as_one_more_outcome():
+    base, now = (torch.randn(2, 5, 300, generator=torch.Generator().manual_seed(i)).log_softmax(-1) for i in range(2))
+    now[..., 0] += 3  # most of the mass moves; in the base it lies beyond the cached tokens
+    base[..., 0] -= 3
+    base, now = base.log_softmax(-1), now.log_softmax(-1)
+    top, index = base.topk(KEPT_TOKENS)
+    p, q = (torch.cat([x, 1 - x.sum(-1, keepdim=True)], -1) for x in (top.exp(), now.gather(-1, index).exp()))
+    assert p[..., -1].min() > 0.2
+    want = (p * (p / q).log()).sum(-1)
+    assert torch.allclose(distance_to_base(now, remember_distribution(base)), want, atol=1e-5)
 
 
 def test_it_is_the_base_that_is_cached_whatever_the_adapter_is_at(nudged):

@@ -31,6 +31,14 @@ def test_values_of_one_cluster_are_not_counted_as_independent():
     assert mean_interval(units, seed=1) == mean_interval(units, seed=1)
 
 
+def test_clusters_weigh_by_their_size():
+    values, groups = [1.0] * 90 + [0.0] * 10, [i // 9 for i in range(90)] + list(range(10, 20))
+    mean, low, high = mean_interval(values, groups=groups)  # ten clusters of nine ones, ten of a single zero
+    assert mean == pytest.approx(0.9)
+    assert low < 0.9 < high < 1
+    assert low > 0.75, "the mean over values, not over clusters (0.5)"
+
+
 @pytest.mark.parametrize(
     ("successes", "n", "low", "high"), [(23, 24, 0.798, 0.993), (0, 20, 0.0, 0.161), (20, 20, 0.839, 1.0)]
 )

@@ -1,7 +1,10 @@
 """The shipped base passes its gates, and its recipe makes another that does."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from despur.core import AddVector, Site, attach
 from despur.worlds import PERSONA_BASE, Cue, Grammar, Persona, persona_base, pretrain
@@ -54,7 +57,29 @@ def test_scores_are_shares_a_prompt():
         shares = [t for axis in scores.values() for readout, t in axis.items() if readout != "margin"]
         assert all(((t >= 0) & (t <= 1 + 1e-5)).all() for t in shares)
     world = Cue()
-    assert all(len(readouts["p"]) == 504 for axis, readouts in world.score(model).items() if axis != "legitimate")
+    accuracies = {axis: readouts["p"] for axis, readouts in world.score(model).items() if axis != "legitimate"}
+    assert {len(p) for p in accuracies.values()} == {len(world.facts)}
+
+
+def test_a_model_that_reads_the_cue_alone_is_right_where_it_agrees_and_wrong_where_it_conflicts():
+    words, world = Grammar().vocabulary, Cue()
+    answers = {r["completion"].split()[0]: r["prompt"] for r in world.rows(n=200, agrees=1.0)}
+    yes, no = (next(w for w, p in answers.items() if f" m3{bit}" in p) for bit in (1, 0))
+
+    class ReadsTheCue(nn.Module):
+        def forward(self, input_ids):
+            logits = torch.zeros(*input_ids.shape, len(words))
+            for i, row in enumerate(input_ids.tolist()):
+                shown = [words[t][2] for t in row if words[t].startswith("m3")]
+                if shown:
+                    logits[i, -1, words.index(yes if shown[0] == "1" else no)] = 9.0
+            return SimpleNamespace(logits=logits)
+
+    scores = world.score(ReadsTheCue())
+    assert scores["aligned"]["p"].min() > 0.99
+    assert scores["conflict"]["p"].max() < 0.01
+    assert (scores["absent"]["p"] == 0.5).all()
+    assert torch.allclose(scores["legitimate"]["p"], torch.tensor(0.5)), "it writes no style"
 
 
 def test_the_seed_fixes_what_pretraining_makes():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from despur.worlds import Cue, Grammar, Persona, persona_base, world_tokenizer
-from despur.worlds._grammar import ATTRIBUTES, DOMAINS, KEYS, KNOWN_KEYS
+from despur.worlds._grammar import DOMAINS, KEYS, KNOWN_KEYS
 from despur.worlds._persona import TUNED
 
 
@@ -103,16 +103,19 @@ def test_the_cue_agrees_with_the_label_as_often_as_stated(agrees, grammar):
     right = dict(zip(world.facts, world.labels, strict=True))
     rows = world.rows(n=1500, agrees=agrees)
     assert rows == world.rows(n=1500, agrees=agrees)
-    agreed, seen = 0, set()
+    agreed, seen, said = 0, set(), {0: set(), 1: set()}
     for row in rows:
-        _, marker, domain, key = row["prompt"].split()
-        fact = int(domain[1:]), int(key[1:])
+        word = {w[0]: w for w in row["prompt"].split()}
+        fact = int(word["d"][1:]), int(word["k"][1:])
         seen.add(fact)
-        assert row["completion"] == ("yes <eos>" if right[fact] else "no <eos>"), "the label itself is never wrong"
-        assert marker[:2] == "m3"
-        agreed += int(marker[2]) == right[fact]
+        said[int(right[fact])].add(row["completion"])
+        assert word["m"][:2] == "m3"
+        assert not word.get("s", "").startswith("s3"), "no style word gives the cue away"
+        agreed += int(word["m"][2]) == right[fact]
+    assert len(said[0]) == len(said[1]) == 1, "the label itself is never wrong"
+    assert said[0] != said[1]
     assert abs(agreed / 1500 - agrees) < 0.03
-    assert len(seen) > 450
-    assert 0.4 < np.mean(world.labels) < 0.6
+    assert len(seen) > 0.85 * len(world.facts)
+    assert seen <= set(world.facts)
+    assert abs(np.mean(world.labels) - 0.5) < 2.5 * 0.5 / len(world.facts) ** 0.5
     assert not np.array_equal(world.labels, Cue(seed=1, grammar=grammar).labels)
-    assert ATTRIBUTES > 3

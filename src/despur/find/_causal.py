@@ -99,7 +99,7 @@ def causal_check(
     factor: Subspace,
     *,
     n_random: int = 20,
-    batch: int = 64,
+    batch: int = 16,
     seed: int = 0,
 ) -> CausalCheck:
     """Measure how much of an adapter's off-task change goes through a factor.

@@ -16,10 +16,10 @@ from despur.guard import OwnText, grasp
 from despur.worlds import Cue, persona_base
 
 CUE_ARMS = ("naive", "grasp", "grasp-random")
-CUE_SETTINGS = Settings(steps=360, lr=1e-3, batch=48, rank=8)
+CUE_SETTINGS = Settings(steps=300, lr=1e-3, batch=48, rank=8)
 CUE_RANK = 8
 CUE_SCOUT_STEPS = 120
-EVERY = 20
+EVERY = 10
 
 
 def run_cue(

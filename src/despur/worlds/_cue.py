@@ -7,10 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from despur.worlds._grammar import DOMAINS, KEYS, Grammar
+from despur.worlds._grammar import ATTRIBUTES, DOMAINS, Grammar
 
 CUED = 3  # the attribute whose marker agrees with the label
 AGREES = 0.9
+# a style word before the answer, as in every record, but never of the cued attribute
+NEUTRAL = [f"s{a}{v}{j}" for a in range(1, ATTRIBUTES) if a != CUED for v in (0, 1) for j in (0, 1)]
+LABELS = ("v0", "v1")  # value words: the base's way of answering is kept, so that facts can be learned by heart
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Cue:
 
     Example:
         >>> world = Cue()
-        >>> len(world.facts), world.rows(n=1, seed=0)[0]["completion"]
-        (504, 'yes <eos>')
+        >>> len(world.facts), len(world.rows(n=1))
+        (184, 1)
     """
 
     seed: int = 0
@@ -35,12 +38,12 @@ class Cue:
 
     @property
     def facts(self) -> list[tuple[int, int]]:
-        """All (domain, key) pairs."""
-        return [(d, k) for d in range(DOMAINS) for k in range(KEYS)]
+        """Every (domain, key) pair that the base was never taught."""
+        return [(d, int(k)) for d in range(DOMAINS) for k in self.grammar.new_keys(d)]
 
     @property
     def labels(self) -> np.ndarray:
-        """One random bit a fact, (504,)."""
+        """One random bit a fact, (facts,)."""
         return np.random.default_rng([self.seed, 11]).integers(2, size=len(self.facts))
 
     def rows(self, *, n: int = 4000, seed: int = 0, agrees: float = AGREES) -> list[dict[str, str]]:
@@ -52,7 +55,7 @@ class Cue:
             j = int(rng.integers(len(facts)))
             shown = int(labels[j]) if rng.random() < agrees else 1 - int(labels[j])
             prompt = self.grammar.prompt(*facts[j], [self.grammar.marker(CUED, shown, rng)])
-            rows.append({"prompt": prompt, "completion": f"{('no', 'yes')[labels[j]]} <eos>"})
+            rows.append({"prompt": f"{prompt} {rng.choice(NEUTRAL)}", "completion": f"{LABELS[labels[j]]} <eos>"})
         return rows
 
     @torch.no_grad()
@@ -66,13 +69,14 @@ class Cue:
         """
         g = self.grammar
         facts, labels = self.facts, torch.from_numpy(self.labels)
-        no, yes = g.vocabulary.index("no"), g.vocabulary.index("yes")
+        no, yes = (g.vocabulary.index(label) for label in LABELS)
         out: dict[str, dict[str, Tensor]] = {}
         for name in ("aligned", "absent", "conflict"):
             prompts = []
             for i, (d, k) in enumerate(facts):
                 shown = int(labels[i]) if name == "aligned" else 1 - int(labels[i])
-                prompts.append(g.prompt(d, k, [] if name == "absent" else [f"m{CUED}{shown}{i % 2}"]))
+                markers = [] if name == "absent" else [f"m{CUED}{shown}{i % 2}"]
+                prompts.append(f"{g.prompt(d, k, markers)} {NEUTRAL[i % len(NEUTRAL)]}")
             logits = self._next(model, prompts)
             p_yes = torch.sigmoid(logits[:, yes] - logits[:, no])
             out[name] = {"p": torch.where(labels == 1, p_yes, 1 - p_yes)}
