@@ -30,7 +30,7 @@ from despur.find._causal import INERT
 from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._fit import Progress, silent
 from despur.flows._load import context_length, load_base
-from despur.flows._record import run_record
+from despur.flows._record import page_facts, run_record
 from despur.guard import OwnText
 from despur.report import write_page
 
@@ -240,4 +240,4 @@ def _write(result: Audit, out: Path) -> None:
         if result.factor is not None:
             save_factors((result.factor,), draft)
         write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
-                   blocks=audit_blocks(result), facts={k: str(v) for k, v in result.record.items()})  # fmt: skip
+                   blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 from despur.core import Report, write_json
 from despur.flows._fit import Progress, silent
 from despur.flows._pool import run_jobs
-from despur.flows._record import run_record
+from despur.flows._record import page_facts, run_record
 from despur.flows._world import CONTROLS, SETTINGS, check_harm, load_scores, prepare, run_arm
 from despur.measure import accepted, four_axes
 from despur.report import Frontier, Point, Table, Text, Verdict, write_page
@@ -162,5 +162,5 @@ def _page(result: DemoResult, task: str) -> None:
                    "Ideal: task 1, drift 0; legitimate use, validity and forgetting are shares of the base's."),
         Table("The same, raw means over prompts", ["run", *columns], [[a, *(v[c] for c in columns)] for a, v in m.items()]),
     ]  # fmt: skip
-    facts = {k: str(v) for k, v in result.record.items()}
+    facts = page_facts(result.record)
     write_page(result.page, title="despur demo", subtitle=f"persona world, {task}", blocks=blocks, facts=facts)

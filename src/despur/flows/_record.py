@@ -14,6 +14,16 @@ def run_record(verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
             "python": platform.python_version()}  # fmt: skip
 
 
+def page_facts(record: Mapping[str, Any]) -> dict[str, str]:
+    """The same for the foot of a page: one readable line a fact."""
+    return {
+        key: ", ".join(f"{k} {v}" for k, v in value.items() if v is not None)
+        if isinstance(value, Mapping)
+        else str(value)
+        for key, value in record.items()
+    }
+
+
 def _version(name: str) -> str:
     try:
         return version(name)

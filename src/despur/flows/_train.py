@@ -31,7 +31,7 @@ from despur.flows._demo import axes_table, frontier
 from despur.flows._factors import scout_directions
 from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
 from despur.flows._load import context_length, load_base
-from despur.flows._record import run_record
+from despur.flows._record import page_facts, run_record
 from despur.flows._text import load_text, save_text
 from despur.guard import OwnText, avert, grasp, hold, rehearse
 from despur.measure import accepted, four_axes, leakage, off_task
@@ -287,4 +287,4 @@ def _page(result: Trained, guard: str, text: OwnText, scores: Mapping[str, Any])
         blocks.append(Table("What the adapter reads and writes along the factor", ["side", "leakage", "random subspace"],
                             [[n, r.value, r.control] for n, r in result.leak.items()]))  # fmt: skip
     write_page(result.page, title="despur train", subtitle=f"{guard} on {Path(str(result.record['arguments']['data'])).name}",
-               blocks=blocks, facts={k: str(v) for k, v in result.record.items()})  # fmt: skip
+               blocks=blocks, facts=page_facts(result.record))  # fmt: skip

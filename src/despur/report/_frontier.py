@@ -12,7 +12,8 @@ from despur.report._svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, 
 from despur.report._text import clean, fit, interval, measured, room
 
 AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # shown at the least; a point further out is set on the edge
-REFERENCES = {"base": (0.0, 0.0), "naive": (1.0, 1.0), "ideal": (1.0, 0.0)}
+UNGUARDED = dict.fromkeys(("naive", "scout", "twin"), (1.0, 1.0))  # whichever a report measures against
+REFERENCES = {"base": (0.0, 0.0), **UNGUARDED, "ideal": (1.0, 0.0)}
 DOT, LINE, NAMED = 5.5, 17.0, 14  # radius of a mark, height of a label, points that can carry their names
 LEGEND = (
     ("dot", "guard"),
@@ -105,16 +106,25 @@ def _axes(on: _Frame, frame: Box, most: int) -> list[Markup]:
         y, kind = on.y(value), "rule" if value in (0, 1) else "grid"
         out.append(tag("line", class_=kind, x1=frame.left, x2=frame.right, y1=y, y2=y))
         out.append(tag("text", text, class_="tick", x=frame.left - 7, y=y + 4, text_anchor="end"))
-    out.append(tag("text", "drift (naive = 1)", class_="axis", x=0.0, y=15.0))
+    out.append(tag("text", "drift (unguarded run = 1)", class_="axis", x=0.0, y=15.0))
     out.append(
-        tag("text", "task learned (naive = 1)", class_="axis", x=frame.right, y=frame.bottom + 36, text_anchor="end")
+        tag(
+            "text",
+            "task learned (unguarded run = 1)",
+            class_="axis",
+            x=frame.right,
+            y=frame.bottom + 36,
+            text_anchor="end",
+        )
     )
     return out
 
 
 def _points(points: Sequence[Point], on: _Frame, frame: Box, *, names: bool) -> list[Markup]:
     known = {p.name for p in points if _is_reference(p)}
-    refs = [(name, on.x(x), on.y(y)) for name, (x, y) in REFERENCES.items() if name not in known]
+    drawn = ("base", "ideal") if known & UNGUARDED.keys() else ("base", "naive", "ideal")
+    refs = [(name, *(scale(v) for scale, v in zip((on.x, on.y), REFERENCES[name], strict=True))) for name in drawn]
+    refs = [ref for ref in refs if ref[0] not in known]
     marks = [*map(on.at, points), *((x, y) for _, x, y in refs)]
     texts = [fit(clean(p.name), LABEL, 190) for p in points] if names else [str(i + 1) for i in range(len(points))]
     texts += [name for name, _, _ in refs]
