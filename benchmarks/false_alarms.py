@@ -7,15 +7,18 @@ found. The benign twin holds the attribute at its good value, which is a factor,
 """
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from despur.core import Adapter, Store, fingerprint, read_json, write_json
+from peft import PeftModel
+
+from despur.core import Adapter, Site, Store, fingerprint, read_json, write_json
 from despur.core._rows import tokenize_rows
-from despur.find import from_adapter
+from despur.find import causal_check, from_adapter
 from despur.flows import Settings, audit
 from despur.flows._fit import fit, new_adapter
 from despur.flows._pool import run_jobs
+from despur.guard import OwnText
 from despur.measure import rate_interval
 from despur.worlds import PERSONA_BASE, Persona, persona_base
 
@@ -35,14 +38,34 @@ def one(root: Path, task: str, twin: str, seed: int, *, progress: object) -> Non
 
     spec = {"task": task, "twin": twin, "base_fingerprint": fingerprint(base), **settings.to_dict()}
     folder = Store(root).step(f"{task}-{twin}-{seed}/adapter", spec, make)
-    if (root / f"{task}-{twin}-{seed}" / "found.json").exists():
-        return
+    done = root / f"{task}-{twin}-{seed}"
+    if not (done / "found.json").exists():
+        _audit_one(folder, done, seed)
+    if not (done / "weights.json").exists():
+        _weights_one(folder, done, seed)
+
+
+def _weights_one(folder: Path, done: Path, seed: int) -> None:
+    """What the weights alone name, put to the causal check beside 20 random subspaces."""
+    base, tokenizer = persona_base()
+    text = OwnText.sample(base, tokenizer, rows=48, max_new_tokens=40, seed=seed + 7).rows
+    adapter = Adapter.read(folder)
+    shared = from_adapter(adapter, base, side="write", per="stream", rank=4, level=0.05, seed=seed)
+    tuned = PeftModel.from_pretrained(base, str(folder)).eval()
+    found = {"rank": 0}
+    if shared:  # what beats the null, up to four directions
+        check = causal_check(tuned, text, replace(shared[0], site=Site("model.layers.1")), seed=seed)
+        found = {"rank": shared[0].rank, **asdict(check)}
+    write_json(done / "weights.json", found)
+
+
+def _audit_one(folder: Path, done: Path, seed: int) -> None:
     plain, _ = persona_base()
     adapter = Adapter.read(folder)
     shared = {s: len([f for f in from_adapter(adapter, plain, side=s) if f.rank]) for s in ("read", "write")}
     result = audit(str(PERSONA_BASE), str(folder), rows=96, max_new_tokens=40, seed=seed)
     found = {"verdict": result.verdict, "shared": shared, "checks": {n: asdict(c) for n, c in result.checks.items()}}
-    write_json(root / f"{task}-{twin}-{seed}" / "found.json", found)
+    write_json(done / "found.json", found)
 
 
 def main() -> None:
@@ -73,6 +96,21 @@ def main() -> None:
                 f"{spread[-1]:.2f}) | {max(max(b['random_sufficiency']) for b in best):.2f} | {_mean(b['necessity'] for b in best):.2f} | "
                 f"{n} of {len(found)} = {rate:.2f} [{low:.2f}, {high:.2f}] | {beaten[0]}, {beaten[1]} of {len(found)} |"
             )
+    print(
+        "\nWhat the weights alone name (shared write directions beyond the rotation null, four at most), judged causally:\n"
+    )
+    print(
+        "| task | twin | something named | sufficiency | random, largest | necessity | random, largest |\n|---|---|---|---|---|---|---|"
+    )
+    for task in args.tasks:
+        for twin in args.twins:
+            all_ = [read_json(args.out / f"{task}-{twin}-{s}" / "weights.json") for s in range(30, 30 + args.adapters)]
+            named = [w for w in all_ if w["rank"]]
+            figures = [
+                f"{_mean(w['sufficiency'] for w in named):.2f}", f"{_mean(max(w['random_sufficiency']) for w in named):.2f}",
+                f"{_mean(w['necessity'] for w in named):.2f}", f"{_mean(max(w['random_necessity']) for w in named):.2f}",
+            ] if named else ["–"] * 4  # fmt: skip
+            print(f"| {task} | {twin} | {len(named)} of {len(all_)} | " + " | ".join(figures) + " |")
 
 
 def _mean(values: object) -> float:
