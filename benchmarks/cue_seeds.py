@@ -12,26 +12,33 @@ from pathlib import Path
 import numpy as np
 
 from despur.core import read_json, write_json
-from despur.flows._cue import CUE_ARMS, run_cue
+from despur.flows._cue import CUE_ARMS, CUE_RANK, run_cue
 from despur.flows._pool import run_jobs
 
 
-def arm(root: Path, name: str, seed: int, *, progress: object) -> None:
+def arm(root: Path, name: str, seed: int, rank: int, *, progress: object) -> None:
     """One arm, importable by the workers."""
-    run_cue(root, name, seed)
+    run_cue(root, name, seed, rank=rank)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/cue_seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 20)))
+    parser.add_argument("--rank", type=int, default=CUE_RANK, help="directions held at each norm")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     # grasp makes the scout that its control shares, so it runs a stage earlier
-    stages = [[(arm, (args.out, a, s)) for s in args.seeds for a in names] for names in (CUE_ARMS[:2], CUE_ARMS[2:])]
+    stages = [
+        [(arm, (args.out, a, s, args.rank)) for s in args.seeds for a in names]
+        for names in (CUE_ARMS[:2], CUE_ARMS[2:])
+    ]
     for (_, *what), _ in run_jobs(stages, workers=args.workers):
         print("done", *what, flush=True)
-    curves = {s: {a: read_json(args.out / f"cue-{s}" / a / "curve.json") for a in CUE_ARMS} for s in args.seeds}
+    folders = {a: a if a == "naive" else f"{a}-{args.rank}" for a in CUE_ARMS}
+    curves = {
+        s: {a: read_json(args.out / f"cue-{s}" / f / "curve.json") for a, f in folders.items()} for s in args.seeds
+    }
     write_json(args.out / "results.json", curves)
     print(table(curves))
 

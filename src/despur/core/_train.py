@@ -76,7 +76,8 @@ class GuardCallback(TrainerCallback):
 
     Args:
         edits: Guards, in the order in which they act.
-        seed: Seeds the guards' own draws; the trainer's random state is left alone.
+        seed: Seeds the guards' own draws of rows, which leave the trainer's random state alone; LoRA dropout, where
+            there is any, also acts in a functional guard's own forward pass.
 
     Raises:
         CannotAttach: when training begins, if a guard would not act on this model.
