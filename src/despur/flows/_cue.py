@@ -18,7 +18,7 @@ from despur.worlds import Cue, persona_base
 CUE_ARMS = ("naive", "grasp", "grasp-random")
 CUE_SETTINGS = Settings(steps=300, lr=1e-3, batch=48, rank=8)
 CUE_RANK = 12  # of 64; on seeds 0 and 1 16 held more back, but its random control did some of it, too
-CUE_SCOUT_STEPS = 120
+CUE_SCOUT_STEPS = 240
 EVERY = 10
 
 
@@ -51,7 +51,7 @@ def run_cue(
     base, tokenizer = persona_base()
     settings = Settings(**{**CUE_SETTINGS.to_dict(), "seed": seed, "steps": steps})
     spec = {"seed": seed, "base_fingerprint": fingerprint(base)}
-    name, held = (arm, {}) if arm == "naive" else (f"{arm}-{rank}", {"held": rank})
+    name, held = (arm, {}) if arm == "naive" else (f"{arm}-{rank}", {"held": rank, "scout": CUE_SCOUT_STEPS})
 
     def rows_of(seed: int) -> Any:
         return tokenize_rows(world.rows(seed=seed), tokenizer, max_length=16)
