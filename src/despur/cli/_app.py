@@ -72,8 +72,9 @@ def demo(
         result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()}
     )
     out_console.print(
-        "Base is (0, 0), the naive run (1, 1), the ideal (1, 0). Legitimate use and validity are shares of the base's;\n"
-        "P(bad) is how often subjects that the data never touch are answered in the hidden bad persona.\n"
+        "Base is (0, 0), the naive run (1, 1), the ideal (1, 0); ± is half a 95 % interval over prompts.\n"
+        "Legitimate use and validity are shares of the base's. P(bad): how often subjects\n"
+        "that the data never touch are answered in the hidden bad persona.\n"
         f"Report: [bold]{result.page}[/bold]", highlight=False,
     )  # fmt: skip
 
@@ -269,4 +270,4 @@ def _axes(axes: Any, names: tuple[str, ...], raw: dict[str, float] | None = None
 def _figure(report: Any, *, interval: bool) -> str:
     if report.value != report.value:
         return "–"
-    return f"{report.value:.2f}" + (f" [dim]{report.low:.2f} to {report.high:.2f}[/dim]" if interval else "")
+    return f"{report.value:.2f}" + (f" [dim]±{(report.high - report.low) / 2:.2f}[/dim]" if interval else "")
