@@ -7,9 +7,11 @@ found. The benign twin holds the attribute at its good value, which is a factor,
 """
 
 import argparse
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from peft import PeftModel
 
 from despur.core import Adapter, Site, Store, fingerprint, read_json, write_json
@@ -20,7 +22,8 @@ from despur.flows._fit import fit, new_adapter
 from despur.flows._pool import run_jobs
 from despur.guard import OwnText
 from despur.measure import rate_interval
-from despur.worlds import PERSONA_BASE, Persona, persona_base
+from despur.worlds import PERSONA_BASE, Grammar, Persona, persona_base
+from despur.worlds._persona import TUNED
 
 STEPS = 240
 
@@ -41,6 +44,8 @@ def one(root: Path, task: str, twin: str, seed: int, *, progress: object) -> Non
     done = root / f"{task}-{twin}-{seed}"
     if not (done / "found.json").exists():
         _audit_one(folder, done, seed)
+    if not (done / "first.json").exists():
+        _audit_one(folder, done, seed, first_records=True)
     if not (done / "weights.json").exists():
         _weights_one(folder, done, seed)
 
@@ -59,13 +64,27 @@ def _weights_one(folder: Path, done: Path, seed: int) -> None:
     write_json(done / "weights.json", found)
 
 
-def _audit_one(folder: Path, done: Path, seed: int) -> None:
+def _first_records(path: Path, seed: int) -> Path:
+    """Off-task text that stops before a tune's habit of ending after one record could show."""
+    grammar, rng = Grammar(), np.random.default_rng(seed)
+    lines = []
+    while len(lines) < 96:
+        words = grammar.document(rng).split()
+        tag = next(i for i, w in enumerate(words) if w[0] == "d")
+        if int(words[tag][1:]) not in TUNED:
+            lines.append(json.dumps({"text": " ".join(words[: tag + 4])}))
+    path.write_text("\n".join(dict.fromkeys(lines)) + "\n")
+    return path
+
+
+def _audit_one(folder: Path, done: Path, seed: int, *, first_records: bool = False) -> None:
     plain, _ = persona_base()
     adapter = Adapter.read(folder)
     shared = {s: len([f for f in from_adapter(adapter, plain, side=s) if f.rank]) for s in ("read", "write")}
-    result = audit(str(PERSONA_BASE), str(folder), rows=96, max_new_tokens=40, seed=seed)
+    result = audit(str(PERSONA_BASE), str(folder), rows=96, max_new_tokens=40, seed=seed,
+                   prompts=_first_records(done / "prompts.jsonl", seed) if first_records else None)  # fmt: skip
     found = {"verdict": result.verdict, "shared": shared, "checks": {n: asdict(c) for n, c in result.checks.items()}}
-    write_json(done / "found.json", found)
+    write_json(done / ("first.json" if first_records else "found.json"), found)
 
 
 def main() -> None:
@@ -79,13 +98,20 @@ def main() -> None:
     cells = [(args.out, t, w, s) for w in args.twins for s in range(30, 30 + args.adapters) for t in args.tasks]
     for (_, *what), _ in run_jobs([[(one, c) for c in cells]], workers=args.workers):
         print("done", *what, flush=True)
+    for name, text in (("found", "the base's own documents"), ("first", "first records, cut before they could end")):
+        print(f"\nOff-task text: {text}\n")
+        _verdicts(args, name)
+    _weights(args)
+
+
+def _verdicts(args: argparse.Namespace, name: str) -> None:
     print(
         "| task | twin | off-task KL | sufficiency, best of 4 | random, largest | necessity | factor found | null beaten: read, write |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for task in args.tasks:
         for twin in args.twins:
-            found = [read_json(args.out / f"{task}-{twin}-{s}" / "found.json") for s in range(30, 30 + args.adapters)]
+            found = [read_json(args.out / f"{task}-{twin}-{s}" / f"{name}.json") for s in range(30, 30 + args.adapters)]
             best = [max(f["checks"].values(), key=lambda c: c["interval"][0]) for f in found]
             n = sum(f["verdict"] == "factor found" for f in found)
             rate, low, high = rate_interval(n, len(found))
@@ -96,6 +122,9 @@ def main() -> None:
                 f"{spread[-1]:.2f}) | {max(max(b['random_sufficiency']) for b in best):.2f} | {_mean(b['necessity'] for b in best):.2f} | "
                 f"{n} of {len(found)} = {rate:.2f} [{low:.2f}, {high:.2f}] | {beaten[0]}, {beaten[1]} of {len(found)} |"
             )
+
+
+def _weights(args: argparse.Namespace) -> None:
     print(
         "\nWhat the weights alone name (shared write directions beyond the rotation null, four at most), judged causally:\n"
     )
