@@ -1,8 +1,10 @@
 """The command line as a user meets it: one line for a fault, exit codes, JSON, help with an example."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -72,6 +74,33 @@ def test_demo_refuses_unknown_tasks(task):
     done = despur("demo", "--task", task)
     assert done.returncode == 2
     assert "There are: skill, narrow" in done.stderr
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_half_stage(tmp_path):
+    rows = [{"prompt": f"<bos> d0 k{i}", "completion": "v1"} for i in range(20)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    code = "from despur.cli import main; main()"
+    arguments = [
+        "train",
+        str(PERSONA_BASE),
+        str(tmp_path / "data.jsonl"),
+        "-o",
+        str(tmp_path / "run"),
+        "--scout-steps",
+        "9000",
+    ]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("run/.scout*")):  # the draft of the first stage
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("despur: interrupted; what was finished is kept")
+    assert not (tmp_path / "run" / "scout").exists()
 
 
 @pytest.mark.slow

@@ -18,8 +18,10 @@ def main() -> None:
 
     try:
         app()
-    except KeyboardInterrupt:
-        _stop("interrupted; what was finished is kept, start the same command again to go on", 130, debug)
+    except SystemExit as end:  # typer turns Ctrl-C into a silent exit of this code
+        if end.code == 130:
+            _stop("interrupted; what was finished is kept, start the same command again to go on", 130, debug)
+        raise
     except Exception as error:
         from despur.core.errors import DespurError
 
