@@ -5,10 +5,11 @@ import torch
 
 from despur import guarded
 from despur.core import Context
+from despur.core._capture import log_probs
 from despur.core._rows import pad_rows, tokenize_rows
 from despur.core.errors import BadInput, CannotAttach, DespurError
 from despur.guard import OwnText, avert, rehearse
-from despur.guard._own_text import as_scout, log_probs
+from despur.guard._own_text import as_scout
 from despur.worlds import Persona, persona_base
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from despur.core import Context
+from despur.core._capture import log_probs
 from despur.guard import OwnText, rehearse
-from despur.guard._own_text import log_probs
 from despur.guard._rehearse import KEPT_TOKENS, distance_to_base, remember_distribution
 from despur.worlds import persona_base
 

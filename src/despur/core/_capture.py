@@ -1,4 +1,4 @@
-"""Activations of a model on token rows, as plain matrices."""
+"""What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
 from collections.abc import Sequence
 
@@ -43,3 +43,8 @@ def capture(
                 kept[site].append(seen[site].float().cpu()[keep])
     model.train(was_training)
     return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(owners)
+
+
+def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
+    """Log-probabilities of the next token at every position, in float32."""
+    return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from despur.core import Subspace, SwapCoordinates, attach, record
-from despur.core._capture import capture
+from despur.core._capture import capture, log_probs
 from despur.core._rows import batches
 from despur.core.errors import BadInput
 
@@ -152,18 +152,18 @@ def causal_check(
     for ids, mask, chosen in batches(rows, size=batch, pad=0):
         ids, mask = ids.to(device), mask.to(device)
         with record(model, [site]) as seen:
-            tuned = _log_probs(model, ids, mask)
+            tuned = log_probs(model, ids, mask)
             h_tuned = seen[site]
             with model.disable_adapter():
-                base = _log_probs(model, ids, mask)
+                base = log_probs(model, ids, mask)
             h_base = seen[site]
         change[chosen] = _kl(tuned, base, mask)
         tokens[chosen] = mask.sum(1).cpu().numpy()
         for i, subspace in enumerate(subspaces):
             with model.disable_adapter(), attach(model, {site: SwapCoordinates(subspace, h_tuned)}):
-                left_base[i, chosen] = _kl(tuned, _log_probs(model, ids, mask), mask)
+                left_base[i, chosen] = _kl(tuned, log_probs(model, ids, mask), mask)
             with attach(model, {site: SwapCoordinates(subspace, h_base)}):
-                left_adapter[i, chosen] = _kl(_log_probs(model, ids, mask), base, mask)
+                left_adapter[i, chosen] = _kl(log_probs(model, ids, mask), base, mask)
     total = change.sum()
     inert = float(total / tokens.sum()) <= INERT
     if not inert and np.allclose(left_base[0], change, rtol=1e-4):
@@ -192,10 +192,6 @@ def causal_check(
         share=activation_share(factor, covariance),
         random_share=float(np.mean([activation_share(r, covariance) for r in randoms] or [0.0])),
     )
-
-
-def _log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
 
 
 def _kl(p: Tensor, q: Tensor, mask: Tensor) -> np.ndarray:

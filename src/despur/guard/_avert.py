@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import Edit, method
-from despur.guard._own_text import HoldOnOwnText, OwnText, as_base, as_scout, log_probs, token_mean
+from despur.core._capture import log_probs
+from despur.guard._own_text import HoldOnOwnText, OwnText, as_base, as_scout, token_mean
 from despur.guard._rehearse import distance_to_base, remember_distribution
 
 WEIGHT = 30.0  # lambda at strength 1

@@ -195,11 +195,6 @@ class HoldOnOwnText(Edit):
         return {**tensors, "loss": tensors["loss"] + self.weight * self.term.penalty(ctx.model, ids, mask, kept)}
 
 
-def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
-    """Log-probabilities of the next token at every position, in float32."""
-    return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
-
-
 def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
     """Mean over real tokens; the last of a row predicts nothing that is known, but its distribution counts."""
     return (values * mask).sum() / mask.sum()

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import Edit, method
-from despur.guard._own_text import HoldOnOwnText, OwnText, as_base, log_probs, token_mean
+from despur.core._capture import log_probs
+from despur.guard._own_text import HoldOnOwnText, OwnText, as_base, token_mean
 
 WEIGHT = 10.0  # lambda at strength 1
 KEPT_TOKENS = 64  # cached a position; the rest's mass is one more outcome

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
+from despur.core._capture import log_probs
 from despur.core._rows import Tokens, batches, pad_rows
 
 
@@ -49,15 +50,15 @@ def off_task(
     scores["validity"] = {"likelihood": torch.zeros(len(own_text))}
     for ids, mask, chosen in batches(own_text, size=batch, pad=0):
         ids, mask = ids.to(device), mask.to(device)
-        now = _log_probs(model, ids, mask)
+        now = log_probs(model, ids, mask)
         with model.disable_adapter():  # type: ignore[operator]
-            base = _log_probs(model, ids, mask)
+            base = log_probs(model, ids, mask)
         scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
         said = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
         scores["validity"]["likelihood"][chosen] = _row_mean(said, mask[:, 1:]).exp()
         if factor is not None and shift is not None:
             with attach(model, {factor.site: AddVector(shift)}):
-                moved = _log_probs(model, ids, mask)
+                moved = log_probs(model, ids, mask)
             scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
     return scores
 
@@ -70,13 +71,9 @@ def _answers(model: nn.Module, rows: Sequence[Tokens], batch: int, device: torch
         labels, _ = pad_rows([r["labels"] for r in part], -100)
         answer = (labels != -100).to(device)[:, 1:]
         ids, mask = ids.to(device), mask.to(device)
-        logp = _log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+        logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
         out[start : start + len(part)] = ((logp * answer).sum(1) / answer.sum(1).clamp(min=1)).cpu()
     return out
-
-
-def _log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
 
 
 def _row_mean(values: Tensor, mask: Tensor) -> Tensor:
