@@ -42,7 +42,7 @@ docs: $(DOCS_STAMP)
 	$(BIN)/python docs/methods.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(STAMP)  ## each script writes its table to runs/bench
+bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from despur.core._types import EVERYWHERE, Subspace
 from despur.core.errors import ShapeMismatch, SiteNotFound, nearest
 
 Side = Literal["read", "write"]
@@ -298,3 +299,17 @@ class NormGain:
         """What a map's read rows react to on the stream before the norm: the transpose of `show`."""
         rows = covectors * self.gain.to(covectors)
         return rows - rows.mean(1, keepdim=True) if self.centred else rows
+
+
+def factor_at(role: Role, factors: Mapping[str, Subspace], path: str | None) -> Subspace | None:
+    """Which factor a map meets: its own norm's, else its layer's, else the one for the whole stream.
+
+    Args:
+        role: Of the map.
+        factors: By the name of their site's module.
+        path: Name of the layers as `layer_path` gives it; None where roles were stated by hand.
+    """
+    layer = path.replace("#", str(role.layer)) if path is not None and role.layer is not None else None
+    return next(
+        (factors[site] for site in (role.norm, layer, EVERYWHERE) if site is not None and site in factors), None
+    )

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from sklearn.utils.validation import validate_data
+from torch import Tensor
 
 from despur.core import Site, Subspace, method
 from despur.core._capture import capture
@@ -134,12 +136,39 @@ def from_activations(
         raise BadInput(
             "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
         )
-    tuned, _ = capture(model, rows, sites, batch=batch)
-    with model.disable_adapter():
-        plain, _ = capture(model, rows, sites, batch=batch)
+    moved = activation_differences(model, rows, sites, batch=batch)
     found = []
     for site in sites:
         finder = DifferencePCA(rank=rank) if how == "pca" else MeanDifference()
-        (factor,) = finder.fit((tuned[site] - plain[site]).double().numpy()).factors_
+        (factor,) = finder.fit(moved[site].double().numpy()).factors_
         found.append(replace(factor, site=site, evidence={**factor.evidence, "rows": len(rows)}))
     return tuple(found)
+
+
+def mean_shift(model: Any, rows: Sequence[Sequence[int]], factor: Subspace) -> Float[Tensor, " d"]:
+    """Measure how far the adapter moves the stream along a factor, on average over tokens: a vector to steer with.
+
+    Args:
+        model: PEFT model; its base is the model with the adapter off.
+        rows: Token rows.
+        factor: Its site names one layer.
+    """
+    moved = activation_differences(model, rows, [factor.site])[factor.site]
+    return factor.decode(factor.encode(moved).mean(0))
+
+
+def activation_differences(
+    model: Any, rows: Sequence[Sequence[int]], sites: Sequence[Site], *, batch: int = 32
+) -> dict[Site, Tensor]:
+    """Take adapter minus base at each site, (n, d), a line a token.
+
+    Args:
+        model: PEFT model; its base is the model with the adapter off.
+        rows: Token rows.
+        sites: Where to look.
+        batch: Rows in one forward pass.
+    """
+    tuned, _ = capture(model, rows, sites, batch=batch)
+    with model.disable_adapter():
+        plain, _ = capture(model, rows, sites, batch=batch)
+    return {site: tuned[site] - plain[site] for site in sites}

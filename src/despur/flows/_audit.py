@@ -14,18 +14,16 @@ from despur.core import (
     Site,
     Subspace,
     attach,
-    find_module,
     fingerprint,
     layer_path,
     new_folder,
     save_factors,
     write_json,
 )
-from despur.core._capture import capture
 from despur.core._roles import NormGain
 from despur.core._rows import read_rows, tokenize_rows
 from despur.core.errors import BadInput
-from despur.find import CausalCheck, causal_check, from_activations, from_adapter
+from despur.find import CausalCheck, activation_differences, causal_check, from_activations, from_adapter, mean_shift
 from despur.find._causal import INERT
 from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._fit import Progress, silent
@@ -118,7 +116,7 @@ def audit(
     step(4, "describe")
     verdict, sentence, best = _judge(checks)
     factor = candidates[best] if best and verdict == "factor found" else None
-    shift = _shift(tuned, find, candidates[best]) if best else None
+    shift = mean_shift(tuned, find, candidates[best]) if best else None
     tokens = _tokens(tuned, tokenizer, candidates[best], shift) if best and shift is not None else {}
     samples = _continuations(tuned, tokenizer, check, candidates.get(best or ""), shift, seed)
     record = run_record("audit", {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "rows": rows,
@@ -150,19 +148,7 @@ def _update(adapter: Adapter, base: Any) -> dict[str, Any]:
 
 
 def _moves(model: Any, rows: Sequence[Sequence[int]], site: Site) -> bool:
-    return float(_difference(model, rows[:8], site).abs().max()) > 0
-
-
-def _difference(model: Any, rows: Sequence[Sequence[int]], site: Site) -> Tensor:
-    tuned, _ = capture(model, rows, [site])
-    with model.disable_adapter():
-        plain, _ = capture(model, rows, [site])
-    return tuned[site] - plain[site]
-
-
-def _shift(model: Any, rows: Sequence[Sequence[int]], factor: Subspace) -> Tensor:
-    """The adapter's mean shift along the factor, (d,)."""
-    return factor.decode(factor.encode(_difference(model, rows, factor.site)).mean(0))
+    return float(activation_differences(model, rows[:8], [site])[site].abs().max()) > 0
 
 
 def _judge(checks: dict[str, CausalCheck]) -> tuple[Word, str, str | None]:
@@ -211,7 +197,6 @@ def _continuations(
         with model.disable_adapter():
             said["base"] = _sample(model, tokenizer, head, new, seed + i)
             if factor is not None and shift is not None:
-                find_module(model, factor.site.module)
                 with attach(model, {factor.site: AddVector(2 * shift)}):
                     said["base + 2 x factor"] = _sample(model, tokenizer, head, new, seed + i)
         said["adapter"] = _sample(model, tokenizer, head, new, seed + i)

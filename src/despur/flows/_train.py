@@ -23,10 +23,9 @@ from despur.core import (
     save_factors,
     write_json,
 )
-from despur.core._capture import capture
 from despur.core._rows import Tokens, read_rows, tokenize_rows
 from despur.core.errors import BadInput, SiteNotFound, nearest
-from despur.find import from_activations
+from despur.find import from_activations, mean_shift
 from despur.flows._demo import axes_table, frontier
 from despur.flows._factors import scout_directions
 from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
@@ -234,11 +233,7 @@ class _Run:
         return PeftModel.from_pretrained(model, str(folder)).eval()
 
     def shift(self, scout: Path, text: OwnText, factor: Subspace) -> Tensor:
-        model = self.tuned(scout)
-        tuned, _ = capture(model, text.rows[:128], [factor.site])
-        with model.disable_adapter():
-            plain, _ = capture(model, text.rows[:128], [factor.site])
-        return factor.decode(factor.encode(tuned[factor.site] - plain[factor.site]).mean(0))
+        return mean_shift(self.tuned(scout), text.rows[:128], factor)
 
     def score(self, folder: Path | None, held_out: list[Tokens], text: OwnText, factor: Subspace, shift: Tensor) -> Any:
         self.progress("measure", 0, 1, {})

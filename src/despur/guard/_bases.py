@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from despur.core import EVERYWHERE, NormGain, Role, Subspace, layer_path, match_role, stream_roles
+from despur.core import NormGain, Role, Subspace, factor_at, layer_path, match_role, stream_roles
 from despur.core.errors import CannotAttach, ShapeMismatch, SiteNotFound
 
 Sides = Literal["read", "write", "both"]
@@ -73,7 +73,7 @@ def held_matrices(
             continue  # the other factor of the pair: free
         if side not in (role.side, "both"):
             continue
-        subspace = _for_role(role, bases, None if roles else layer_path(base))
+        subspace = factor_at(role, bases, None if roles else layer_path(base))
         if subspace is None:
             continue
         basis = _seen(role, subspace, modules)
@@ -141,14 +141,6 @@ def _by_site(factors: tuple[Subspace, ...]) -> dict[str, Subspace]:
             )
         found[factor.site.module] = factor
     return found
-
-
-def _for_role(role: Role, bases: Mapping[str, Subspace], path: str | None) -> Subspace | None:
-    layer = path.replace("#", str(role.layer)) if path is not None and role.layer is not None else None
-    for site in (role.norm, layer, EVERYWHERE):
-        if site is not None and site in bases:
-            return bases[site]
-    return None
 
 
 def _seen(role: Role, factor: Subspace, modules: Mapping[str, nn.Module]) -> Float[Tensor, "k d"]:

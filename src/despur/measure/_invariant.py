@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from despur.core import EVERYWHERE, Adapter, NormGain, Report, Subspace, layer_path, method
+from despur.core import Adapter, NormGain, Report, Subspace, factor_at, layer_path, method
 
 
 @method(room="measure", paper="despur 2026")
@@ -42,13 +42,13 @@ def leakage(
     """
     factors = {f.site.module: f for f in ((factor,) if isinstance(factor, Subspace) else factor)}
     modules = dict(base.named_modules())
+    path = None if roles else layer_path(base)
     generator = torch.Generator().manual_seed(0)
     along = {("read", 0): 0.0, ("read", 1): 0.0, ("write", 0): 0.0, ("write", 1): 0.0}
     whole = {"read": 0.0, "write": 0.0}
     counted = {"read": 0, "write": 0}
     for name, role in adapter.roles(base, roles).items():
-        layer = None if roles or role.layer is None else layer_path(base).replace("#", str(role.layer))
-        found = next((factors[s] for s in (role.norm, layer, EVERYWHERE) if s is not None and s in factors), None)
+        found = factor_at(role, factors, path)
         if found is None:
             continue
         update = adapter.updates[name]
