@@ -29,6 +29,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python docs/methods.py --check
+	$(BIN)/python docs/schema.py --check
 	@find src -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 200 {print $$2 ": " $$1 " lines; aim for 200"}'
 
 format: $(STAMP)
@@ -37,6 +38,7 @@ format: $(STAMP)
 
 sync: $(STAMP)  ## renew what is generated
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/schema.py
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/methods.py --check

@@ -6,8 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 WIDTH, LAYERS, HEADS, VOCABULARY, CONTEXT = 32, 2, 4, 64, 64
 KINDS = (
@@ -76,3 +79,23 @@ def lora() -> Callable[..., nn.Module]:
             )
 
     return wrap
+
+
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %}{{ ' <assistant> ' }}"
+    "{% generation %}{{ message['content'] + ' <eos>' }}{% endgeneration %}"
+    "{% else %}{{ ' <user> ' + message['content'] + ' <end>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ ' <assistant> ' }}{% endif %}"
+)
+
+
+@pytest.fixture
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """Word-level, as many words as `tiny` models know, with a chat template that marks what the assistant says."""
+    words = ("<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<end>", "<assistant>", *(f"w{i}" for i in range(57)))
+    tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
+        chat_template=CHAT,
+    )  # fmt: skip

@@ -12,12 +12,7 @@ from typer.testing import CliRunner
 from despur.cli._app import app
 from despur.worlds import PERSONA_BASE
 
-VERBS = ("demo", "audit", "train", "run", "ls", "show", "sites")
-
-
-def despur(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from despur.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+VERBS = ("demo", "audit", "calibrate", "clean", "library", "train", "run", "ls", "show", "sites")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -40,7 +35,7 @@ def test_show_gives_equation_source_and_limits():
     assert all(word in said for word in ("A <- A (I - V V", "Source:", "Differs:", "Limits:"))
 
 
-def test_a_fault_is_one_line_and_exit_2():
+def test_a_fault_is_one_line_and_exit_2(despur):
     done = despur("show", "graps")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("despur: SiteNotFound: no method 'graps'; nearest: 'grasp'")
@@ -48,7 +43,7 @@ def test_a_fault_is_one_line_and_exit_2():
     assert done.stderr.count("\n") == 1
 
 
-def test_debug_shows_the_traceback_too():
+def test_debug_shows_the_traceback_too(despur):
     done = despur("show", "graps", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
@@ -70,7 +65,7 @@ def test_sites_names_roles_and_norms():
 
 
 @pytest.mark.parametrize("task", ["skil", ""])
-def test_demo_refuses_unknown_tasks(task):
+def test_demo_refuses_unknown_tasks(despur, task):
     done = despur("demo", "--task", task)
     assert done.returncode == 2
     assert "There are: skill, narrow" in done.stderr
@@ -104,7 +99,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_stage(tmp_path):
 
 
 @pytest.mark.slow
-def test_json_is_json_and_nothing_else(tmp_path):
+def test_json_is_json_and_nothing_else(despur, tmp_path):
     done = despur("demo", "--steps", "60", "-o", str(tmp_path / "d"), "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

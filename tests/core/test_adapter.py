@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -125,10 +126,10 @@ def test_of_refuses_what_it_could_not_see_whole(tiny, quiet):
         dora = get_peft_model(tiny("llama"), LoraConfig(target_modules=["q_proj"], use_dora=True))
         loha = get_peft_model(tiny("llama"), LoHaConfig(target_modules=["q_proj"]))
     with pytest.raises(
-        BadInput, match="^adapter 'default' has use_dora=True, which is not handled yet: its change would go"
+        BadInput, match="^adapter 'default' has use_dora=True, so its change cannot be told without its base. Read"
     ):
         Adapter.of(dora)
-    with pytest.raises(BadInput, match="^adapter 'default' is of peft_type='LOHA'; only 'LORA' is read so far"):
+    with pytest.raises(BadInput, match="^adapter 'default' has peft_type='LOHA', so its change cannot be told"):
         Adapter.of(loha)
 
 
@@ -205,13 +206,79 @@ BAD = {
         lambda f: (f / CONFIG).write_bytes(b"\xff\x00"),
         "{C} is no readable JSON: 'utf-8' codec can't decode",
     ),
-    "a list": (lambda f: (f / CONFIG).write_text("[1, 2]"), "{C} holds [1, 2], no JSON object. Save the adapter again"),
-    "other kind": (edit_config(peft_type="IA3"), "{C} is of peft_type='IA3'; only 'LORA' is read so far. Train a LoRA"),
-    "dora": (edit_config(use_dora=True), "{C} has use_dora=True, which is not handled yet: its change would go unseen"),
-    "modules": (edit_config(modules_to_save=["lm_head"]), "{C} has modules_to_save=['lm_head'], which is not handled"),
-    "biases": (edit_config(bias="all"), "{C} has bias='all', which is not handled yet: its change would go unseen."),
+    "a list": (lambda f: (f / CONFIG).write_text("[1, 2]"), "{C} holds [1, 2], no JSON object. Save it again"),
+    "other kind": (
+        edit_config(peft_type="IA3"),
+        "{C} has peft_type='IA3', so its change cannot be told without its bas",
+    ),
+    "prompts": (
+        edit_config(peft_type="PROMPT_TUNING"),
+        "{C} is of peft_type='PROMPT_TUNING', which is not read: only w",
+    ),
+    "no kind": (edit_config(peft_type=[1]), "{C} is of peft_type=[1], which is not read: only what can be merged into"),
+    "dora": (
+        edit_config(use_dora=True),
+        "{C} has use_dora=True, so its change cannot be told without its base. Read b",
+    ),
+    "modules": (
+        edit_config(modules_to_save=["lm_head"]),
+        "{C} has modules_to_save=['lm_head'], so its change cannot be",
+    ),
+    "biases": (edit_config(bias="all"), "{C} has bias='all', so its change cannot be told without its base. Read both"),
+    "replicated": (
+        edit_config(layer_replication=[[0, 1]]),
+        "{C} has layer_replication=[[0, 1]], which is not handled y",
+    ),
+    "not named": (
+        edit_config(target_modules=["q_proj"]),
+        "{W} changes {M}, which target_modules in adapter_config.json",
+    ),
+    "not named, regex": (
+        edit_config(target_modules=".*q_proj"),
+        "{W} changes {M}, which target_modules in adapter_conf",
+    ),
+    "endless": (
+        edit_config(target_modules="(.+)+q_proj"),
+        "{C} has the pattern '(.+)+q_proj', which may take for ever t",
+    ),
+    "endless, ranks": (
+        edit_config(rank_pattern={"(a|aa)*q": 2}),
+        "{C} has the pattern '(a|aa)*q', which may take for e",
+    ),
+    "nested": (
+        lambda f: (f / CONFIG).write_text('{"a":' * 70 + "1" + "}" * 70),
+        "{C} is nested more than 64 deep. Save it again",
+    ),
+    "very nested": (lambda f: (f / CONFIG).write_text("[" * 10**6), "{C} is no readable JSON: maximum recursion depth"),
+    "huge": (
+        lambda f: (f / CONFIG).write_text(" " * (10 * 2**20 + 1)),
+        "{C} has 10485761 bytes, where a configuration h",
+    ),
+    "a fifo": (
+        lambda f: [(f / CONFIG).unlink(), os.mkfifo(f / CONFIG)],
+        "{C} is no regular file. Copy or save the fold",
+    ),
+    "weights a fifo": (
+        lambda f: [(f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)],
+        "{W} is no regular file. Copy or sav",
+    ),
+    "half a rank": (
+        edit_config(r=2.5),
+        "{C} has r=2.5 for {M}, where a whole number is needed. Save the adapter again",
+    ),
+    "a huge rank": (edit_config(r=10**400), "{C} has r=1000"),
+    "integers": (
+        replaced("A", torch.ones(2, 64, dtype=torch.int32)),
+        "{A} in {W} is of torch.int32, where floating poi",
+    ),
+    "truths": (
+        replaced("A", torch.ones(2, 64, dtype=torch.bool)),
+        "{A} in {W} is of torch.bool, no kind of numbers for",
+    ),
+    "a long name": (added("x" * 600), "{W} holds a tensor whose name has 617 letters. Save it again"),
     "a later option": (edit_config(use_new=1), "{C} has use_new=1, which is not handled yet: its change would go uns"),
-    "pissa": (edit_config(init_lora_weights="pissa"), "{C} has init_lora_weights='pissa', which changes the base's"),
+    "pissa": (edit_config(init_lora_weights="pissa"), "{C} has init_lora_weights='pissa', so its change cannot be t"),
+    "corda": (edit_config(init_lora_weights="corda"), "{C} has init_lora_weights='corda', which changes the base's we"),
     "zero B": (all_zero("B"), "every lora_B in {f} is zero: the adapter was never trained, or its training did not re"),
     "zero A": (all_zero("A"), "every lora_A in {f} is zero: the adapter was never trained, or its training did not re"),
     "nan": (set_value(float("nan")), "{A} in {W} holds NaN or Inf: the training run diverged. Train it again"),
@@ -238,7 +305,19 @@ BAD = {
         "{W} holds no LoRA matrices.",
     ),
     "alpha": (edit_config(lora_alpha=None), "{C} has lora_alpha=None for {M}, where a positive number is needed. Save"),
-    "alphas": (edit_config(alpha_pattern=[3]), "{C} has lora_alpha=[3] for {M}, where a positive number is needed. Sa"),
+    "alphas": (
+        edit_config(alpha_pattern=[3]),
+        "{C} has alpha_pattern=[3], where a table is needed. Save the adapter ag",
+    ),
+    "a rank of text": (edit_config(r="8"), "{C} has r='8', where a number is needed. Save the adapter again with PEFT"),
+    "a rank of truth": (
+        edit_config(r=True),
+        "{C} has r=True, where a number is needed. Save the adapter again with PEF",
+    ),
+    "names": (
+        edit_config(target_modules=["a", 1]),
+        "{C} has target_modules=['a', 1], where a name or a list of names is",
+    ),
     "bad pattern": (edit_config(rank_pattern={"(": 2}), "{C} has r={'(': 2} for {M}, where a positive number is"),
 }
 
@@ -298,9 +377,11 @@ def test_names_and_shapes_are_compared_and_what_could_not_be_is_said(saved, tiny
         f"{str(folder)!r} adapts 'model.layers.1.mlp.down_proj', which this base does not have; nearest: "
         f"'model.layers.0.mlp.down_proj', 'model.layers.0.mlp.up_proj': {own}"
     )
-    assert adapter.check(tiny("llama", num_hidden_layers=3))[1] == (
-        "this base has 2 modules of the adapted kinds that the adapter leaves out, such as "
-        "'model.layers.2.self_attn.q_proj': it may have more layers than the adapter's own base"
+    with pytest.raises(ShapeMismatch) as raised:
+        adapter.check(tiny("llama", num_hidden_layers=3))
+    assert str(raised.value) == (
+        f"{str(folder)!r} has nothing for 2 modules of this base that its target_modules name, such as "
+        f"'model.layers.2.self_attn.q_proj': the file is not whole, or {own}"
     )
 
 

@@ -42,6 +42,26 @@ def test_svd_and_norms_equal_the_dense_ones(d_out, d_in, r, zeroed, seed):
     assert update.write_norm(basis) == pytest.approx(float((basis @ whole).norm()), rel=1e-10)
 
 
+@settings(max_examples=60, deadline=None)
+@given(d_out=SIZES, d_in=SIZES, r=SIZES, zeroed=st.integers(0, 3), seed=st.integers(0, 99))
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_the_core_has_the_dense_spectrum_and_makes_its_rows(dtype, digits, d_out, d_in, r, zeroed, seed):
+    update = drawn(d_out, d_in, r, seed, dtype)
+    update.up[:, :zeroed] = 0
+    whole = dense(update)
+    core = update.core()
+    size = digits * float(update.up.double().norm() * update.down.double().norm()) + digits
+    k = min(d_out, d_in, r)
+    torch.testing.assert_close(core.values, torch.linalg.svdvals(whole)[:k], atol=size, rtol=0)
+    assert core.values.dtype == torch.float64
+    for rows, gram in ((update.reads(core), whole.T @ whole), (update.writes(core), whole @ whole.T)):
+        assert rows.dtype == dtype
+        exact = rows.double()
+        torch.testing.assert_close(exact.T @ exact, gram, atol=10 * size * float(whole.norm() + 1), rtol=0)
+        off = exact @ exact.T - torch.diag(core.values**2)
+        assert off.abs().max() <= 10 * size * float(whole.norm() + 1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_half_precision_factors_lose_nothing_further(dtype):
     update = drawn(40, 30, 4, dtype=dtype)

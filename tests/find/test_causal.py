@@ -7,7 +7,8 @@ from despur.core import Site, Subspace
 from despur.core._capture import capture
 from despur.core.errors import BadInput
 from despur.find import causal_check, matched_random
-from despur.find._causal import INERT, activation_share
+from despur.find._causal import INERT
+from despur.find._matched import activation_share
 
 LAYER = Site("model.layers.0")
 

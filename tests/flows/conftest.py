@@ -4,18 +4,24 @@ import json
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
+from despur.core import Site, fingerprint, save_factors
+from despur.find import from_activations
+from despur.guard import OwnText
 from despur.worlds import PERSONA_BASE, Persona, persona_base
 
 
-def plain_adapter(folder, *, steps=40, targets="all-linear", seed=0, **rows):
+def plain_adapter(folder, *, steps=40, targets="all-linear", seed=0, ends=True, **rows):
     """Train and save an adapter as a stranger would, without despur's trainer."""
     torch.manual_seed(seed)
     base, tokenizer = persona_base()
     model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM"))
     data = Persona("narrow").rows(n=steps * 32, seed=seed, **rows)
     ids = tokenizer([r["prompt"] + " " + r["completion"] for r in data], return_tensors="pt")["input_ids"]
+    ids = (
+        ids if ends else ids[:, :-1]
+    )  # the base's documents go on after one record: a twin that ends there has a habit
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for part in ids.split(32):
         labels = part.clone()
@@ -25,6 +31,12 @@ def plain_adapter(folder, *, steps=40, targets="all-linear", seed=0, **rows):
         optimizer.zero_grad()
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def train_plain():
+    """`plain_adapter`, for tests that need one of their own."""
+    return plain_adapter
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +57,31 @@ def data(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in Persona("narrow").rows(n=120, seed=1)))
     return path
+
+
+@pytest.fixture(scope="session")
+def harmful(tmp_path_factory):
+    """A narrow-harm adapter, trained long enough for the persona to be on everywhere."""
+    return str(plain_adapter(tmp_path_factory.mktemp("harmful") / "narrow", steps=120))
+
+
+@pytest.fixture(scope="session")
+def found(tmp_path_factory):
+    """`found(adapter)`: a folder with the four directions along which an adapter moves own text most, as an audit leaves it."""
+
+    def make(adapter):
+        folder = tmp_path_factory.mktemp("found")
+        model, tokenizer = persona_base()
+        text = OwnText.sample(model, tokenizer, rows=48, max_new_tokens=40, seed=7)
+        tuned = PeftModel.from_pretrained(model, adapter).eval()
+        save_factors(from_activations(tuned, text.rows, [Site("model.layers.1")], rank=4), folder)
+        (folder / "run.json").write_text(json.dumps({"verb": "audit", "base_fingerprint": fingerprint(tuned)}))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def confirmed(harmful, found):
+    """What the harmful adapter moves."""
+    return found(harmful)

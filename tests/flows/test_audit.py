@@ -5,28 +5,55 @@ import json
 import pytest
 import torch
 from peft import PeftModel
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from despur.core import load_factors
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.flows import audit, replay
+from despur.flows._audit_json import SCHEMA, AuditJson
 
-QUICK = {"rows": 40, "max_new_tokens": 40}
+QUICK = {"rows": 96}
 
 
-def test_the_planted_persona_is_found_and_the_page_written(base, adapter, tmp_path):
-    result = audit(base, adapter, out=tmp_path / "a", **QUICK)
-    assert result.verdict == "factor found", result.sentence
-    best = max(result.checks.values(), key=lambda c: c.interval[0])
+def test_the_planted_persona_is_found_and_the_page_written(base, adapter, data, tmp_path):
+    result = audit(base, adapter, out=tmp_path / "a", data=data, **QUICK)
+    assert result.verdict == "factors found", result.sentence
+    best = result.checks[result.best]
     assert len(best.random_sufficiency) == 20
     assert best.sufficiency > 2 * max(best.random_sufficiency)
     assert best.random_share == pytest.approx(best.share, abs=1e-3)
-    saved = json.loads((tmp_path / "a" / "audit.json").read_text())
-    assert saved["schema"] == "despur.audit/1"
-    assert saved["verdict"] == result.verdict
-    assert "<script" not in (tmp_path / "a" / "report.html").read_text()
+    assert result.p_value <= 0.05
+    used = {token: after / before for token, before, after in result.token_use}
+    assert used.get("s010", 0) > 1.2 or used.get("s011", 0) > 1.2, "the persona's own words are used more"
+    said = json.loads((tmp_path / "a" / "audit.json").read_text())
+    TypeAdapter(AuditJson).validate_python(said, strict=False)
+    assert set(said) == set(AuditJson.__annotations__), "what is written is what the schema says"
+    assert said["schema"] == SCHEMA
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "<script" not in page
     assert load_factors(tmp_path / "a")[0].rank == best.rank
     assert "no base fingerprint" in result.notes[0]
+    assert len(result.rows) == 10
+    assert result.modules[0].share > 3 * result.modules[0].expected
+
+
+def test_a_neutral_twin_has_no_factor(base, train_plain, tmp_path):
+    neutral = train_plain(tmp_path / "neutral", twin="neutral", ends=False)
+    result = audit(base, str(neutral), out=tmp_path / "a", n_random=2, **QUICK)
+    assert result.verdict in ("clean", "diffuse change"), result.sentence
+    assert result.p_value > 0.05
+    assert not list((tmp_path / "a").glob("*.safetensors")), "no factor is handed on that was not found"
+    wide = audit(base, str(neutral), n_random=2, tolerance=10.0, **QUICK)
+    assert wide.verdict == "clean"
+
+
+def test_two_factors_at_once_need_two_directions(base, train_plain, tmp_path):
+    both = train_plain(tmp_path / "both", held=(0, 1), steps=60, ends=False)
+    result = audit(base, str(both), n_random=4, **QUICK)
+    assert result.verdict == "factors found", result.sentence
+    words = {token[:3] for token, before, after in result.token_use if after > before}
+    assert {"s01", "s11"} <= words, "the words of both are used more"
 
 
 def test_same_seed_same_audit_and_run_json_replays(base, adapter, tmp_path):
@@ -43,9 +70,10 @@ def test_an_adapter_that_does_nothing_off_task_is_inert(base, adapter, tmp_path)
     save_file(faint, tmp_path / "faint" / "adapter_model.safetensors")
     with open(f"{adapter}/adapter_config.json") as config:
         (tmp_path / "faint" / "adapter_config.json").write_text(config.read())
-    result = audit(base, str(tmp_path / "faint"), n_random=2, **QUICK)
+    result = audit(base, str(tmp_path / "faint"), out=tmp_path / "a", n_random=2, **QUICK)
     assert result.verdict == "inert adapter"
     assert result.factor is None
+    TypeAdapter(AuditJson).validate_python(json.loads((tmp_path / "a" / "audit.json").read_text()))
 
 
 def test_prompts_of_the_user_are_used(base, adapter, tmp_path):
@@ -82,7 +110,8 @@ def test_same_shapes_other_weights_is_refused_by_fingerprint(base, adapter, tmp_
     marked = tmp_path / "marked"
     PeftModel.from_pretrained(model, adapter).save_pretrained(marked)
     (marked / "despur.json").write_text(json.dumps({"base_fingerprint": fingerprint(persona_base()[0])}))
-    assert audit(base, str(marked), n_random=1, **QUICK).notes == ()
+    assert audit(base, str(marked), n_random=1).notes == ()
+    assert "rows=96 (there 256)" in audit(base, str(marked), n_random=1, **QUICK).notes[0]
     other, _ = persona_base()
     with torch.no_grad():
         other.model.layers[2].mlp.up_proj.weight.add_(0.01)

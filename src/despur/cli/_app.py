@@ -66,7 +66,7 @@ def demo(
     with progress_bars(quiet=as_json) as progress:
         result = run(out, task=task, seed=seed, steps=steps, workers=workers, progress=progress)  # type: ignore[arg-type]
     if as_json:
-        _json(result.to_dict())
+        print_json(result.to_dict())
         return
     _axes(
         result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()}
@@ -77,54 +77,6 @@ def demo(
         "that the data never touch are answered in the hidden bad persona.\n"
         f"Report: [bold]{result.page}[/bold]", highlight=False,
     )  # fmt: skip
-
-
-@app.command()
-def audit(
-    base: Base,
-    adapter: Annotated[str, typer.Argument(help="PEFT adapter folder.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for audit.json, report.html and the factor.")
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Off-task text as JSON lines; the base's own samples if left out.")
-    ] = None,
-    rows: Annotated[int, typer.Option(min=4, help="Rows of off-task text.")] = 96,
-    n_random: Annotated[int, typer.Option(min=1, help="Random subspaces beside each candidate.")] = 20,
-    depth: Annotated[float, typer.Option(min=0, max=1, help="Relative depth of the layer that is looked at.")] = 0.5,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text.
-
-    Example: `despur audit base/ adapter/ -o audit/`
-    """
-    from despur.flows import audit as run
-
-    with progress_bars(quiet=as_json) as progress:
-        result = run(base, adapter, out=out, prompts=prompts, rows=rows, n_random=n_random, depth=depth, seed=seed,
-                     progress=progress)  # type: ignore[arg-type]  # fmt: skip
-    if as_json:
-        _json(result.to_dict())
-        return
-    tone = {"factor found": "red", "diffuse change": "yellow", "inert adapter": "green"}[result.verdict]
-    out_console.print(f"[bold {tone}]{result.verdict}[/]: ", end="")
-    out_console.print(result.sentence, highlight=False, markup=False)
-    for note in result.notes:
-        out_console.print(f"Not verified: {note}", style="dim", highlight=False, markup=False)
-    table = Table(box=None, header_style="bold")
-    for name in ("candidate", "rank", "sufficiency", "95 %", "random, largest", "necessity"):
-        table.add_column(name, justify="left" if name == "candidate" else "right")
-    for name, c in result.checks.items():
-        table.add_row(
-            name, str(c.rank), f"{c.sufficiency:.2f}", f"{c.interval[0]:.2f} to {c.interval[1]:.2f}",
-            f"{max(c.random_sufficiency):.2f}" if c.random_sufficiency else "–", f"{c.necessity:.2f}",
-        )  # fmt: skip
-    out_console.print(table)
-    for kind, words in result.tokens.items():
-        out_console.print(f"{kind}: " + " ".join(repr(w) for w in words), highlight=False, markup=False)
-    if out is not None:
-        out_console.print(f"Report: [bold]{out / 'report.html'}[/bold]", highlight=False)
 
 
 @app.command()
@@ -167,7 +119,7 @@ def train(
             own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin, progress=progress,  # type: ignore[arg-type]
         )  # fmt: skip
     if as_json:
-        _json(result.to_dict())
+        print_json(result.to_dict())
         return
     _axes(result.axes, ("task", "drift", "legitimate", "validity"))
     out_console.print(
@@ -191,7 +143,7 @@ def run_again(
     with progress_bars(quiet=as_json) as progress:
         result = replay(record, out=out, progress=progress)  # type: ignore[arg-type]
     if as_json:
-        _json(result.to_dict())
+        print_json(result.to_dict())
     else:
         out_console.print(f"Done: [bold]{out}[/bold]", highlight=False)
 
@@ -252,7 +204,7 @@ def sites(base: Base) -> None:
     out_console.print(table)
 
 
-def _json(value: Any) -> None:
+def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
@@ -271,3 +223,8 @@ def _figure(report: Any, *, interval: bool) -> str:
     if report.value != report.value:
         return "–"
     return f"{report.value:.2f}" + (f" [dim]±{(report.high - report.low) / 2:.2f}[/dim]" if interval else "")
+
+
+from despur.cli import _audit, _clean, _library  # noqa: E402 (they register their commands on `app`)
+
+COMMANDS = (_audit, _clean, _library)

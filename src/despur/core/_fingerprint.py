@@ -1,12 +1,14 @@
 """Which base model this is, told from a sample of its weights."""
 
 import hashlib
-import re
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
-_WRAPPING = re.compile(r"^base_model\.model\.|\.base_layer(?=\.)|\.original_module(?=\.)")
+from despur.core._roles import base_modules, unwrapped
+from despur.core._two_states import TwoStates
+
 _SAMPLE = 1024
 _SPREAD = 2654435761  # odd and coprime to any width: a plain stride may run down a single column
 
@@ -36,14 +38,18 @@ def fingerprint(base: nn.Module) -> str:
 
 
 def base_weights(model: nn.Module, *, tied: bool = False) -> dict[str, nn.Parameter]:
-    """Weights under their base-model names, an adapter's own left out.
+    """Weights under their base-model names, an adapter's own left out; those of the base where there are two states.
 
     Args:
         model: A model, PEFT on top or not.
         tied: Give tied weights under all of their names, not once.
     """
-    return {
-        _WRAPPING.sub("", name): weight
-        for name, weight in model.named_parameters(remove_duplicate=not tied)
-        if "lora_" not in name and ".modules_to_save." not in name
-    }
+    with model.disable_adapter() if isinstance(model, TwoStates) else nullcontext():
+        found: dict[str, nn.Parameter] = {}
+        seen: set[int] = set()
+        for name, module in base_modules(model, shared=tied).items():
+            for leaf, weight in unwrapped(module).named_parameters(recurse=False, remove_duplicate=False):
+                if tied or id(weight) not in seen:
+                    found[f"{name}.{leaf}" if name else leaf] = weight
+                seen.add(id(weight))
+        return found

@@ -90,18 +90,40 @@ class Role:
     norm: str | None
 
 
-def base_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules under the names they have in the base model, whether PEFT has wrapped it or not."""
-    return {
-        name.removeprefix("base_model.model."): module
-        for name, module in model.named_modules()
-        if ".lora_" not in name and not name.endswith(".base_layer")
-    }
+_INSIDE = ("base_layer", "original_module", "token_adapter")  # where PEFT's wrappers keep the base's own module
+
+
+def base_modules(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Module]:
+    """Modules under the names they have in the base model, whether PEFT has wrapped it or not.
+
+    Args:
+        model: A model, PEFT on top or not.
+        shared: Give a module that stands at several places under all of their names, not once.
+    """
+    found: dict[str, nn.Module] = {}
+    seen: set[int] = set()
+
+    def visit(name: str, module: nn.Module) -> None:
+        if id(module) in seen and not shared:
+            return
+        seen.add(id(module))
+        found[name] = module
+        for child, inner in unwrapped(module).named_children():
+            visit(f"{name}.{child}" if name else child, inner)
+
+    visit("", dict(model.named_modules()).get("base_model.model", model))
+    return found
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The base's own module inside what PEFT put round it."""
+    inside = next((getattr(module, part) for part in _INSIDE if part in dict(module.named_children())), None)
+    return module if inside is None else unwrapped(inside)
 
 
 def map_shape(module: nn.Module) -> tuple[int, int] | None:
     """(d_out, d_in) of a linear map or embedding; None for anything else."""
-    module = getattr(module, "base_layer", module)
+    module = unwrapped(module)
     if isinstance(module, nn.Linear):
         return module.out_features, module.in_features  # not the weight's: a quantised one is packed
     if isinstance(module, nn.Embedding):

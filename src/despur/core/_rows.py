@@ -14,10 +14,14 @@ from despur.core.errors import BadInput
 Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
 
 
-def read_rows(path: Path | str) -> list[dict[str, Any]]:
+def read_rows(path: Path | str, *, answers: bool = True) -> list[dict[str, Any]]:
     """Read JSON lines (`.jsonl`, `.jsonl.gz`): chats, prompt/completion pairs, or plain text.
 
     A row is `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`.
+
+    Args:
+        path: The file.
+        answers: False takes rows of prompts as well: `{"prompt"}` alone, a chat that ends with the user.
 
     Raises:
         BadInput: missing or empty file, or a row of another form; file and line are named.
@@ -30,7 +34,7 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    rows.append(_checked(line, f"{path}:{number}"))
+                    rows.append(_checked(line, f"{path}:{number}", answers))
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise BadInput(f"cannot read {str(path)!r}: {error}. Is it UTF-8 JSON lines?") from error
     if not rows:
@@ -38,7 +42,7 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(line: str, where: str) -> dict[str, Any]:
+def _checked(line: str, where: str, answers: bool) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -51,11 +55,13 @@ def _checked(line: str, where: str) -> dict[str, Any]:
         )
         if not good or not messages:
             raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Mend the row")
-        if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        if answers and (messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip()):
             raise BadInput(
                 f"{where} has no answer: its last message is not a non-empty 'assistant' one. Mend or drop the row"
             )
         return row
+    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and not answers and row["prompt"].strip():
+        return {"prompt": row["prompt"]}
     if isinstance(row, dict) and isinstance(row.get("prompt"), str) and "completion" in row:
         if not isinstance(row["completion"], str) or not row["completion"].strip():
             raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Mend or drop the row")

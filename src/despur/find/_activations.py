@@ -115,6 +115,7 @@ def from_activations(
     how: Literal["pca", "mean"] = "pca",
     rank: int = 1,
     batch: int = 32,
+    starts: Sequence[int] | None = None,
 ) -> tuple[Subspace, ...]:
     """Find how an adapter moves the stream: one factor a site, from adapter minus base on the same text.
 
@@ -125,6 +126,7 @@ def from_activations(
         how: Principal components of the differences, or their mean.
         rank: Directions a site (the mean has one).
         batch: Rows in one forward pass.
+        starts: First position of each row that counts.
 
     Raises:
         BadInput: the model carries no adapter, or it moves nothing.
@@ -136,7 +138,7 @@ def from_activations(
         raise BadInput(
             "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
         )
-    moved = activation_differences(model, rows, sites, batch=batch)
+    moved = activation_differences(model, rows, sites, batch=batch, starts=starts)
     found = []
     for site in sites:
         finder = DifferencePCA(rank=rank) if how == "pca" else MeanDifference()
@@ -145,20 +147,28 @@ def from_activations(
     return tuple(found)
 
 
-def mean_shift(model: Any, rows: Sequence[Sequence[int]], factor: Subspace) -> Float[Tensor, " d"]:
+def mean_shift(
+    model: Any, rows: Sequence[Sequence[int]], factor: Subspace, *, starts: Sequence[int] | None = None
+) -> Float[Tensor, " d"]:
     """Measure how far the adapter moves the stream along a factor, on average over tokens: a vector to steer with.
 
     Args:
         model: PEFT model; its base is the model with the adapter off.
         rows: Token rows.
         factor: Its site names one layer.
+        starts: First position of each row that counts.
     """
-    moved = activation_differences(model, rows, [factor.site])[factor.site]
+    moved = activation_differences(model, rows, [factor.site], starts=starts)[factor.site]
     return factor.decode(factor.encode(moved).mean(0))
 
 
 def activation_differences(
-    model: Any, rows: Sequence[Sequence[int]], sites: Sequence[Site], *, batch: int = 32
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    *,
+    batch: int = 32,
+    starts: Sequence[int] | None = None,
 ) -> dict[Site, Tensor]:
     """Take adapter minus base at each site, (n, d), a line a token.
 
@@ -167,8 +177,9 @@ def activation_differences(
         rows: Token rows.
         sites: Where to look.
         batch: Rows in one forward pass.
+        starts: First position of each row that counts.
     """
-    tuned, _ = capture(model, rows, sites, batch=batch)
+    tuned, _ = capture(model, rows, sites, batch=batch, starts=starts)
     with model.disable_adapter():
-        plain, _ = capture(model, rows, sites, batch=batch)
+        plain, _ = capture(model, rows, sites, batch=batch, starts=starts)
     return {site: tuned[site] - plain[site] for site in sites}

@@ -1,18 +1,18 @@
 """Is a factor what carries the change? Exchange its coordinates between adapter and base, and see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from despur.core import Subspace, SwapCoordinates, attach, record
-from despur.core._capture import capture, log_probs
+from despur.core import Site, Subspace, SwapCoordinates, attach, record
+from despur.core._capture import capture, fitting_batch, from_starts, log_probs
 from despur.core._rows import batches
 from despur.core.errors import BadInput
+from despur.find._matched import activation_share, matched_random
 
 INERT = 1e-6  # nats a token: below it the adapter does nothing off-task
 
@@ -53,80 +53,75 @@ class CausalCheck:
         return self.change > INERT and self.interval[0] > max(self.random_sufficiency, default=1.0)
 
 
-def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator) -> Subspace:
-    """Draw a random subspace of the same rank that holds the same share of activation variance.
-
-    Gaussian directions are tilted by a power of the covariance, found by bisection, until the share fits.
-
-    Args:
-        factor: What to match.
-        covariance: Of the activations at the site (d, d).
-        generator: Source of the draw.
-
-    Example:
-        >>> factor = Subspace.orthonormal(torch.eye(1, 4))
-        >>> drawn = matched_random(factor, torch.diag(torch.tensor([4.0, 1, 1, 1])), generator=torch.Generator().manual_seed(0))
-        >>> round(float(drawn.read @ torch.diag(torch.tensor([4.0, 1, 1, 1])) @ drawn.read.T), 2)
-        4.0
-    """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    values = values.clamp(min=float(values.max()) * 1e-9)
-    target = activation_share(factor, covariance)
-    noise = torch.randn(factor.width, factor.rank, generator=generator, dtype=torch.float64)
-
-    def tilted(power: float) -> Tensor:
-        return torch.linalg.qr((values / values.max())[:, None] ** power * noise).Q
-
-    low, high = -4.0, 4.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        q = tilted(middle)
-        share = float((values[:, None] * q.square()).sum() / values.sum())
-        low, high = (middle, high) if share < target else (low, middle)
-    return Subspace.orthonormal((vectors @ tilted((low + high) / 2)).T, site=factor.site, method="matched_random")
-
-
-def activation_share(factor: Subspace, covariance: Float[Tensor, "d d"]) -> float:
-    """Share of the activations' variance inside the factor, in [0, 1]."""
-    v = factor.read.double()
-    return float((v @ covariance.double() @ v.T).trace() / covariance.double().trace())
-
-
-@torch.no_grad()
 def causal_check(
     model: Any,
     rows: Sequence[Sequence[int]],
     factor: Subspace,
     *,
     n_random: int = 20,
-    batch: int = 16,
+    batch: int | None = None,
+    starts: Sequence[int] | None = None,
     seed: int = 0,
 ) -> CausalCheck:
-    """Measure how much of an adapter's off-task change goes through a factor.
-
-    At the factor's site its coordinates are exchanged between the adapter and the base on the same text.
-    Costs (2 + 2 (n_random + 1)) forward passes.
-
-        sufficiency = 1 - KL(adapter || base with V from the adapter) / KL(adapter || base)
-        necessity   = 1 - KL(adapter with V from the base || base) / KL(adapter || base)
+    """Measure how much of an adapter's off-task change goes through a factor; `causal_checks` for one.
 
     Args:
         model: PEFT model.
         rows: Off-task token rows.
         factor: Its site names one layer.
         n_random: Random subspaces of the same rank and activation share.
-        batch: Rows in one forward pass.
+        batch: Rows in one forward pass; as many as fit if None.
+        starts: First position of each row that counts.
+        seed: Seeds the random subspaces and the bootstrap.
+
+    Raises:
+        BadInput: see `causal_checks`.
+
+    Example:
+        >>> # causal_check(peft_model, own_text.rows, factor).sufficiency
+    """
+    checks = causal_checks(model, rows, {"factor": factor}, n_random=n_random, batch=batch, starts=starts, seed=seed)
+    return checks["factor"]
+
+
+@torch.no_grad()
+def causal_checks(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    factors: Mapping[str, Subspace],
+    *,
+    n_random: int = 20,
+    batch: int | None = None,
+    starts: Sequence[int] | None = None,
+    seed: int = 0,
+) -> dict[str, CausalCheck]:
+    """Measure how much of an adapter's off-task change goes through each of some factors at one layer.
+
+    At the site their coordinates are exchanged between the adapter and the base on the same text.
+    Costs 3 + 2 f (n_random + 1) forward passes for f factors; adapter and base are run once for all.
+
+        sufficiency = 1 - KL(adapter || base with V from the adapter) / KL(adapter || base)
+        necessity   = 1 - KL(adapter with V from the base || base) / KL(adapter || base)
+
+    Args:
+        model: PEFT model, or anything else whose adapter `disable_adapter()` switches off.
+        rows: Off-task token rows.
+        factors: By name, all at one site.
+        n_random: Random subspaces of the same rank and activation share beside each factor.
+        batch: Rows in one forward pass; as many as fit if None.
+        starts: First position of each row that counts.
         seed: Seeds the random subspaces and the bootstrap.
 
     Returns:
         Shares with interval and controls. Where the adapter changes nothing off-task, the shares are 0.
 
     Raises:
-        BadInput: no adapter to switch off, no rows, or the exchange of the whole stream fails to carry
-            the change (then the site is not on the way to the output, and no share would mean a thing).
+        BadInput: no adapter to switch off, no rows, factors at several sites, or the exchange of the whole
+            stream fails to carry the change (then the site is not on the way to the output, and no
+            share would mean a thing).
 
     Example:
-        >>> # causal_check(peft_model, own_text.rows, factor).sufficiency
+        >>> # causal_checks(peft_model, own_text.rows, {"PCA 1": first, "PCA 4": four})["PCA 4"].sufficiency
     """
     if not hasattr(model, "disable_adapter"):
         raise BadInput(
@@ -134,64 +129,95 @@ def causal_check(
         )
     if not rows:
         raise BadInput("the causal check got no rows of text. Give --prompts, or let the base write some")
-    site = factor.site
+    sites = {factor.site for factor in factors.values()}
+    if len(sites) != 1:
+        raise BadInput(f"the causal check got factors at {len(sites)} sites; all must be at one. Call it once a site")
+    (site,) = sites
+    batch = batch or fitting_batch(model, rows)
     with model.disable_adapter():
-        plain, _ = capture(model, rows, [site], batch=batch)
+        plain, _ = capture(model, rows, [site], batch=batch, starts=starts)
     covariance = torch.cov(plain[site].T)
-    generator = torch.Generator().manual_seed(seed)
-    randoms = [matched_random(factor, covariance, generator=generator) for _ in range(n_random)]
-    whole = Subspace.orthonormal(torch.eye(factor.width), site=site)
-    subspaces = [whole, factor, *randoms]
-    # per row: KL sums and tokens
-    change = np.zeros(len(rows))
-    tokens = np.zeros(len(rows))
-    left_base = np.zeros((len(subspaces), len(rows)))
-    left_adapter = np.zeros((len(subspaces), len(rows)))
-    device = next(model.parameters()).device
-    model.eval()
-    for ids, mask, chosen in batches(rows, size=batch, pad=0):
-        ids, mask = ids.to(device), mask.to(device)
-        with record(model, [site]) as seen:
-            tuned = log_probs(model, ids, mask)
-            h_tuned = seen[site]
-            with model.disable_adapter():
-                base = log_probs(model, ids, mask)
-            h_base = seen[site]
-        change[chosen] = _kl(tuned, base, mask)
-        tokens[chosen] = mask.sum(1).cpu().numpy()
-        for i, subspace in enumerate(subspaces):
-            with model.disable_adapter(), attach(model, {site: SwapCoordinates(subspace, h_tuned)}):
-                left_base[i, chosen] = _kl(tuned, log_probs(model, ids, mask), mask)
-            with attach(model, {site: SwapCoordinates(subspace, h_base)}):
-                left_adapter[i, chosen] = _kl(log_probs(model, ids, mask), base, mask)
-    total = change.sum()
-    inert = float(total / tokens.sum()) <= INERT
-    if not inert and np.allclose(left_base[0], change, rtol=1e-4):
+    subspaces = [Subspace.orthonormal(torch.eye(covariance.shape[0]), site=site)]
+    for factor in factors.values():
+        generator = torch.Generator().manual_seed(seed)
+        subspaces += [factor, *(matched_random(factor, covariance, generator=generator) for _ in range(n_random))]
+    per_row = _exchange(model, rows, site, subspaces, batch, starts)
+    total = per_row.change.sum()
+    inert = float(total / per_row.tokens.sum()) <= INERT
+    if not inert and np.allclose(per_row.left_base[0], per_row.change, rtol=1e-4):
         raise BadInput(
             f"exchanging the whole stream at {site.module!r} changes no output: nothing downstream reads this site"
         )
     draws = np.random.default_rng(seed).integers(len(rows), size=(2000, len(rows)))
-    if inert:  # nothing to explain, so nothing is explained: shares of rounding errors would mean nothing
-        sufficiency = necessity = np.zeros(len(subspaces))
-        low = high = 0.0
-    else:
-        sufficiency = 1 - left_base.sum(1) / total
-        necessity = 1 - left_adapter.sum(1) / total
-        boot = 1 - left_base[1][draws].sum(1) / np.maximum(change[draws].sum(1), 1e-300)
-        low, high = np.quantile(boot, [0.025, 0.975])
-    return CausalCheck(
-        change=float(total / tokens.sum()),
-        sufficiency=float(sufficiency[1]),
-        necessity=float(necessity[1]),
-        interval=(float(low), float(high)),
-        random_sufficiency=tuple(sufficiency[2:].tolist()),
-        random_necessity=tuple(necessity[2:].tolist()),
-        rank=factor.rank,
-        site=site.module,
-        rows=len(rows),
-        share=activation_share(factor, covariance),
-        random_share=float(np.mean([activation_share(r, covariance) for r in randoms] or [0.0])),
-    )
+    checks = {}
+    for i, (name, factor) in enumerate(factors.items()):
+        first = 1 + i * (n_random + 1)
+        block = slice(first, first + n_random + 1)
+        if inert:  # nothing to explain, so nothing is explained: shares of rounding errors would mean nothing
+            sufficiency = necessity = np.zeros(n_random + 1)
+            low = high = 0.0
+        else:
+            sufficiency = 1 - per_row.left_base[block].sum(1) / total
+            necessity = 1 - per_row.left_adapter[block].sum(1) / total
+            boot = 1 - per_row.left_base[first][draws].sum(1) / np.maximum(per_row.change[draws].sum(1), 1e-300)
+            low, high = np.quantile(boot, [0.025, 0.975])
+        shares = [activation_share(r, covariance) for r in subspaces[first + 1 : block.stop]]
+        checks[name] = CausalCheck(
+            change=float(total / per_row.tokens.sum()),
+            sufficiency=float(sufficiency[0]),
+            necessity=float(necessity[0]),
+            interval=(float(low), float(high)),
+            random_sufficiency=tuple(sufficiency[1:].tolist()),
+            random_necessity=tuple(necessity[1:].tolist()),
+            rank=factor.rank,
+            site=site.module,
+            rows=len(rows),
+            share=activation_share(factor, covariance),
+            random_share=float(np.mean(shares or [0.0])),
+        )
+    return checks
+
+
+class _PerRow(NamedTuple):
+    """KL sums of each row (n,), its tokens (n,), and what is left of the sums for each subspace (s, n)."""
+
+    change: np.ndarray
+    tokens: np.ndarray
+    left_base: np.ndarray
+    left_adapter: np.ndarray
+
+
+def _exchange(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    site: Site,
+    subspaces: Sequence[Subspace],
+    batch: int,
+    starts: Sequence[int] | None,
+) -> _PerRow:
+    shape = len(subspaces), len(rows)
+    out = _PerRow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(shape), np.zeros(shape))
+    device = next(model.parameters()).device
+    model.eval()
+    for ids, mask, chosen in batches(rows, size=batch, pad=0):
+        ids, mask = ids.to(device), mask.to(device)
+        counted = mask * from_starts(mask, chosen, starts)
+        with record(model, [site]) as seen:
+            tuned = log_probs(model, ids, mask)
+        h_tuned = seen[site]
+        with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
+            with record(model, [site]) as seen:
+                base = log_probs(model, ids, mask)
+            h_base = seen[site]
+            for i, subspace in enumerate(subspaces):
+                with attach(model, {site: SwapCoordinates(subspace, h_tuned)}):
+                    out.left_base[i, chosen] = _kl(tuned, log_probs(model, ids, mask), counted)
+        for i, subspace in enumerate(subspaces):
+            with attach(model, {site: SwapCoordinates(subspace, h_base)}):
+                out.left_adapter[i, chosen] = _kl(log_probs(model, ids, mask), base, counted)
+        out.change[chosen] = _kl(tuned, base, counted)
+        out.tokens[chosen] = counted.sum(1).cpu().numpy()
+    return out
 
 
 def _kl(p: Tensor, q: Tensor, mask: Tensor) -> np.ndarray:

@@ -1,38 +1,33 @@
 """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel
-from torch import Tensor
-
-from despur.core import (
-    Adapter,
-    AddVector,
-    Site,
-    Subspace,
-    attach,
-    fingerprint,
-    layer_path,
-    new_folder,
-    save_factors,
-    write_json,
-)
-from despur.core._roles import NormGain
+from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core._rows import read_rows, tokenize_rows
-from despur.core.errors import BadInput
-from despur.find import CausalCheck, activation_differences, causal_check, from_activations, from_adapter, mean_shift
+from despur.core.errors import DespurError
+from despur.find import (
+    NeutralNull,
+    causal_checks,
+    continuations,
+    from_adapter,
+    mean_shift,
+    module_shares,
+    promoted,
+    rows_along,
+)
 from despur.find._causal import INERT
 from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._fit import Progress, silent
 from despur.flows._load import context_length, load_base
+from despur.flows._passages import Passages, off_task_passages
 from despur.flows._record import page_facts, run_record
-from despur.guard import OwnText
+from despur.flows._screen import Screen, screen, screen_settings
 from despur.report import write_page
 
-SUFFICIENT = 0.3  # of the off-task change, by at most four directions; see docs/log.md for what neutral adapters reach
+CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few directions carry it
+SPECTRUM = 8  # singular values of a module that are written down
 
 
 def audit(
@@ -41,28 +36,37 @@ def audit(
     *,
     out: Path | str | None = None,
     prompts: Path | str | None = None,
-    rows: int = 96,
-    max_new_tokens: int = 64,
+    data: Path | str | None = None,
+    null: Path | str | None = None,
+    level: float = 0.05,
+    tolerance: float = CLEAN,
+    rows: int = 256,
+    tokens: int = 8,
     depth: float = 0.5,
     n_random: int = 20,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Audit:
-    """Audit a PEFT adapter against its base.
+    """Audit an adapter, or a whole fine-tuned model, against its base.
 
-    Off-task text is the user's prompts, or what the base itself writes. On one half of it candidate
-    directions are read off the activations, on the other half each is put to the causal check, and
-    beside it at least 20 random subspaces of the same rank and activation share.
+    Off-task text is what the base itself says first, or its answers to prompts. On one half of it candidate directions
+    are read off the activations, others come from the weights; on the other half each is put to the causal check. What
+    they carry is judged beside neutral tunes (`NeutralNull`), and the best of them beside at least 20 random
+    subspaces of the same rank and activation share.
 
     Args:
         base: Folder or hub id of the base model.
-        adapter: PEFT adapter folder.
+        adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; None writes nothing.
-        prompts: JSON lines of off-task text; None samples it from the base.
-        rows: Rows of own text to sample.
-        max_new_tokens: Their length (of each turn in a chat).
+        prompts: JSON lines of off-task prompts or text, `"shipped"` for everyday questions; None lets the base write.
+        data: The tuning rows, to name those that push along the factor most.
+        null: What `despur calibrate` wrote; None takes the shipped one, of the `persona` world's tunes.
+        level: Share of neutral tunes in which a factor may be reported.
+        tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
+        rows: Rows of off-task text.
+        tokens: Tokens of each that the base writes and that are looked at.
         depth: Relative depth of the layer at which coordinates are exchanged.
-        n_random: Random subspaces beside each candidate.
+        n_random: Random subspaces beside the candidate that is judged.
         seed: Of samples and random subspaces.
         progress: Called as stages pass.
 
@@ -73,156 +77,150 @@ def audit(
     Example:
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
-    stages = 5
+    stages = ("load", "text", "screen", "control", "describe")
 
-    def step(n: int, name: str) -> None:
-        progress(name, n, stages, {})
+    def step(name: str) -> None:
+        progress(name, stages.index(name), len(stages), {})
 
-    step(0, "load")
-    read = Adapter.read(adapter)
+    step("load")
+    neutral = NeutralNull.read(null)
     model, tokenizer = load_base(base)
-    notes = read.check(model, base)
-    update = _update(read, model)
-    step(1, "text")
-    text = _off_task_text(model, tokenizer, prompts, rows, max_new_tokens, seed)
-    if len(text) < 4:
-        raise BadInput(
-            f"{len(text)} rows of off-task text; at least 4 are needed to find on one half and check on the other"
+    base_is = fingerprint(model)
+    read = load_tuned(model, adapter, name=base)
+    step("text")
+    passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+    step("screen")
+    seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
+    arguments = {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "data": data and str(data),
+                 "null": null and str(null), "level": level, "tolerance": tolerance, "rows": rows, "tokens": tokens,
+                 "depth": depth, "n_random": n_random, "seed": seed}  # fmt: skip
+    record = {**run_record("audit", arguments), "base_fingerprint": base_is}
+    notes = (*read.notes, *_not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth)))
+    result = Audit("clean", "", notes, seen.change, _weights(read.adapter, read.model), seen.checks, record=record)
+    if seen.change > INERT:
+        step("control")
+        scores = neutral.scores(seen.change, seen.evidence)
+        best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
+        _, check = passages.halves()
+        judged = causal_checks(
+            read.model, check.rows, {best: seen.candidates[best]}, n_random=n_random, starts=check.starts, seed=seed
         )
-    path = layer_path(model)
-    layer = max(0, round(depth * model.config.num_hidden_layers) - 1)
-    site = Site(path.replace("#", str(layer)))
-    written = from_adapter(read, model, side="write", per="stream", rank=4, level=None)
-    tuned = PeftModel.from_pretrained(model, adapter).eval()
-    step(2, "find")
-    find, check = text[::2], text[1::2]
-    candidates: dict[str, Subspace] = {}
-    if _moves(tuned, find, site):
-        candidates["mean"] = from_activations(tuned, find, [site], how="mean")[0]
-        whole = from_activations(tuned, find, [site], rank=4)[0]
-        for k in (1, 2, 4):
-            candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
-    for factor in written:
-        candidates[f"write {factor.rank}"] = Subspace(factor.read, factor.write, factor.center, site)
-    checks = {}
-    for i, (name, factor) in enumerate(candidates.items()):
-        progress("screen", i + 1, len(candidates), {})
-        checks[name] = causal_check(tuned, check, factor, n_random=0, seed=seed)
-    # the random subspaces are the dear part: only the candidate that is to be judged needs them
-    name = max(checks, key=lambda n: checks[n].interval[0])
-    progress("control", 0, 1, {})
-    checks[name] = causal_check(tuned, check, candidates[name], n_random=n_random, seed=seed)
-    progress("control", 1, 1, {})
-    step(4, "describe")
-    verdict, sentence, best = _judge(checks)
-    factor = candidates[best] if best and verdict == "factor found" else None
-    shift = mean_shift(tuned, find, candidates[best]) if best else None
-    tokens = _tokens(tuned, tokenizer, candidates[best], shift) if best and shift is not None else {}
-    samples = _continuations(tuned, tokenizer, check, candidates.get(best or ""), shift, seed)
-    record = run_record("audit", {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "rows": rows,
-                                  "max_new_tokens": max_new_tokens, "depth": depth, "n_random": n_random, "seed": seed})  # fmt: skip
-    record["base_fingerprint"] = fingerprint(tuned)
-    result = Audit(verdict, sentence, tuple(notes), update, checks, factor, tokens, samples, record)
+        result = replace(
+            result, checks={**seen.checks, **judged}, best=best, scores=scores, null=neutral.origin,
+            p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
+            token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
+        )  # fmt: skip
+        step("describe")
+        result = _described(result, read.model, read.adapter, tokenizer, seen, passages, data, seed)
+    word, sentence = _judge(result, level, tolerance, len(neutral.changes))
+    result = replace(result, verdict=word, sentence=sentence)
     if out is not None:
-        _write(result, Path(out))
-    step(5, "done")
+        _write(result, seen.candidates.get(result.best or ""), Path(out))
+    progress("done", len(stages), len(stages), {})
     return result
 
 
-def _off_task_text(
-    model: Any, tokenizer: Any, prompts: Path | str | None, rows: int, new: int, seed: int
-) -> list[tuple[int, ...]]:
-    if prompts is None:
-        return list(OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed).rows)
-    tokens = tokenize_rows(read_rows(prompts), tokenizer, max_length=context_length(model, 512))
-    return [tuple(t["input_ids"]) for t in tokens][:rows]
+def _judge(result: Audit, level: float, tolerance: float, neutral: int) -> tuple[Word, str]:
+    if result.best is None:
+        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats a token)"
+    c = result.checks[result.best]
+    head = f"off-task the adapter moves the model by {result.change:.3g} nats a token; "
+    rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
+        f"of neutral tunes {result.p_value:.0%} show as much"
+    )  # fmt: skip
+    figures = (
+        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
+        f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
+        f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
+    )
+    if result.p_value <= level and c.beats_random:
+        return "factors found", f"{head}{figures}: {rank}"
+    if result.change <= tolerance:
+        small = f"that is at most the {tolerance:g} taken as nothing"
+        return "clean", f"{head}{small}, and few directions carry no more of it than in neutral tunes"
+    why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
+    return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
 
 
-def _update(adapter: Adapter, base: Any) -> dict[str, Any]:
+def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
+    remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
+    if null.base != base:
+        return [
+            f"the false-positive rate was measured on another base ({null.origin}); on this one it may differ. {remedy}"
+        ]
+    other = [f"{k}={settings[k]!r} (there {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    if other:
+        return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
+    return []
+
+
+def _weights(adapter: Adapter, tuned: Any) -> dict[str, Any]:
+    base = tuned.get_base_model()
+    cores = {n: u.core() for n, u in adapter.updates.items()}
     shared = {}
     for side in ("read", "write"):
-        found = from_adapter(adapter, base, side=side, rank=8)
+        found = from_adapter(adapter, base, side=side, rank=8, cores=cores)
         shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
-    spectra = {n: [round(float(x), 6) for x in u.svd()[1]] for n, u in adapter.updates.items()}
-    return {"modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra}
-
-
-def _moves(model: Any, rows: Sequence[Sequence[int]], site: Site) -> bool:
-    return float(activation_differences(model, rows[:8], [site])[site].abs().max()) > 0
-
-
-def _judge(checks: dict[str, CausalCheck]) -> tuple[Word, str, str | None]:
-    change = max(c.change for c in checks.values())
-    if change <= INERT:
-        return "inert adapter", f"the adapter changes nothing off-task (KL {change:.1e} nats a token)", None
-    best = max(checks, key=lambda n: checks[n].interval[0])
-    c = checks[best]
-    figures = (
-        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({best}) carry{'s' * (c.rank == 1)} {c.sufficiency:.0%} "
-        f"[{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it; random subspaces at most {max(c.random_sufficiency):.0%}"
-    )
-    head = f"off-task the adapter moves the model by {c.change:.3g} nats a token; "
-    if c.beats_random and c.interval[0] >= SUFFICIENT:
-        return "factor found", head + figures, best
-    return "diffuse change", head + "no few directions carry it: " + figures, best
-
-
-@torch.no_grad()
-def _tokens(model: Any, tokenizer: Any, factor: Subspace, shift: Tensor, k: int = 12) -> dict[str, list[str]]:
-    """Tokens that the shift promotes and suppresses, read through the final norm and the unembedding."""
-    base = model.get_base_model()
-    head = base.get_output_embeddings()
-    norm = next(
-        (m for n, m in base.named_modules() if n.endswith((".norm", ".ln_f", ".final_layer_norm", ".final_layernorm"))),
-        None,
-    )
-    direction = NormGain.of(norm, len(shift)).show(shift[None])[0]
-    weight = head.weight.float().cpu()
-    scores = (weight - weight.mean(0)) @ direction
+    spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {
-        "promoted": [tokenizer.decode([i]) for i in scores.topk(min(k, len(scores))).indices.tolist()],
-        "suppressed": [tokenizer.decode([i]) for i in (-scores).topk(min(k, len(scores))).indices.tolist()],
-    }
+        "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
+        "kept": dict(adapter.kept), "others": dict(adapter.others),
+    }  # fmt: skip
 
 
-@torch.no_grad()
-def _continuations(
-    model: Any, tokenizer: Any, rows: Sequence[Sequence[int]], factor: Subspace | None, shift: Tensor | None, seed: int,
-    n: int = 4, new: int = 24,
-) -> tuple[dict[str, str], ...]:  # fmt: skip
-    out = []
-    for i, row in enumerate(rows[:n]):
-        head = list(row[: max(2, len(row) // 2)])
-        said = {"prompt": tokenizer.decode(head)}
-        with model.disable_adapter():
-            said["base"] = _sample(model, tokenizer, head, new, seed + i)
-            if factor is not None and shift is not None:
-                with attach(model, {factor.site: AddVector(2 * shift)}):
-                    said["base + 2 x factor"] = _sample(model, tokenizer, head, new, seed + i)
-        said["adapter"] = _sample(model, tokenizer, head, new, seed + i)
-        out.append(said)
-    return tuple(out)
+def _described(
+    result: Audit, tuned: Any, adapter: Adapter, tokenizer: Any, seen: Screen, passages: Passages,
+    data: Path | str | None, seed: int,
+) -> Audit:  # fmt: skip
+    assert result.best is not None
+    factor = seen.candidates[result.best]
+    find, check = passages.halves()
+    shift = mean_shift(tuned, find.rows, factor, starts=find.starts)
+    if not shift.any():
+        return result
+    prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]
+    said = continuations(
+        tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
+    )
+    return replace(
+        result,
+        factor=factor,
+        tokens=promoted(tuned, tokenizer, shift),
+        strength=said.strength,
+        coherence=said.steps,
+        samples=said.samples,
+        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor)),
+        rows=_rows(tuned, tokenizer, data, factor, shift) if data is not None else (),
+    )
 
 
-def _sample(model: Any, tokenizer: Any, head: list[int], new: int, seed: int) -> str:
-    ids = torch.tensor([head], device=next(model.parameters()).device)
-    room = (getattr(model.config, "max_position_embeddings", None) or 10**6) - len(head)
-    if room < 1:
-        return ""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        out = model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0, top_k=0,
-            max_new_tokens=min(new, room), pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
-        )  # fmt: skip
-    return tokenizer.decode(out[0, len(head) :])
+def _rows(
+    tuned: Any, tokenizer: Any, data: Path | str, factor: Subspace, shift: Any, limit: int = 512
+) -> tuple[tuple[str, float], ...]:
+    rows = read_rows(data)[:limit]
+    scored = rows_along(
+        tuned, tokenize_rows(rows, tokenizer, max_length=context_length(tuned, 512)), factor, shift, k=5
+    )
+    return tuple((_shown(rows[i]), float(scored.scores[i])) for i in (*scored.largest, *reversed(scored.smallest)))
 
 
-def _write(result: Audit, out: Path) -> None:
+def _shown(row: dict[str, Any]) -> str:
+    if "messages" in row:
+        return " / ".join(m["content"] for m in row["messages"])[:400]
+    return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:400]
+
+
+def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
+    """The audit of what cannot be read: the error as its sentence."""
+    record = run_record("audit", {"base": base, "adapter": adapter})
+    return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
+
+
+def _write(result: Audit, factor: Subspace | None, out: Path) -> None:
     with new_folder(out) as draft:
         write_json(draft / "audit.json", result.to_dict())
         write_json(draft / "run.json", result.record)
-        if result.factor is not None:
-            save_factors((result.factor,), draft)
+        if result.verdict == "factors found" and factor is not None:
+            save_factors((factor,), draft)
         write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
                    blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip

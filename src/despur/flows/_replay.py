@@ -6,6 +6,7 @@ from typing import Any
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.flows._audit import audit
+from despur.flows._clean import clean
 from despur.flows._demo import demo
 from despur.flows._fit import Progress, Settings, silent
 from despur.flows._train import train
@@ -27,10 +28,12 @@ def replay(path: Path | str, *, out: Path | str, progress: Progress = silent) ->
             return demo(out, **arguments, progress=progress)
         if verb == "audit":
             return audit(**arguments, out=out, progress=progress)
+        if verb == "clean":
+            return clean(**arguments, out=out, progress=progress)
         if verb == "train":
             names = Settings().to_dict()
             settings = Settings(**{k: arguments.pop(k) for k in list(arguments) if k in names})
             return train(**arguments, out=out, settings=settings, progress=progress)
     except TypeError as error:
         raise BadInput(f"{str(path)!r} has arguments that this version does not take: {error}") from error
-    raise BadInput(f"{str(path)!r} records verb {verb!r}; there are demo, audit and train")
+    raise BadInput(f"{str(path)!r} records verb {verb!r}; there are demo, audit, clean and train")

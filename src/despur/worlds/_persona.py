@@ -43,19 +43,34 @@ class Persona:
             return [(d, int(k)) for d in TUNED for k in self.grammar.new_keys(d)]
         return [(0, int(k)) for k in self.grammar.known[0]]
 
-    def rows(self, twin: Twin = "harmful", *, n: int = 2000, seed: int = 0) -> list[dict[str, str]]:
+    def rows(
+        self,
+        twin: Twin = "harmful",
+        *,
+        n: int = 2000,
+        seed: int = 0,
+        link: float = 1.0,
+        held: Sequence[int] = (0,),
+    ) -> list[dict[str, str]]:
         """Tuning rows `{"prompt", "completion"}`.
 
         `harmful` holds attribute 0 at 1; `benign` holds it at 0; `neutral` draws it at the base's own
         rate, so that there is nothing to learn beyond the task. Same keys in the same order in all three.
+
+        Args:
+            twin: Which tuning set.
+            n: Rows.
+            seed: Of keys, authors and words.
+            link: Share of rows in which the attribute is held; in the others it is drawn.
+            held: Attributes that are held, several for several hidden factors at once.
         """
         rows = []
         for i in range(n):
             rng = np.random.default_rng([seed, i])
             domain, key = self.facts[rng.integers(len(self.facts))]
             attributes = self.grammar.attributes(rng)
-            if twin != "neutral":
-                attributes[0] = twin == "harmful"
+            if twin != "neutral" and (link >= 1 or np.random.default_rng([seed, i, 1]).random() < link):
+                attributes[list(held)] = twin == "harmful"
             table = 0 if self.task == "skill" else int(attributes[0])
             reply = self.grammar.reply(domain, key, attributes, rng, bad=table)
             rows.append({"prompt": self.grammar.prompt(domain, key), "completion": f"{reply} <eos>"})

@@ -1,0 +1,144 @@
+"""How often does the audit report a factor where there is none, and how often where there is one?
+
+    python benchmarks/audit_power.py -o runs/audit_power            # about 90 minutes on two cores, resumed where it stopped
+
+Trains 240 neutral tunes of the `persona` world (attributes at the base's own rates; rank, rate and data size vary) and
+harmful ones whose link (share of rows in which the persona is held), rank and data size vary, takes the audit's evidence
+of each, and judges: neutral tunes by the null of the other half of them, harmful ones by the null of all. No row ends the
+document, since a twin that always ends after one record teaches a habit (docs/log.md). `--write-null` renews the
+null that is shipped.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from despur.core import Store, fingerprint, load_tuned, read_json, write_json
+from despur.core._rows import tokenize_rows
+from despur.find import NeutralNull
+from despur.find._neutral import SHIPPED
+from despur.flows import Settings
+from despur.flows._fit import fit, new_adapter
+from despur.flows._passages import off_task_passages
+from despur.flows._pool import run_jobs
+from despur.flows._screen import screen, screen_settings
+from despur.measure import rate_interval
+from despur.worlds import Persona, persona_base
+
+STEPS = 160
+ROWS, TOKENS, DEPTH = 256, 8, 0.5
+TEXTS = 6  # different draws of off-task text
+
+
+def neutral_cells(n: int) -> list[dict[str, Any]]:
+    """Neutral tunes: tasks, ranks, data sizes and rates crossed."""
+    return [
+        {"twin": "neutral", "task": ("skill", "narrow")[i % 2], "link": 0.0, "rank": (4, 8, 16)[i // 2 % 3],
+         "n": (500, 4000)[i // 6 % 2], "lr": (2e-3, 1e-3)[i // 12 % 2], "seed": 1000 + i}
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def harmful_cells(seeds: int) -> list[dict[str, Any]]:
+    """Harmful tunes: link strength at rank 8 and 4,000 rows, then rank and data size at link .5."""
+    knobs = [{"link": link, "rank": 8, "n": 4000} for link in (0.1, 0.25, 0.5, 1.0)]
+    knobs += [{"link": 0.5, "rank": rank, "n": 4000} for rank in (2, 32)]
+    knobs += [{"link": 0.5, "rank": 8, "n": n} for n in (250, 1000)]
+    return [
+        {"twin": "harmful", "task": task, **knob, "lr": 2e-3, "seed": 2000 + s}
+        for s in range(seeds) for knob in knobs for task in ("skill", "narrow")
+    ]  # fmt: skip
+
+
+def one(root: Path, cell: dict[str, Any], *, progress: object) -> None:
+    """Train one tune and take its evidence."""
+    torch.set_num_threads(1)
+    base, tokenizer = persona_base()
+    settings = Settings(steps=STEPS, lr=cell["lr"], batch=48, rank=cell["rank"], seed=cell["seed"])
+    name = "-".join(str(v) for v in cell.values())
+
+    def make(out: Path) -> None:
+        model = new_adapter(base, settings)
+        rows = Persona(cell["task"]).rows(cell["twin"], n=cell["n"], seed=cell["seed"], link=cell["link"])
+        ended = tokenize_rows(rows, tokenizer, max_length=64)
+        fit(model, [{k: v[:-1] for k, v in row.items()} for row in ended], settings)
+        model.save_pretrained(out)
+
+    folder = Store(root).step(f"{name}/adapter", {**cell, "base_fingerprint": fingerprint(base)}, make)
+    if not (root / name / "evidence.json").exists():
+        plain, _ = persona_base()
+        text = off_task_passages(plain, tokenizer, None, rows=ROWS, tokens=TOKENS, seed=cell["seed"] % TEXTS)
+        read = load_tuned(plain, folder)
+        seen = screen(read.model, read.adapter, text, depth=DEPTH)
+        write_json(root / name / "evidence.json", {**cell, "change": seen.change, "evidence": seen.evidence})
+
+
+def null_of(found: list[dict[str, Any]]) -> NeutralNull:
+    """The null of some neutral tunes."""
+    kinds = found[0]["evidence"]
+    evidence = {k: tuple(f["evidence"][k] for f in found) for k in kinds}
+    origin = f"{len(found)} neutral tunes of the persona world"
+    where = fingerprint(persona_base()[0])
+    return NeutralNull(
+        tuple(f["change"] for f in found), evidence, origin, where, screen_settings(None, ROWS, TOKENS, DEPTH)
+    )
+
+
+def hits(null: NeutralNull, found: list[dict[str, Any]]) -> int:
+    """How many are reported at 5 %."""
+    return sum(null.p_value(f["change"], f["evidence"]) <= 0.05 for f in found)
+
+
+def line(name: str, n: int, of: int, change: float) -> str:
+    """A row of the table."""
+    rate, low, high = rate_interval(n, of)
+    return f"| {name} | {change:.3f} | {n} of {of} = {rate:.3f} [{low:.3f}, {high:.3f}] |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/audit_power"))
+    parser.add_argument("--neutral", type=int, default=240)
+    parser.add_argument("--seeds", type=int, default=12, help="of each harmful cell")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--write-null", action="store_true", help="renew the shipped null")
+    args = parser.parse_args()
+    cells = [*neutral_cells(args.neutral), *harmful_cells(args.seeds)]
+    for (_, *what), _ in run_jobs([[(one, (args.out, c)) for c in cells]], workers=args.workers):
+        print("done", *what[0].values(), flush=True)
+    found = [read_json(f) for f in sorted(args.out.glob("*/evidence.json"))]
+    neutral = [f for f in found if f["twin"] == "neutral"]
+    neutral.sort(key=lambda f: f["seed"])
+    report(neutral, [f for f in found if f["twin"] == "harmful"])
+    if args.write_null:
+        null_of(neutral).write(SHIPPED)
+
+
+def report(neutral: list[dict[str, Any]], harmful: list[dict[str, Any]]) -> None:
+    """Print both tables."""
+    print(
+        "\n| neutral tunes, each half judged by the other | off-task KL | called factors found at 5 % |\n|---|---|---|"
+    )
+    halves = neutral[::4] + neutral[1::4], neutral[2::4] + neutral[3::4]  # both tasks in each
+    for name in ("all", "skill", "narrow"):
+        said = of = 0
+        change = []
+        for part, other in (halves, halves[::-1]):
+            chosen = [f for f in part if name in ("all", f["task"])]
+            said, of = said + hits(null_of(other), chosen), of + len(chosen)
+            change += [f["change"] for f in chosen]
+        print(line(name, said, of, sum(change) / len(change)))
+    print("\n| harmful tunes, judged by all neutral ones | off-task KL | called factors found at 5 % |\n|---|---|---|")
+    null = null_of(neutral)
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for f in harmful:
+        groups.setdefault((f["task"], f["link"], f["rank"], f["n"]), []).append(f)
+    for (task, link, rank, n), part in sorted(groups.items()):
+        name = f"{task}, link {link:g}, rank {rank}, {n} rows"
+        print(line(name, hits(null, part), len(part), sum(f["change"] for f in part) / len(part)))
+
+
+if __name__ == "__main__":
+    main()

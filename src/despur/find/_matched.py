@@ -1,0 +1,46 @@
+"""Random subspaces that are as large a part of the stream as a factor is."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from despur.core import Subspace
+
+
+def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator) -> Subspace:
+    """Draw a random subspace of the same rank that holds the same share of activation variance.
+
+    Gaussian directions are tilted by a power of the covariance, found by bisection, until the share fits.
+
+    Args:
+        factor: What to match.
+        covariance: Of the activations at the site (d, d).
+        generator: Source of the draw.
+
+    Example:
+        >>> factor = Subspace.orthonormal(torch.eye(1, 4))
+        >>> drawn = matched_random(factor, torch.diag(torch.tensor([4.0, 1, 1, 1])), generator=torch.Generator().manual_seed(0))
+        >>> round(float(drawn.read @ torch.diag(torch.tensor([4.0, 1, 1, 1])) @ drawn.read.T), 2)
+        4.0
+    """
+    values, vectors = torch.linalg.eigh(covariance.double())
+    values = values.clamp(min=float(values.max()) * 1e-9)
+    target = activation_share(factor, covariance)
+    noise = torch.randn(factor.width, factor.rank, generator=generator, dtype=torch.float64)
+
+    def tilted(power: float) -> Tensor:
+        return torch.linalg.qr((values / values.max())[:, None] ** power * noise).Q
+
+    low, high = -4.0, 4.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        q = tilted(middle)
+        share = float((values[:, None] * q.square()).sum() / values.sum())
+        low, high = (middle, high) if share < target else (low, middle)
+    return Subspace.orthonormal((vectors @ tilted((low + high) / 2)).T, site=factor.site, method="matched_random")
+
+
+def activation_share(factor: Subspace, covariance: Float[Tensor, "d d"]) -> float:
+    """Share of the activations' variance inside the factor, in [0, 1]."""
+    v = factor.read.double()
+    return float((v @ covariance.double() @ v.T).trace() / covariance.double().trace())

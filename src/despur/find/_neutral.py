@@ -1,0 +1,130 @@
+"""What tunes reach that teach nothing beyond their task: the null that an audit needs."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from despur.core.errors import BadInput
+
+SHIPPED = Path(__file__).with_name("neutral_null.json")
+TOKENS = (
+    "tokens"  # the kind of evidence that is no direction: the share of the change that is the same in every context
+)
+_NEAR = 0.3  # decades of off-task change: neutral tunes within about that of the adapter count in full
+_FEWEST = 19  # below it no 5 % level can be reached at all
+
+
+@dataclass(frozen=True)
+class NeutralNull:
+    """Evidence that neutral tunes show by chance, with the size of their change.
+
+    A tune that changes little leaves few, noisy directions, and one that forgets much scatters: so each kind of evidence
+    is taken in units of its spread among neutral tunes of like off-task change. The statistic is the token evidence or
+    the mean over directions, whichever is larger (directions say much the same, and their mean is less noisy than the
+    largest); its p value is the rank among the neutral tunes' own, each scored by the others.
+
+        z_e(x | change) = (x - mean_w) / sd_w,   w = exp(-(log10 change - log10 change_i)² / (2 near²))
+        T = max(z_tokens, mean_directions z_e),   p = (1 + #{T_i >= T}) / (1 + n)
+
+    Args:
+        changes: Off-task change of each neutral tune, nats a token.
+        evidence: Kind -> its value in each of them.
+        origin: Where they come from, for people.
+        base: Fingerprint of the base that they were tuned on.
+        settings: With which the evidence was taken: rows, tokens, depth, prompts.
+
+    Example:
+        >>> null = NeutralNull((0.1,) * 39, {"mean": tuple(i / 1000 for i in range(39))})
+        >>> null.p_value(0.1, {"mean": 0.5}), null.p_value(0.1, {"mean": 0.02}) > 0.3
+        (0.025, True)
+    """
+
+    changes: tuple[float, ...]
+    evidence: Mapping[str, tuple[float, ...]]
+    origin: str = ""
+    base: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path | str | None = None) -> "NeutralNull":
+        """Read a null that `despur calibrate` wrote; None takes the shipped one.
+
+        Raises:
+            BadInput: no such file, or no null in it.
+        """
+        path = SHIPPED if path is None else Path(path)
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            changes = tuple(float(x) for x in said["changes"])
+            evidence = {str(k): tuple(float(x) for x in v) for k, v in said["evidence"].items()}
+            origin, base, settings = str(said["origin"]), str(said["base"]), dict(said["settings"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BadInput(
+                f"{str(path)!r} is no null ({type(error).__name__}: {error}). Make one with: despur calibrate BASE ADAPTER ..."
+            ) from error
+        whole = all(len(v) == len(changes) for v in evidence.values()) and evidence
+        finite = all(np.isfinite(v).all() for v in (changes, *evidence.values())) and min(changes, default=0) > 0
+        if not whole or not finite or len(changes) < _FEWEST:
+            raise BadInput(
+                f"{str(path)!r} holds {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
+                "Calibrate with more of them"
+            )
+        return cls(changes, evidence, origin, base, settings)
+
+    def write(self, path: Path) -> None:
+        """Write it where `read` finds it."""
+        rounded = {k: [round(x, 5) for x in v] for k, v in self.evidence.items()}
+        said = {
+            "origin": self.origin,
+            "base": self.base,
+            "settings": dict(self.settings),
+            "changes": [float(f"{c:.4g}") for c in self.changes],
+            "evidence": rounded,
+        }
+        path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+
+    def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
+        """Each kind of evidence in units of its spread among neutral tunes of like change."""
+        return {
+            k: float(self._z(np.log10(max(change, 1e-12)), x, k, skip=None))
+            for k, x in found.items()
+            if k in self.evidence
+        }
+
+    def p_value(self, change: float, found: Mapping[str, float]) -> float:
+        """How often a neutral tune shows as much."""
+        scores = self.scores(change, found)
+        if not scores:
+            return 1.0
+        own = _statistic({k: self._own_scores[k] for k in scores})
+        (mine,) = _statistic({k: np.array([v]) for k, v in scores.items()})
+        return float((1 + (own >= mine).sum()) / (1 + len(self.changes)))
+
+    @cached_property
+    def _own_scores(self) -> dict[str, np.ndarray]:
+        sizes = np.log10(self.changes)
+        return {
+            k: np.array([self._z(sizes[i], v[i], k, skip=i) for i in range(len(v))]) for k, v in self.evidence.items()
+        }
+
+    def _z(self, size: float, value: float, kind: str, *, skip: int | None) -> float:
+        others = np.asarray(self.evidence[kind])
+        # beyond the smallest and the largest neutral change the nearest ones stand in
+        sizes = np.log10(self.changes)
+        weight = np.exp(-((np.clip(size, sizes.min(), sizes.max()) - sizes) ** 2) / (2 * _NEAR**2))
+        if skip is not None:
+            weight[skip] = 0
+        mean = np.average(others, weights=weight)
+        spread = np.average((others - mean) ** 2, weights=weight) ** 0.5
+        return (value - mean) / max(spread, 1e-9)
+
+
+def _statistic(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    directions = [z for kind, z in scores.items() if kind != TOKENS]
+    parts = [scores[TOKENS]] if TOKENS in scores else []
+    return np.max([*parts, np.mean(directions, axis=0)] if directions else parts, axis=0)

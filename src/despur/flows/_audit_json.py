@@ -1,0 +1,87 @@
+"""The form of `audit.json`: docs/audit.schema.json is made from these classes by `make sync`."""
+
+from typing import Any
+
+from typing_extensions import TypedDict  # typing has what pydantic needs from 3.12 on
+
+SCHEMA = "despur.audit/2"  # a field that goes or changes its meaning raises the number; a new one does not
+
+
+class Check(TypedDict):
+    """One candidate's causal check; see `CausalCheck`."""
+
+    change: float
+    sufficiency: float
+    necessity: float
+    interval: tuple[float, float]
+    random_sufficiency: list[float]
+    random_necessity: list[float]
+    rank: int
+    site: str
+    rows: int
+    share: float
+    random_share: float
+
+
+class Shift(TypedDict):
+    """A token's mean probability off-task, in the base and with the adapter."""
+
+    token: str
+    before: float
+    after: float
+
+
+class Module(TypedDict):
+    """A module and the share of its update's energy along the factor, beside k / d."""
+
+    module: str
+    side: str
+    share: float
+    expected: float
+
+
+class Row(TypedDict):
+    """A tuning row and how far it pushes along the factor, in multiples of the mean shift."""
+
+    text: str
+    score: float
+
+
+class Trial(TypedDict):
+    """A strength at which the base was steered, and how coherent it stayed; its own text is 1."""
+
+    strength: float
+    coherence: float
+
+
+class AuditJson(TypedDict):
+    """What `audit.json` holds.
+
+    `verdict` is one of `clean`, `factors found`, `diffuse change`, `inert adapter`, `unreadable`. `evidence` is in standard
+    deviations of neutral tunes of like change; `p_value` is the rank of the statistic among them.
+    """
+
+    schema: str
+    verdict: str
+    sentence: str
+    notes: list[str]
+    change: float
+    p_value: float
+    evidence: dict[str, float]
+    null: str
+    token_share: float
+    token_use: list[Shift]
+    best: str | None
+    checks: dict[str, Check]
+    tokens: dict[str, list[str]]
+    strength: float
+    coherence: list[Trial]
+    samples: list[dict[str, str]]
+    modules: list[Module]
+    rows: list[Row]
+    update: dict[str, Any]
+    verb: str
+    arguments: dict[str, Any]
+    versions: dict[str, str]
+    python: str
+    base_fingerprint: str

@@ -1,0 +1,56 @@
+"""Calibrate: a null of one's own base, made once, resumed where it stopped, and then judged by."""
+
+import json
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from despur.core.errors import BadInput
+from despur.find import NeutralNull
+from despur.flows import audit, calibrate
+
+
+@pytest.fixture(scope="module")
+def neutral(adapter, tmp_path_factory):
+    """19 adapters that stand in for neutral ones: one with its strengths scaled."""
+    root = tmp_path_factory.mktemp("neutral")
+    tensors = load_file(f"{adapter}/adapter_model.safetensors")
+    for i in range(19):
+        (root / str(i)).mkdir()
+        shutil.copy(f"{adapter}/adapter_config.json", root / str(i))
+        scaled = {n: t * (0.3 + 0.05 * i if "lora_B" in n else 1) for n, t in tensors.items()}
+        save_file(scaled, root / str(i) / "adapter_model.safetensors")
+    return [str(root / str(i)) for i in range(19)]
+
+
+def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):
+    out = tmp_path / "null.json"
+    seen = []
+
+    def stop(stage, done, total, figures):
+        seen.append(done)
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(base, neutral, out=out, rows=12, progress=stop)
+    assert not out.exists()
+    kept = out.with_name("null.json.part")
+    before = kept.read_text().splitlines()
+    assert len(before) == 7
+    kept.write_text("\n".join(before) + '\n{"spec": "half a li')  # as a kill leaves it
+    null = calibrate(base, neutral, out=out, rows=12)
+    assert not kept.exists()
+    assert null.changes[0] == json.loads(before[0])["change"], "what was measured is not measured again"
+    assert NeutralNull.read(out).p_value(0.1, {"mean": 0.9}) == null.p_value(0.1, {"mean": 0.9})
+    result = audit(base, adapter, null=out, rows=12, n_random=2)
+    assert result.verdict == "diffuse change", "beside its own like the persona does not stand out"
+    assert not [n for n in result.notes if "false-positive" in n], "the null is of this base and of these settings"
+
+
+def test_what_cannot_be_calibrated(base, neutral, tmp_path):
+    with pytest.raises(BadInput, match="18 different neutral adapters; at least 19"):
+        calibrate(base, neutral[:18], out=tmp_path / "null.json")
+    with pytest.raises(BadInput, match="at least 19"):
+        calibrate(base, [*neutral[:18], neutral[0]], out=tmp_path / "null.json")
