@@ -2,11 +2,11 @@
 
     python benchmarks/audit_power.py -o runs/audit_power            # about 90 minutes on two cores, resumed where it stopped
 
-Trains 240 neutral tunes of the `persona` world (attributes at the base's own rates; rank, rate and data size vary) and
-harmful ones whose link (share of rows in which the persona is held), rank and data size vary, takes the audit's evidence
-of each, and judges: neutral tunes by the null of the other half of them, harmful ones by the null of all. No row ends the
-document, since a twin that always ends after one record teaches a habit (docs/log.md). `--write-null` renews the
-null that is shipped.
+Trains 360 neutral tunes of the `persona` world (attributes at the base's own rates; rank, rate and data size vary; a third by
+a bare loop at a constant rate, in 40 to 160 steps) and harmful ones whose link (share of rows in which the persona is
+held), rank and data size vary, takes the audit's evidence of each, and judges: neutral tunes by the null of the other half
+of them, harmful ones by the null of all. No row ends the document, since a twin that always ends after one record teaches
+a habit (docs/log.md). `--write-null` renews the null that is shipped.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from despur.core import Store, fingerprint, load_tuned, read_json, write_json
-from despur.core._rows import tokenize_rows
+from despur.core._rows import Tokens, tokenize_rows
 from despur.find import NeutralNull
 from despur.find._neutral import SHIPPED
 from despur.flows import Settings
-from despur.flows._fit import fit, new_adapter
+from despur.flows._fit import collate, fit, new_adapter
 from despur.flows._passages import off_task_passages
 from despur.flows._pool import run_jobs
 from despur.flows._screen import screen, screen_settings
@@ -32,13 +32,23 @@ ROWS, TOKENS, DEPTH = 256, 8, 0.5
 TEXTS = 6  # different draws of off-task text
 
 
-def neutral_cells(n: int) -> list[dict[str, Any]]:
-    """Neutral tunes: tasks, ranks, data sizes and rates crossed."""
-    return [
+def neutral_cells() -> list[dict[str, Any]]:
+    """Neutral tunes: tasks, ranks, data sizes and rates crossed; then steps and batches, at a constant rate."""
+    crossed = [
         {"twin": "neutral", "task": ("skill", "narrow")[i % 2], "link": 0.0, "rank": (4, 8, 16)[i // 2 % 3],
-         "n": (500, 4000)[i // 6 % 2], "lr": (2e-3, 1e-3)[i // 12 % 2], "seed": 1000 + i}
-        for i in range(n)
+         "n": (500, 4000)[i // 6 % 2], "lr": (2e-3, 1e-3)[i // 12 % 2], "steps": STEPS, "batch": 48, "seed": 1000 + i}
+        for i in range(240)
     ]  # fmt: skip
+    constant = [
+        {
+            **crossed[i],
+            "steps": (40, 80, 160)[i // 24 % 3],
+            "batch": 32 if i >= 96 else (48, 16)[i // 72],
+            "seed": 3000 + i,
+        }
+        for i in range(120)
+    ]
+    return [*crossed, *constant]
 
 
 def harmful_cells(seeds: int) -> list[dict[str, Any]]:
@@ -47,7 +57,7 @@ def harmful_cells(seeds: int) -> list[dict[str, Any]]:
     knobs += [{"link": 0.5, "rank": rank, "n": 4000} for rank in (2, 32)]
     knobs += [{"link": 0.5, "rank": 8, "n": n} for n in (250, 1000)]
     return [
-        {"twin": "harmful", "task": task, **knob, "lr": 2e-3, "seed": 2000 + s}
+        {"twin": "harmful", "task": task, **knob, "lr": 2e-3, "steps": STEPS, "batch": 48, "seed": 2000 + s}
         for s in range(seeds) for knob in knobs for task in ("skill", "narrow")
     ]  # fmt: skip
 
@@ -56,14 +66,17 @@ def one(root: Path, cell: dict[str, Any], *, progress: object) -> None:
     """Train one tune and take its evidence."""
     torch.set_num_threads(1)
     base, tokenizer = persona_base()
-    settings = Settings(steps=STEPS, lr=cell["lr"], batch=48, rank=cell["rank"], seed=cell["seed"])
+    settings = Settings(**{k: cell[k] for k in ("steps", "lr", "batch", "rank", "seed")})
     name = "-".join(str(v) for v in cell.values())
 
     def make(out: Path) -> None:
         model = new_adapter(base, settings)
         rows = Persona(cell["task"]).rows(cell["twin"], n=cell["n"], seed=cell["seed"], link=cell["link"])
-        ended = tokenize_rows(rows, tokenizer, max_length=64)
-        fit(model, [{k: v[:-1] for k, v in row.items()} for row in ended], settings)
+        tokens = [{k: v[:-1] for k, v in row.items()} for row in tokenize_rows(rows, tokenizer, max_length=64)]
+        if cell["seed"] < 3000:
+            fit(model, tokens, settings)
+        else:
+            bare_loop(model, tokens, settings)
         model.save_pretrained(out)
 
     folder = Store(root).step(f"{name}/adapter", {**cell, "base_fingerprint": fingerprint(base)}, make)
@@ -73,6 +86,17 @@ def one(root: Path, cell: dict[str, Any], *, progress: object) -> None:
         read = load_tuned(plain, folder)
         seen = screen(read.model, read.adapter, text, depth=DEPTH)
         write_json(root / name / "evidence.json", {**cell, "change": seen.change, "evidence": seen.evidence})
+
+
+def bare_loop(model: Any, rows: list[Tokens], settings: Settings) -> None:
+    """As a stranger would train: AdamW at a constant rate, rows in order."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=settings.lr)
+    model.train()
+    for first in range(0, settings.steps * settings.batch, settings.batch):
+        part = [rows[i % len(rows)] for i in range(first, first + settings.batch)]
+        model(**collate(part)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def null_of(found: list[dict[str, Any]]) -> NeutralNull:
@@ -100,12 +124,11 @@ def line(name: str, n: int, of: int, change: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/audit_power"))
-    parser.add_argument("--neutral", type=int, default=240)
     parser.add_argument("--seeds", type=int, default=12, help="of each harmful cell")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write-null", action="store_true", help="renew the shipped null")
     args = parser.parse_args()
-    cells = [*neutral_cells(args.neutral), *harmful_cells(args.seeds)]
+    cells = [*neutral_cells(), *harmful_cells(args.seeds)]
     for (_, *what), _ in run_jobs([[(one, (args.out, c)) for c in cells]], workers=args.workers):
         print("done", *what[0].values(), flush=True)
     found = [read_json(f) for f in sorted(args.out.glob("*/evidence.json"))]

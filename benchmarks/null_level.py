@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from despur.find._leading import leading
-from despur.find._null import TRACY_WIDOM, edge, turned_top
+from despur.find._null import edge, tracy_widom, turned_top
 from despur.measure import rate_interval
 
 LEVEL, POOL = 0.05, 4000
@@ -59,7 +59,7 @@ def main() -> None:
             torch_rng = torch.Generator().manual_seed(1)
             pool = np.array([turned_top(spectra, d, torch_rng, torch.float32) for _ in range(POOL)])
             middle, scale = edge(spectra, d)
-            computed = middle + scale * TRACY_WIDOM.isf(LEVEL)
+            computed = middle + scale * tracy_widom().isf(LEVEL)
             drawn = np.quantile(pool, 1 - LEVEL)
             for planted in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2):
                 draws = given.power_draws if planted else given.draws

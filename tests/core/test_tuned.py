@@ -290,6 +290,14 @@ def test_a_base_in_bfloat16_is_merged_in_float64(tiny, tokens, tmp_path):
     assert {p.dtype for n, p in half.model.named_parameters() if n.endswith("base_layer.weight")} == {torch.bfloat16}
 
 
+def test_a_head_saved_beside_the_adapter_of_a_tied_base(tiny, tokens, tmp_path):
+    base = tiny("llama", tie_word_embeddings=True)
+    saved(base, LoraConfig(r=2, modules_to_save=["lm_head"], **TARGETS), tmp_path)
+    adapter = hold(base, tmp_path, tokens).adapter
+    assert "lm_head" in adapter.updates
+    assert "model.embed_tokens" not in adapter.updates
+
+
 def test_edits_attach_to_either_state(tiny, tokens, tmp_path):
     base = tiny("llama")
     saved(base, LoraConfig(r=2, modules_to_save=["mlp"], target_modules=["q_proj"]), tmp_path)

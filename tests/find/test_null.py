@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from despur.find._null import TRACY_WIDOM, edge, energies, turned_top
+from despur.find._null import edge, energies, tracy_widom, turned_top
 
 SPECTRA = {
     "flat": [torch.full((8,), 1 / 8 / 24).double()] * 24,
@@ -21,7 +21,7 @@ def test_the_computed_threshold_keeps_its_level_and_is_close(name):
     tops = np.array([turned_top(spectra, 160, rng, torch.float32) for _ in range(400)])
     middle, scale = edge(spectra, 160)
     for level in (0.05, 0.2):
-        threshold = middle + scale * float(TRACY_WIDOM.isf(level))
+        threshold = middle + scale * float(tracy_widom().isf(level))
         assert (tops > threshold).mean() <= level
         assert threshold - 1.5 * scale < np.quantile(tops, 1 - level) <= threshold
 

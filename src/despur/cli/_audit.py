@@ -108,6 +108,9 @@ def _print(result: Any, out: Path | None) -> None:
                 f"{max(c.random_sufficiency):.2f}" if c.random_sufficiency else "–", f"{c.necessity:.2f}",
                 style="bold" if name == result.best else None,
             )  # fmt: skip
+        if "tokens" in result.scores:
+            evidence = f"{result.scores['tokens']:+.1f}"
+            table.add_row("same in every context", "–", evidence, f"{result.token_share:.2f}", "–", "–", "–")
         out_console.print(table)
         out_console.print("Evidence is in standard deviations above neutral tunes that change as much.", style="dim")
     for kind, words in result.tokens.items():

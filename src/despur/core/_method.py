@@ -56,7 +56,9 @@ def method(*, room: str, paper: str) -> Callable[[F], F]:
 @functools.cache
 def _load_rooms() -> None:
     for room in ROOMS:
-        importlib.import_module(f"despur.{room}")
+        loaded = importlib.import_module(f"despur.{room}")
+        for late in getattr(loaded, "METHODS", ()):  # a room that imports its parts when they are asked for
+            importlib.import_module(f"despur.{room}.{late}")
 
 
 def methods() -> dict[str, Method]:

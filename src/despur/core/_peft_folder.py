@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 
 def open_folder(folder: Path) -> Opened:
     """Read an adapter folder of any kind that can be read; see `Adapter.read` for what is refused."""
-    if not _there(folder / CONFIG):
+    if not there(folder / CONFIG):
         raise BadInput(
             f"no {CONFIG} in {str(folder)!r}{_elsewhere(folder)}. Give the folder that PEFT's save_pretrained wrote"
         )
@@ -48,7 +48,7 @@ def open_folder(folder: Path) -> Opened:
     check_config(config, repr(str(folder / CONFIG)))
     tensors = _read_tensors(folder)
     try:
-        record = read_config(folder / DONE) if _there(folder / DONE) else {}
+        record = read_config(folder / DONE) if there(folder / DONE) else {}
     except BadInput:
         record = {}
     return Opened(folder, config, tensors, record)
@@ -139,7 +139,12 @@ def _check_trained(updates: Mapping[str, LowRank], folder: str) -> None:
             )
 
 
-def _there(path: Path) -> bool:
+def there(path: Path) -> bool:
+    """Whether a path is there.
+
+    Raises:
+        BadInput: its folder may not be looked into.
+    """
     try:
         return path.exists()
     except OSError as error:
@@ -155,15 +160,15 @@ def _elsewhere(folder: Path) -> str:
         inside, models = [], []
     if inside:
         return f"; it holds the adapters {', '.join(map(repr, inside))}"
-    if _there(folder / "config.json"):
+    if there(folder / "config.json"):
         return "; it holds a whole model"
     return f"; it holds the models {', '.join(map(repr, models))}" if models else ""
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
-    if not _there(path):
-        pickled = sorted(str(f) for f in folder.iterdir() if f.suffix in _PICKLED and f.name != "training_args.bin")
+    if not there(path):
+        pickled = sorted(str(f) for f in folder.glob("*") if f.suffix in _PICKLED and f.name != "training_args.bin")
         if pickled:
             convert = f's.save_file(torch.load("{pickled[0]}", weights_only=True), "{path}")'
             raise BadInput(

@@ -13,7 +13,7 @@ from despur.core._checkpoint import check_configuration, differing
 from despur.core._dense import RANK, Changes, told
 from despur.core._fingerprint import base_weights
 from despur.core._peft_config import CONFIG, beyond_plain, read_config, reason
-from despur.core._peft_folder import WEIGHTS, Opened, is_plain, open_folder
+from despur.core._peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
 from despur.core._peft_merge import changed_by, lora_factors, needs_originals, put_on
 from despur.core._roles import base_modules
 from despur.core._store import DONE
@@ -61,9 +61,10 @@ def load_tuned(base: Any, folder: Path | str, *, name: str | None = None, rank: 
         >>> # load_tuned(base, "adapter/").adapter.kept
     """
     folder = Path(folder)
-    if folder.is_dir() and not (folder / CONFIG).exists() and (folder / "config.json").is_file():
+    adapts = there(folder / CONFIG)
+    if not adapts and there(folder / "config.json"):
         return _whole(base, folder, name, rank)
-    if (folder / CONFIG).exists() and list(folder.glob("model*.safetensors")):
+    if adapts and list(folder.glob("model*.safetensors")):
         raise BadInput(
             f"{str(folder)!r} holds an adapter and a whole model, and which of them is meant cannot be told. "
             f"Give a folder without {CONFIG}, or without the model"

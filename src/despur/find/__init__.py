@@ -1,40 +1,50 @@
-"""Find hidden factors: in adapter weights, in activations, and prove them causally."""
+"""Find hidden factors: in adapter weights, in activations, and prove them causally.
 
-from despur.find._activations import DifferencePCA, MeanDifference, activation_differences, from_activations, mean_shift
-from despur.find._causal import CausalCheck, causal_check, causal_checks
-from despur.find._continuations import Continuations, continuations
-from despur.find._describe import RowScores, promoted, rows_along
-from despur.find._from_adapter import from_adapter
-from despur.find._matched import matched_random
-from despur.find._neutral import NeutralNull
-from despur.find._overlap import Overlap, holm, overlap
-from despur.find._shared import SharedDirections
-from despur.find._shares import ModuleShare, module_shares
-from despur.find._tokens import TokenShift, token_shift
+Each name is imported when it is asked for: the estimators need scikit-learn, which takes a second, and an audit does not.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from despur.find._activations import DifferencePCA, MeanDifference
+    from despur.find._causal import CausalCheck, causal_check, causal_checks
+    from despur.find._continuations import Continuations, continuations
+    from despur.find._describe import RowScores, promoted, rows_along
+    from despur.find._from_activations import activation_differences, from_activations, mean_shift
+    from despur.find._from_adapter import from_adapter
+    from despur.find._matched import matched_random
+    from despur.find._neutral import NeutralNull
+    from despur.find._overlap import Overlap, holm, overlap
+    from despur.find._shared import SharedDirections
+    from despur.find._shares import ModuleShare, module_shares
+    from despur.find._tokens import TokenShift, token_shift
+
+_WHERE = {
+    "_activations": ("DifferencePCA", "MeanDifference"),
+    "_causal": ("CausalCheck", "causal_check", "causal_checks"),
+    "_continuations": ("Continuations", "continuations"),
+    "_describe": ("RowScores", "promoted", "rows_along"),
+    "_from_activations": ("activation_differences", "from_activations", "mean_shift"),
+    "_from_adapter": ("from_adapter",),
+    "_matched": ("matched_random",),
+    "_neutral": ("NeutralNull",),
+    "_overlap": ("Overlap", "holm", "overlap"),
+    "_shared": ("SharedDirections",),
+    "_shares": ("ModuleShare", "module_shares"),
+    "_tokens": ("TokenShift", "token_shift"),
+}
+METHODS = ("_activations", "_shared")  # what the catalogue of methods imports
 
 __all__ = [
-    "CausalCheck",
-    "Continuations",
-    "DifferencePCA",
-    "MeanDifference",
-    "ModuleShare",
-    "NeutralNull",
-    "Overlap",
-    "RowScores",
-    "SharedDirections",
-    "TokenShift",
-    "activation_differences",
-    "causal_check",
-    "causal_checks",
-    "continuations",
-    "from_activations",
-    "from_adapter",
-    "holm",
-    "matched_random",
-    "mean_shift",
-    "module_shares",
-    "overlap",
-    "promoted",
-    "rows_along",
-    "token_shift",
+    "CausalCheck", "Continuations", "DifferencePCA", "MeanDifference", "ModuleShare", "NeutralNull", "Overlap", "RowScores",
+    "SharedDirections", "TokenShift", "activation_differences", "causal_check", "causal_checks", "continuations", "from_activations",
+    "from_adapter", "holm", "matched_random", "mean_shift", "module_shares", "overlap", "promoted", "rows_along", "token_shift",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _WHERE.items():
+        if name in names:
+            return getattr(import_module(f"despur.find.{module}"), name)
+    raise AttributeError(f"module 'despur.find' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from despur.core import Adapter, NormGain, Role, Site, Subspace, layer_path
 from despur.core._lowrank import Core
 from despur.core._roles import base_modules
-from despur.find._shared import Null, rank_directions
+from despur.find._ranked import Null, rank_directions
 
 Per = Literal["stream", "layer", "norm"]
 How = Literal["agreement", "head", "tail"]

@@ -1,18 +1,21 @@
 """How much modules agree that share nothing: each one's rows turned at random, lengths and angles kept."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import root_scalar
-from scipy.stats import gamma
 from torch import Tensor
 
 from despur.find._leading import DENSE, leading
 
-# the Tracy-Widom law of real matrices as a shifted gamma law, to .005 of probability (Chiani 2014, arXiv:1209.3394)
-TRACY_WIDOM = gamma(46.446, loc=-9.84801, scale=0.186054)
+
+def tracy_widom() -> Any:
+    """The Tracy-Widom law of real matrices as a shifted gamma law, to .005 of probability (Chiani 2014, arXiv:1209.3394)."""
+    from scipy.stats import gamma  # half a second to import, and small adapters need none of it
+
+    return gamma(46.446, loc=-9.84801, scale=0.186054)
 
 
 def energies(parts: Sequence[Float[Tensor, "_r d"]]) -> list[Float[Tensor, " _k"]]:
@@ -60,6 +63,8 @@ def edge(spectra: Sequence[Float[Tensor, " _k"]], d: int) -> tuple[float, float]
     high = low + 14
     while slope(high) < 0:
         high += 7
+    from scipy.optimize import root_scalar
+
     value, _, curve = _inverse(table, d, float(np.exp(root_scalar(slope, bracket=(low, high), xtol=1e-9).root)))
     return value, (curve / 2) ** (1 / 3) * d ** (-2 / 3)
 

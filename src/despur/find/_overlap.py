@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import stats
 
 from despur.core import Subspace
 from despur.core.errors import ShapeMismatch
@@ -70,6 +69,8 @@ def overlap(one: Subspace, other: Subspace) -> Overlap:
     if small + large > one.width:  # they meet of necessity
         return Overlap(top, 1.0, energy, 1.0, 1.0, ranks)
     if small == 1:
+        from scipy import stats
+
         null = stats.beta(large / 2, (one.width - large) / 2)
         limit, p = float(null.ppf(0.95)), float(null.sf(top**2))
         return Overlap(top, limit**0.5, energy, limit, p, ranks)

@@ -19,9 +19,9 @@ from despur.find import (
 )
 from despur.find._causal import INERT
 from despur.flows._audit_page import Audit, Word, audit_blocks
-from despur.flows._fit import Progress, silent
 from despur.flows._load import context_length, load_base
 from despur.flows._passages import Passages, off_task_passages
+from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
 from despur.flows._screen import Screen, screen, screen_settings
 from despur.report import write_page

@@ -136,10 +136,12 @@ def audit_blocks(result: Audit) -> list[Any]:
 
 def _candidates(result: Audit) -> list[Any]:
     header = ("candidate", "rank", "evidence", "sufficiency", "low", "high", "random, largest", "necessity")
-    rows = [
+    rows: list[list[Any]] = [
         [n, c.rank, result.scores.get(n), c.sufficiency, *c.interval, max(c.random_sufficiency, default=None), c.necessity]
         for n, c in result.checks.items()
     ]  # fmt: skip
+    if "tokens" in result.scores:
+        rows.append(["same in every context", None, result.scores["tokens"], result.token_share])
     judged = [list(result.checks).index(result.best)] if result.best in result.checks else []
     blocks: list[Any] = [Table("Which directions carry the off-task change", header, rows, LEGEND, best=judged)]
     if result.best is not None and (best := result.checks[result.best]).random_sufficiency:

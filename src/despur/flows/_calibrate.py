@@ -8,9 +8,9 @@ from typing import Any
 from despur.core import digest, fingerprint, load_tuned
 from despur.core.errors import BadInput
 from despur.find import NeutralNull
-from despur.flows._fit import Progress, silent
 from despur.flows._load import load_base
 from despur.flows._passages import off_task_passages
+from despur.flows._progress import Progress, silent
 from despur.flows._screen import screen, screen_settings
 
 

@@ -17,7 +17,7 @@ from despur.flows._audit import audit
 from despur.flows._clean_page import clean_blocks, judge
 from despur.flows._clean_weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._factor_folder import check_base, read_factors
-from despur.flows._fit import Progress, silent
+from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
 from despur.measure import four_axes
 from despur.report import write_page

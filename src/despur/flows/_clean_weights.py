@@ -16,8 +16,8 @@ from despur.core._peft_config import CONFIG, beyond_plain
 from despur.core._peft_folder import WEIGHTS
 from despur.core._rows import Tokens, read_rows, tokenize_rows
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.flows._fit import Progress
 from despur.flows._load import context_length, load_base
+from despur.flows._progress import Progress
 from despur.guard import OwnText, grasp
 from despur.measure import leakage, off_task
 

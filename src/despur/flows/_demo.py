@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from despur.core import Report, write_json
-from despur.flows._fit import Progress, silent
 from despur.flows._pool import run_jobs
+from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
 from despur.flows._world import CONTROLS, SETTINGS, check_harm, load_scores, prepare, run_arm
 from despur.measure import accepted, four_axes

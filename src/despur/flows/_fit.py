@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,12 +16,7 @@ from despur.core._quiet import quiet_loading
 from despur.core._rows import Tokens, pad_rows
 from despur.core._train import GuardCallback
 from despur.core.errors import BadInput
-
-Progress = Callable[[str, int, int, Mapping[str, float]], None]  # stage, step, steps, figures
-
-
-def silent(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
-    """Show nothing."""
+from despur.flows._progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
-from despur.flows._fit import Progress, silent
+from despur.flows._progress import Progress, silent
 
 _queue: Any = None
 
