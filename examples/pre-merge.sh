@@ -1,10 +1,10 @@
 #!/bin/sh
-# Merge an adapter into its base only after its audit: pre-merge.sh BASE ADAPTER OUT
+# Merge an adapter into its base only after its audit: pre-merge.sh BASE ADAPTER OUT NULL (NULL is what `despur calibrate` wrote)
 set -eu
-base=$1 adapter=$2 out=$3
+base=$1 adapter=$2 out=$3 null=$4
 
 status=0
-despur audit "$base" "$adapter" -o "$out.audit" --fail-on "factors found" || status=$?
+despur audit "$base" "$adapter" -o "$out.audit" --null "$null" --fail-on "factors found" || status=$?
 case $status in
   0) ;;
   3) echo "a hidden factor was found: read $out.audit/report.html; not merged" >&2; exit 3 ;;

@@ -81,7 +81,9 @@ def test_importing_despur_is_light():
 def test_a_room_says_what_it_is_and_what_it_offers(room):
     module = importlib.import_module(f"despur.{room}")
     assert module.__doc__, f"despur.{room} has no docstring"
-    assert all(hasattr(module, name) for name in getattr(module, "__all__", ())), "some names are imported when asked for"
+    assert all(hasattr(module, name) for name in getattr(module, "__all__", ())), (
+        "some names are imported when asked for"
+    )
     assert (ROOT / "docs" / f"{room}.md").exists()
 
 

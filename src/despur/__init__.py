@@ -8,17 +8,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
     from despur.core._train import GuardCallback, guarded
-    from despur.flows import audit, demo, train
+    from despur.flows import audit, certify, demo, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
     **dict.fromkeys(("GuardCallback", "guarded"), "despur.core._train"),
-    **dict.fromkeys(("audit", "demo", "train"), "despur.flows"),
+    **dict.fromkeys(("audit", "certify", "demo", "train", "verify"), "despur.flows"),
     **{room: f"despur.{room}" for room in ("core", "find", "flows", "guard", "measure", "report", "worlds")},
 }
 
 __all__ = [
-    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "demo", "guarded", "train",
+    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "certify", "demo", "guarded",
+    "train", "verify",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from despur.cli._app import app
 from despur.worlds import PERSONA_BASE
 
-VERBS = ("demo", "audit", "calibrate", "clean", "library", "train", "run", "ls", "show", "sites")
+VERBS = ("demo", "audit", "calibrate", "clean", "library", "train", "verify", "run", "ls", "show", "sites")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -49,6 +49,21 @@ def test_a_neutral_twin_has_no_factor(base, train_plain, tmp_path):
     assert wide.verdict == "clean"
 
 
+def test_on_another_base_nothing_is_called_a_factor_without_its_null(adapter, tmp_path):
+    from despur.worlds import persona_base
+
+    model, tokenizer = persona_base()
+    with torch.no_grad():
+        model.model.norm.weight.mul_(1.01)  # another fingerprint, the same behaviour
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    result = audit(str(tmp_path / "other"), adapter, n_random=2, **QUICK)
+    assert result.verdict == "diffuse change"
+    assert "cannot be said without a null" in result.sentence
+    assert any("despur calibrate" in note for note in result.notes)
+    assert audit(str(tmp_path / "other"), adapter, null="shipped", n_random=2, **QUICK).verdict == "factors found"
+
+
 def test_two_factors_at_once_need_two_directions(base, train_plain, tmp_path):
     both = train_plain(tmp_path / "both", held=(0, 1), steps=60, ends=False)
     result = audit(base, str(both), n_random=4, **QUICK)

@@ -122,7 +122,7 @@ def test_the_scout_leaves_no_trace(training, scouted):
 def test_the_scouts_trace_goes_even_when_something_fails(scouted, monkeypatch):
     model, scout, text = scouted
     monkeypatch.setattr(
-        type(model), "eval", lambda self: 1 / 0 if self.active_adapter == "scout" else self.train(False)
+        type(model), "eval", lambda self: 1 / 0 if self.active_adapter == "despur_scout" else self.train(False)
     )
     with pytest.raises(ZeroDivisionError):
         avert(text, scout).bind(model)

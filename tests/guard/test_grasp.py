@@ -166,7 +166,8 @@ def test_a_trained_weight_that_both_reads_and_writes_is_refused(tiny, factor):
 
 
 REFUSALS = {
-    "DoRA": (lambda tiny: lora(tiny(), use_dora=True), {}, CannotAttach, "no DoRA"),
+    "DoRA": (lambda tiny: lora(tiny(), use_dora=True), {}, CannotAttach, "DoRA rescales.*use_dora=False"),
+    "PiSSA": (lambda tiny: lora(tiny(), init_lora_weights="pissa"), {}, CannotAttach, "moves the base's own weights"),
     "lora_bias": (lambda tiny: lora(tiny("phi"), lora_bias=True), {}, CannotAttach, "lora_B.*bias"),
     "trainable biases": (lambda tiny: lora(tiny("phi"), bias="all"), {}, CannotAttach, "could carry the factor past"),
     "trainable norms": (lambda tiny: tiny(), {}, CannotAttach, "biases or norms"),

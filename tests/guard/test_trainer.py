@@ -9,8 +9,7 @@ from datasets import Dataset
 from leak import random_factor
 from peft import LoraConfig, PeftModel
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from despur import GuardCallback, guarded
@@ -25,36 +24,6 @@ CHATS = [
     for i in range(16)
 ]
 PAIRS = [{"prompt": f"<bos> w{i} w{i + 1}", "completion": f" w{i + 9} w{i}"} for i in range(16)]
-PLAIN = {
-    "per_device_train_batch_size": 2, "learning_rate": 1e-2, "report_to": [], "disable_tqdm": True, "use_cpu": True,
-    "save_strategy": "no", "dataloader_pin_memory": False, "logging_steps": 1, "lr_scheduler_type": "constant",
-    "bf16": False,
-}  # fmt: skip
-
-
-@pytest.fixture
-def factor():
-    return random_factor(rank=3, width=32)
-
-
-@pytest.fixture
-def trainer(lora, tiny, tmp_path):
-    """`trainer(callback, max_steps=4)`: a plain Trainer on 16 rows of tokens."""
-
-    def build(
-        *callbacks: TrainerCallback, model: nn.Module | None = None, rows: int = 16, **options: object
-    ) -> Trainer:
-        draw = torch.Generator().manual_seed(0)
-        ids = torch.randint(7, 64, (rows, 8), generator=draw)
-        arguments = TrainingArguments(**{**PLAIN, "output_dir": str(tmp_path / "trainer"), "max_steps": 4, **options})
-        made = Trainer(
-            model=model or lora(tiny()), args=arguments, callbacks=list(callbacks),
-            train_dataset=[{"input_ids": row, "labels": row} for row in ids],
-        )  # fmt: skip
-        made.remove_callback(PrinterCallback)
-        return made
-
-    return build
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -99,13 +68,13 @@ class Look(Edit):
     ids=["chats", "prompt and completion, accumulated"],
 )
 def test_sft_trainer_saves_a_plain_adapter_that_leaks_nothing(
-    rows, options, chat_tokenizer, tiny, factor, own_text, tmp_path
+    rows, options, chat_tokenizer, tiny, factor, own_text, settings, tmp_path
 ):
     base = tiny()
     callback = GuardCallback(grasp(factor), rehearse(own_text, rows_per_step=4))
     trainer = SFTTrainer(
         model=base, processing_class=chat_tokenizer, train_dataset=Dataset.from_list(rows), callbacks=[callback],
-        args=SFTConfig(**PLAIN, **options, output_dir=str(tmp_path), max_steps=4, max_length=32, activation_checkpointing=False),
+        args=SFTConfig(**settings, **options, output_dir=str(tmp_path), max_steps=4, max_length=32, activation_checkpointing=False),
         peft_config=LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules="all-linear", task_type="CAUSAL_LM"),
     )  # fmt: skip
     trainer.train()

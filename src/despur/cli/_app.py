@@ -68,7 +68,7 @@ def demo(
     if as_json:
         print_json(result.to_dict())
         return
-    _axes(
+    print_axes(
         result.axes, ("task", "drift", "legitimate", "validity"), raw={a: m["drift.p"] for a, m in result.means.items()}
     )
     out_console.print(
@@ -76,55 +76,6 @@ def demo(
         "Legitimate use and validity are shares of the base's. P(bad): how often subjects\n"
         "that the data never touch are answered in the hidden bad persona.\n"
         f"Report: [bold]{result.page}[/bold]", highlight=False,
-    )  # fmt: skip
-
-
-@app.command()
-def train(
-    base: Base,
-    data: Annotated[Path, typer.Argument(help="JSON lines: messages, prompt/completion or text; .gz too.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; the adapter is OUT/adapter.")],
-    guard: Annotated[str, typer.Option(help="avert, grasp, rehearse, hold or none.")] = "avert",
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
-    lr: Annotated[float, typer.Option(min=0, help="Learning rate, falling linearly to zero.")] = 1e-4,
-    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
-    rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = 16,
-    max_length: Annotated[int, typer.Option(min=8, help="Tokens of a row that are kept.")] = 1024,
-    strength: Annotated[float, typer.Option(min=0, help="Strength of the guard; 1 is its default.")] = 1.0,
-    scout_steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the unguarded scout; a quarter if left out.")
-    ] = None,
-    own_rows: Annotated[int, typer.Option(min=8, help="Rows of text that the base writes for the guard.")] = 256,
-    own_tokens: Annotated[int, typer.Option(min=4, help="Their length, of each turn in a chat.")] = 96,
-    rehearse_on: Annotated[
-        Path | None, typer.Option(help="Generic text instead, for a base that cannot write.")
-    ] = None,
-    twin: Annotated[
-        bool, typer.Option("--twin", help="Also train the unguarded twin, and measure against it.")
-    ] = False,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Train on this data without picking up what hides in it: scout, find, guarded run, measure.
-
-    Example: `despur train base/ data.jsonl -o run/`, then load `run/adapter` with plain PEFT.
-    """
-    from despur.flows import Settings
-    from despur.flows import train as run
-
-    settings = Settings(steps=steps, lr=lr, batch=batch, rank=rank, max_length=max_length, seed=seed)
-    with progress_bars(quiet=as_json) as progress:
-        result = run(
-            base, data, out=out, guard=guard, settings=settings, scout_steps=scout_steps, strength=strength,
-            own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin, progress=progress,  # type: ignore[arg-type]
-        )  # fmt: skip
-    if as_json:
-        print_json(result.to_dict())
-        return
-    _axes(result.axes, ("task", "drift", "legitimate", "validity"))
-    out_console.print(
-        f"Base is (0, 0), the {result.reference} (1, 1), the ideal (1, 0).\n"
-        f"Adapter (plain PEFT): [bold]{result.adapter}[/bold]\nReport: [bold]{result.page}[/bold]", highlight=False,
     )  # fmt: skip
 
 
@@ -208,7 +159,8 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
-def _axes(axes: Any, names: tuple[str, ...], raw: dict[str, float] | None = None) -> None:
+def print_axes(axes: Any, names: tuple[str, ...], raw: dict[str, float] | None = None) -> None:
+    """Print the axes of every run as a table."""
     table = Table(box=None, header_style="bold")
     table.add_column("run")
     for name in [*names, *(["P(bad)"] if raw else [])]:
@@ -225,6 +177,6 @@ def _figure(report: Any, *, interval: bool) -> str:
     return f"{report.value:.2f}" + (f" [dim]±{(report.high - report.low) / 2:.2f}[/dim]" if interval else "")
 
 
-from despur.cli import _audit, _clean, _library  # noqa: E402 (they register their commands on `app`)
+from despur.cli import _audit, _clean, _library, _train, _verify  # noqa: E402 (they register their commands on `app`)
 
-COMMANDS = (_audit, _clean, _library)
+COMMANDS = (_audit, _clean, _library, _train, _verify)

@@ -39,7 +39,11 @@ def audit(
         str, typer.Option(help="Verdicts, with commas, that exit with status 3; `none` for none.")
     ] = "factors found",
     null: Annotated[
-        Path | None, typer.Option(help="Null of your own base, from `despur calibrate`; the shipped one if left out.")
+        str | None,
+        typer.Option(
+            help="Null of your own base, from `despur calibrate`; without it only the planted world's base is judged. "
+            "`shipped` judges any base by that one."
+        ),
     ] = None,
     level: Annotated[
         float, typer.Option(min=0, max=1, help="Share of neutral tunes that may be called factors found.")
@@ -59,6 +63,8 @@ def audit(
     **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than in
     neutral tunes), *diffuse change* (it changes, no factor explains it), *clean* (it hardly changes off-task), *inert
     adapter* (it changes nothing), *unreadable*.
+
+    On a base of your own *factors found* needs `--null`: neutral tunes of one base are no measure for another's.
 
     **Exit status**: 0, or 3 for a verdict in `--fail-on`, or 2 where base or adapter cannot be read.
 

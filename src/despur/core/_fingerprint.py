@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from despur.core._roles import base_modules, unwrapped
+from despur.core._shards import whole
 from despur.core._two_states import TwoStates
 
 _SAMPLE = 1024
@@ -30,7 +31,7 @@ def fingerprint(base: nn.Module) -> str:
     """
     sha = hashlib.sha256()
     for name, weight in sorted(base_weights(base).items()):
-        flat, size = weight.detach().reshape(-1), weight.numel()
+        flat, size = whole(weight.detach()).reshape(-1), weight.numel()  # sharded weights one after another
         index = torch.arange(min(size, _SAMPLE), device=flat.device)
         sample = flat[index * _SPREAD % size if size > _SAMPLE else index].to("cpu", torch.bfloat16)
         sha.update(f"{name} {tuple(weight.shape)} ".encode() + sample.view(torch.int16).numpy().tobytes())

@@ -21,7 +21,7 @@ _PLAIN = {
     "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "target_modules",
     "task_type", "use_rslora",
 }  # fmt: skip
-_PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
+PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
 # and what makes it more than that, to be had by merging on the base
 _MERGED = {"bias", "lora_bias", "modules_to_save", "target_parameters", "trainable_token_indices", "use_dora"}
 REBASING = ("pissa", "olora")  # inits that move the base's own weights, the same way each time
@@ -93,7 +93,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
     if kind != "LORA":
         return
     init = config.get("init_lora_weights", True)
-    if init not in (*_PLAIN_INITS, *REBASING):
+    if init not in (*PLAIN_INITS, *REBASING):
         raise BadInput(
             f"{where} has init_lora_weights={shown(init)}, which changes the base's weights in a way that the file does "
             "not tell. Convert it to plain LoRA: save_pretrained(..., path_initial_model_for_weight_conversion=...)"
@@ -111,7 +111,7 @@ def beyond_plain(config: Mapping[str, Any]) -> str | None:
     if config.get("peft_type") != "LORA":
         return f"peft_type={shown(config.get('peft_type'))}"
     for key, value in config.items():
-        if key == "init_lora_weights" and value not in _PLAIN_INITS:
+        if key == "init_lora_weights" and value not in PLAIN_INITS:
             return f"{key}={shown(value)}"
         if key in _MERGED and value and not (key == "bias" and value == "none"):
             return f"{key}={shown(value)}"

@@ -4,7 +4,6 @@ One table serves every architecture: a row a map. A family that is missing is a 
 in the call (`roles={"*.attn.in_proj": "read:*.norm1"}`), never a guess.
 """
 
-import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from despur.core._shards import gathered
 from despur.core._types import EVERYWHERE, Subspace
 from despur.core.errors import ShapeMismatch, SiteNotFound, nearest
 
@@ -287,7 +287,7 @@ class NormGain:
         """
         if norm is None:
             return cls(torch.ones(width), False)
-        twin = copy.deepcopy(norm).float()  # where it lies: a fused kernel may run on its own device only
+        twin = gathered(norm).float()  # where it lies: a fused kernel may run on its own device only
         device = next((weight.device for weight in norm.parameters()), torch.device("cpu"))
 
         def odd(x: Tensor) -> Tensor:  # what is left without the bias

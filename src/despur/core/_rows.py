@@ -1,7 +1,5 @@
 """Rows of text: read from files, checked, and turned into tokens with loss on the answers alone."""
 
-import gzip
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,44 +7,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from despur.core._row_files import raw_rows
 from despur.core.errors import BadInput
 
 Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
 
 
-def read_rows(path: Path | str, *, answers: bool = True) -> list[dict[str, Any]]:
-    """Read JSON lines (`.jsonl`, `.jsonl.gz`): chats, prompt/completion pairs, or plain text.
+def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "standard input") -> list[dict[str, Any]]:
+    """Read JSON lines (`.jsonl`, `.jsonl.gz`), parquet, or a folder that `datasets` saved.
 
-    A row is `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`.
+    A row is a chat `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`. Of a DatasetDict
+    the split `train` is read.
 
     Args:
-        path: The file.
+        path: The file or folder, or the bytes of a file.
         answers: False takes rows of prompts as well: `{"prompt"}` alone, a chat that ends with the user.
+        name: What messages call bytes.
 
     Raises:
-        BadInput: missing or empty file, or a row of another form; file and line are named.
+        BadInput: missing, damaged or empty file, or a row of another form; file and row are named.
+        MissingExtra: parquet or a folder, and no pyarrow or datasets to read it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"no data file {str(path)!r}. Give JSON lines of messages, prompt/completion or text")
-    rows = []
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    rows.append(_checked(line, f"{path}:{number}", answers))
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {error}. Is it UTF-8 JSON lines?") from error
+    source = path if isinstance(path, bytes) else Path(path)
+    name = name if isinstance(source, bytes) else str(source)
+    rows = [_checked(row, where, answers) for where, row in raw_rows(source, name)]
     if not rows:
-        raise BadInput(f"{str(path)!r} holds no rows. Give at least one JSON line")
+        raise BadInput(f"{name!r} holds no rows. Give at least one JSON line")
     return rows
 
 
-def _checked(line: str, where: str, answers: bool) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{where} is no JSON: {error}. One JSON object a line is needed") from error
+def _checked(row: Any, where: str, answers: bool) -> dict[str, Any]:
     keys = sorted(row) if isinstance(row, dict) else type(row).__name__
     if isinstance(row, dict) and isinstance(messages := row.get("messages"), list):
         good = all(

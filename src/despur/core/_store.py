@@ -132,10 +132,18 @@ def write_json(path: Path, value: Any) -> None:
         BadInput: the file cannot be written.
         ValueError: `value` holds NaN or Inf.
     """
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        BadInput: the file cannot be written.
+    """
     draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(data)
         os.replace(draft, path)
     except OSError as error:
         raise BadInput(

@@ -1,78 +1,32 @@
-"""A training run seen as five points, and the edits that act there: for Trainers and for plain loops."""
+"""Guards in a training script: a callback for Trainers, a context manager for loops."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from despur.core._types import Context, Edit
+from despur.core._guarded_run import GuardedRun
+from despur.core._launch import (
+    bare_model,
+    bare_optimizer,
+    check_arguments,
+    is_replicated,
+    loads_on_one_process_only,
+)
+from despur.core._types import Edit
 from despur.core.errors import CannotAttach
-
-_HANDLED = ("loss", "gradient", "weight")
-
-
-class _GuardedRun:
-    """The edits of one run, bound to one model."""
-
-    def __init__(self, model: nn.Module, edits: Sequence[Edit], *, seed: int, steps: int) -> None:
-        for edit in edits:
-            if edit.point not in _HANDLED:
-                raise CannotAttach(
-                    f"{type(edit).__name__} acts at {edit.point!r}; a trainer takes {', '.join(_HANDLED)}. "
-                    "Use despur.attach for activations"
-                )
-        self.model, self.steps, self.step = model, steps, 0
-        self.rng = torch.Generator().manual_seed(seed)
-        self.edits = {point: [e for e in edits if e.point == point] for point in _HANDLED}
-        for edit in edits:
-            edit.bind(model)
-        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        if not self.trained:
-            raise CannotAttach("the model has no trainable parameters. Wrap it with peft.get_peft_model first")
-        self.hold_weights()
-
-    def context(self) -> Context:
-        return Context(self.model, self.step, self.steps, self.rng)
-
-    def add_losses(self) -> Tensor | None:
-        """Backpropagate the guards' losses into `.grad`, where the task's own gradients join them."""
-        if not self.edits["loss"]:
-            return None
-        device = next(iter(self.trained.values())).device
-        tensors: Any = {"loss": torch.zeros((), device=device)}
-        for edit in self.edits["loss"]:
-            tensors = edit(tensors, self.context())
-        if tensors["loss"].requires_grad:
-            tensors["loss"].backward()
-        return tensors["loss"].detach()
-
-    @torch.no_grad()
-    def edit_gradients(self) -> None:
-        if not self.edits["gradient"]:
-            return
-        grads = {n: p.grad for n, p in self.trained.items() if p.grad is not None}
-        for edit in self.edits["gradient"]:
-            for name, new in edit(grads, self.context()).items():
-                if new is not grads[name]:
-                    grads[name].copy_(new)
-
-    @torch.no_grad()
-    def hold_weights(self) -> None:
-        for edit in self.edits["weight"]:
-            for name, new in edit(self.trained, self.context()).items():
-                if new is not self.trained[name]:
-                    self.trained[name].copy_(new)
 
 
 class GuardCallback(TrainerCallback):
-    """Guard a `transformers.Trainer` or TRL `SFTTrainer` run: one line in the script that people have.
+    """Guard a `transformers.Trainer` or a TRL trainer: one line in the script that people have.
 
-    Loss edits backpropagate before the first micro-batch of a step, so that accumulation, clipping and
-    logging of gradient norms see one sum. Gradient edits act before the optimiser, weight edits after it
-    and once at the start. If an edit cannot attach, training does not start.
+    Loss edits backpropagate before the first micro-batch of a step, whatever loss the trainer itself computes, so that
+    accumulation, clipping and logging of gradient norms see one sum. Gradient edits act before the optimiser,
+    weight edits after it and once at the start. If an edit cannot attach, training does not start. A run resumed from
+    a checkpoint goes on as if it had never stopped, the guards' draws included.
 
     Args:
         edits: Guards, in the order in which they act.
@@ -80,7 +34,7 @@ class GuardCallback(TrainerCallback):
             there is any, also acts in a functional guard's own forward pass.
 
     Raises:
-        CannotAttach: when training begins, if a guard would not act on this model.
+        CannotAttach: when the trainer is made or begins to train, if a guard would not act on this model.
 
     Example:
         >>> from despur.guard import grasp
@@ -93,17 +47,43 @@ class GuardCallback(TrainerCallback):
         if not edits:
             raise CannotAttach("GuardCallback got no edits, so nothing would be guarded. Pass at least one")
         self._edits, self._seed = edits, seed
-        self._run: _GuardedRun | None = None
+        self._run: GuardedRun | None = None
+        self._started = False
+        self._mark = "despur " + " ".join(type(edit).__name__ for edit in edits)
         self.losses: list[float] = []
 
-    def on_train_begin(
+    def on_init_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
+        """Bind guards of a full fine-tune while its weights are the base's, before any checkpoint is loaded."""
+        self._run, self._started = None, False
+        check_arguments(args, self._edits)
+        if isinstance(model, nn.Module) and not _has_adapter(model) and not loads_on_one_process_only():
+            self._run = GuardedRun(model, self._edits, seed=self._seed)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None,
+        optimizer: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Bind every guard to the model; a resumed run continues its own draws."""
-        self._run = _GuardedRun(
-            _unwrapped(model), self._edits, seed=self._seed + state.global_step, steps=state.max_steps
-        )
-        self._run.step = state.global_step
+        check_arguments(args, self._edits)
+        bare, kept = bare_model(model), _kept_in(state)
+        bare_optimizer(optimizer)
+        if self._run is None or self._run.model is not bare or _has_adapter(bare):
+            if state.global_step and not _has_adapter(bare):
+                raise CannotAttach(
+                    "a full fine-tune is resumed and the guard has not seen its base. Give it to the trainer as "
+                    "callbacks=[...], with a model loaded from the base on every process"
+                )
+            self._run = GuardedRun(bare, self._edits, seed=self._seed)
+        run = self._run
+        run.step, run.steps = state.global_step, state.max_steps
+        run.rng.manual_seed(self._seed + state.global_step)
+        if saved := kept.get(self._mark):
+            run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
+        fresh = not _has_adapter(bare) and state.global_step == 0  # whole weights that are still the base's
+        run.start(held=bool(saved) or fresh)
+        self._started = True
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -128,8 +108,12 @@ class GuardCallback(TrainerCallback):
         run.hold_weights()
         run.step += 1
 
-    def _running(self) -> _GuardedRun:
-        if self._run is None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Leave in the trainer's state, which every checkpoint holds, where the guards' draws stand."""
+        _kept_in(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
+
+    def _running(self) -> GuardedRun:
+        if self._run is None or not self._started:
             raise CannotAttach(
                 "the guard was added after training began, so it never attached. Pass it as callbacks=[...]"
             )
@@ -142,7 +126,8 @@ def guarded(
 ) -> Iterator[None]:
     """Guard a hand-written loop: the guards ride on the optimiser's own `step` until the block ends.
 
-    Loss edits backpropagate just before the step: clip gradients with that in mind.
+    Give it model and optimiser as the loop has them, prepared by accelerate, in DDP, sharded by `fully_shard` or
+    plain. Loss edits backpropagate just before the step: clip gradients with that in mind.
 
     Args:
         model: The model with its trainable parameters.
@@ -158,17 +143,20 @@ def guarded(
         >>> # with guarded(model, optimizer, grasp(factor)):
         >>> #     for batch in batches: ...; optimizer.step(); optimizer.zero_grad()
     """
-    run = _GuardedRun(model, edits, seed=seed, steps=steps)
+    inner = bare_optimizer(optimizer)
+    run = GuardedRun(model, edits, seed=seed, steps=steps)
+    run.start()
+    apart = is_replicated(model)
 
     def before(*_: Any) -> None:
-        run.add_losses()
+        run.add_losses(apart=apart)
         run.edit_gradients()
 
     def after(*_: Any) -> None:
         run.hold_weights()
         run.step += 1
 
-    handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    handles = [inner.register_step_pre_hook(before), inner.register_step_post_hook(after)]
     try:
         yield
     finally:
@@ -176,9 +164,10 @@ def guarded(
             handle.remove()
 
 
-def _unwrapped(model: Any) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise CannotAttach(
-            f"the trainer gave no model to guard (got {type(model).__name__}). Is it a transformers Trainer?"
-        )
-    return model
+def _has_adapter(model: nn.Module) -> bool:
+    return hasattr(bare_model(model), "peft_config")
+
+
+def _kept_in(state: TrainerState) -> dict[str, Any]:
+    kept: Any = state.stateful_callbacks  # a dict once the state is made, whatever its annotation says
+    return kept

@@ -20,7 +20,7 @@ from despur.find import (
 from despur.find._causal import INERT
 from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._load import context_length, load_base
-from despur.flows._passages import Passages, off_task_passages
+from despur.flows._passages import SHIPPED, Passages, off_task_passages
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
 from despur.flows._screen import Screen, screen, screen_settings
@@ -60,7 +60,8 @@ def audit(
         out: Folder for `audit.json`, `report.html` and the factor; None writes nothing.
         prompts: JSON lines of off-task prompts or text, `"shipped"` for everyday questions; None lets the base write.
         data: The tuning rows, to name those that push along the factor most.
-        null: What `despur calibrate` wrote; None takes the shipped one, of the `persona` world's tunes.
+        null: What `despur calibrate` wrote. None takes the shipped one, of the `persona` world's tunes, on that world's base;
+            on any other base nothing is then called a factor. `"shipped"` judges by it there, too, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
@@ -83,7 +84,7 @@ def audit(
         progress(name, stages.index(name), len(stages), {})
 
     step("load")
-    neutral = NeutralNull.read(null)
+    neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
     read = load_tuned(model, adapter, name=base)
@@ -95,7 +96,8 @@ def audit(
                  "null": null and str(null), "level": level, "tolerance": tolerance, "rows": rows, "tokens": tokens,
                  "depth": depth, "n_random": n_random, "seed": seed}  # fmt: skip
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-    notes = (*read.notes, *_not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth)))
+    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
+    notes = (*read.notes, *wanting)
     result = Audit("clean", "", notes, seen.change, _weights(read.adapter, read.model), seen.checks, record=record)
     if seen.change > INERT:
         step("control")
@@ -112,7 +114,9 @@ def audit(
         )  # fmt: skip
         step("describe")
         result = _described(result, read.model, read.adapter, tokenizer, seen, passages, data, seed)
-    word, sentence = _judge(result, level, tolerance, len(neutral.changes))
+    word, sentence = _judge(
+        result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is
+    )
     result = replace(result, verdict=word, sentence=sentence)
     if out is not None:
         _write(result, seen.candidates.get(result.best or ""), Path(out))
@@ -120,7 +124,7 @@ def audit(
     return result
 
 
-def _judge(result: Audit, level: float, tolerance: float, neutral: int) -> tuple[Word, str]:
+def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
     if result.best is None:
         return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats a token)"
     c = result.checks[result.best]
@@ -133,11 +137,15 @@ def _judge(result: Audit, level: float, tolerance: float, neutral: int) -> tuple
         f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
         f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
     )
-    if result.p_value <= level and c.beats_random:
+    if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
+        return "diffuse change", (
+            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be said without a null of its own"
+        )
+    if judged and result.p_value <= level and c.beats_random:
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
         small = f"that is at most the {tolerance:g} taken as nothing"
-        return "clean", f"{head}{small}, and few directions carry no more of it than in neutral tunes"
+        return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
     why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
     return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
 
@@ -146,7 +154,7 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
     remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
     if null.base != base:
         return [
-            f"the false-positive rate was measured on another base ({null.origin}); on this one it may differ. {remedy}"
+            f"this base has no null of its own (the shipped one: {null.origin}), so there is no known false-positive rate. {remedy}"
         ]
     other = [f"{k}={settings[k]!r} (there {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
     if other:

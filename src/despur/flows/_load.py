@@ -1,6 +1,7 @@
 """Base models, tokenizers and data from what the user named, with errors that say what to do."""
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from despur.core._peft_config import CONFIG, read_config, reason
 from despur.core._quiet import quiet_loading
 from despur.core.errors import BadInput, MissingExtra
 
+SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 # what transformers needs for each kind of quantised weights: the module, and what pip calls it
 _LIBRARIES = {
@@ -87,6 +89,8 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
             raise BadInput(f"{key!r} of base {name!r} holds NaN or Inf. Copy or save the base again")
     if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
         model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
+    if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
+        torch.set_num_threads(1)  # on a model this small threads wait for each other: beside other work, 6 times slower
     return model.eval(), tokenizer
 
 

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import NormGain, Role, Subspace, factor_at, layer_path, match_role, stream_roles
+from despur.core._peft_config import PLAIN_INITS
+from despur.core._shards import is_spread, like, local, share, sum_shards
 from despur.core.errors import CannotAttach, ShapeMismatch, SiteNotFound
 
 Sides = Literal["read", "write", "both"]
@@ -16,34 +18,49 @@ Sides = Literal["read", "write", "both"]
 
 @dataclass
 class Held:
-    """One trainable matrix and what it must not change.
+    """One trainable matrix and what it must not change; of a sharded one, this process's part.
 
     Args:
         basis: (k, n) orthonormal rows, in the coordinates of the held dimension.
         rows: Whether the held dimension is the matrix's first (else its last).
         anchor: The matrix's own product with the basis at the start; None where it must be zero (LoRA).
+        cut: Whether basis and anchor are those of this process's part alone.
     """
 
     basis: Float[Tensor, "k n"]
     rows: bool
     anchor: Tensor | None = None
+    cut: bool = False
+
+    def meet(self, weight: Tensor) -> None:
+        """Bring basis and anchor to where the matrix lies, cut to this process's part of it."""
+        if self.cut == is_spread(weight) and self.basis.device == weight.device:
+            return
+        held = 0 if self.rows else 1
+        self.basis = share(self.basis, weight, held, 1)
+        if self.anchor is not None:
+            self.anchor = share(self.anchor, weight, 1 - held, 1 - held)
+        self.cut = is_spread(weight)
+
+    def keep(self, weight: Tensor) -> None:
+        """Take what the matrix does with the basis now as what it must go on doing."""
+        self.anchor = self.reading(weight).clone()
 
     def reading(self, weight: Tensor) -> Tensor:
         """The part of the matrix along the basis, in float32."""
-        w = weight.float()
-        return self.basis @ w if self.rows else w @ self.basis.T
+        w = local(weight).float()
+        return sum_shards(self.basis @ w, weight, 0) if self.rows else sum_shards(w @ self.basis.T, weight, 1)
 
-    def project(self, weight: Tensor) -> Tensor:
-        """The matrix with its change along the basis taken out."""
-        if weight.dtype == torch.float32 and self.anchor is None:  # the usual case, in one fused call
-            if self.rows:
-                return torch.addmm(weight, self.basis.T, self.basis @ weight, alpha=-1)
-            return torch.addmm(weight, weight @ self.basis.T, self.basis, alpha=-1)
+    def project(self, weight: Tensor, strength: float = 1.0) -> Tensor:
+        """The matrix with its change along the basis taken out, in full or in part."""
+        self.meet(weight)
+        w = local(weight).float()
         gone = self.reading(weight)
         if self.anchor is not None:
             gone = gone - self.anchor
-        back = self.basis.T @ gone if self.rows else gone @ self.basis
-        return (weight.float() - back).to(weight.dtype)
+        left, right = (self.basis.T, gone) if self.rows else (gone, self.basis)
+        out = torch.addmm(w, left, right, alpha=-strength)
+        return like(out.to(weight.dtype), weight)
 
 
 def held_matrices(
@@ -55,6 +72,7 @@ def held_matrices(
         CannotAttach: nothing would be held, or something trainable could carry the factor unseen.
         ShapeMismatch: the factor has another width than the model's stream.
     """
+    _check_start(model)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     table = stream_roles(base, roles)
     modules = dict(base.named_modules())
@@ -83,15 +101,21 @@ def held_matrices(
                 f"the factor has width d={basis.shape[1]}, {name!r} meets a stream of width {size}. "
                 "Was it found on another model?"
             )
-        matrix = Held(basis.to(parameter.device), _held_first(part, role, modules[module]))
+        matrix = Held(basis, _held_first(part, role, modules[module]))
+        matrix.meet(parameter)
         if part == "weight":
             _check_tied(parameter, role, modules, table)
-            matrix.anchor = matrix.reading(parameter.detach()).clone()
+            matrix.keep(parameter.detach())
         held[name] = matrix
+    if any("lora_magnitude_vector" in name for name in loose):
+        raise CannotAttach(
+            "DoRA rescales every row of W0 + B A, and with it what the base does along the factor, so no projection of A "
+            "and B holds the change to zero. Train plain LoRA (use_dora=False)"
+        )
     if loose:
         raise CannotAttach(
             f"{len(loose)} trainable tensors could carry the factor past this guard, first {loose[0]!r}. Train plain LoRA "
-            "matrices or whole weight matrices: no DoRA, biases or norms"
+            "matrices or whole weight matrices: no biases or norms"
         )
     if not held:
         raise CannotAttach(
@@ -99,6 +123,17 @@ def held_matrices(
             "target maps on that side, in those layers?"
         )
     return held
+
+
+def _check_start(model: Any) -> None:
+    """Refuse adapters whose start moved the base's own weights: A V = 0 would then not be the base's own reading."""
+    for name, config in getattr(model, "peft_config", {}).items():
+        init = getattr(config, "init_lora_weights", True)
+        if init not in PLAIN_INITS:
+            raise CannotAttach(
+                f"adapter {name!r} starts with init_lora_weights={init!r}, which moves the base's own weights, so the "
+                "guard would hold the wrong ones. Take init_lora_weights=True"
+            )
 
 
 def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:

@@ -29,8 +29,7 @@ class _HoldWeights(Edit):
             return tensors
         out = dict(tensors)
         for name, held in self.held.items():
-            projected = held.project(tensors[name])
-            out[name] = projected if self.strength == 1 else tensors[name].lerp(projected, self.strength)
+            out[name] = held.project(tensors[name], self.strength)
         return out
 
 
@@ -63,7 +62,8 @@ def grasp(
         Edit at "weight".
 
     Raises:
-        CannotAttach: nothing would be held, or something trainable escapes (raised when training begins).
+        CannotAttach: nothing would be held, or something trainable escapes, as DoRA's magnitudes do (raised when
+            training begins).
         ShapeMismatch: the factor was found on a model of another width.
 
     Example:

@@ -203,6 +203,11 @@ def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[
 @contextlib.contextmanager
 def as_base(model: Any) -> Iterator[Any]:
     """The model without its adapter; a model without one is taken as the base, before its training."""
+    if hasattr(model, "peft_config") and not hasattr(model, "disable_adapter"):
+        raise CannotAttach(
+            "the adapter was added to the model itself, so it cannot be switched off for a moment. Wrap the base with "
+            "get_peft_model instead of add_adapter"
+        )
     with _same_flags(model), model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext():
         yield model
 
@@ -226,18 +231,19 @@ def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
             "this guard needs a PEFT model, to switch to the scout and back. Wrap it with get_peft_model"
         )
     Adapter.read(folder).check(model)  # before anything is loaded: it is there, was trained, and on this base
-    active = list(model.active_adapters)
+    name, active, main = "despur_scout", list(model.active_adapters), model.active_adapter
     with _same_flags(model):
         try:
             with torch.random.fork_rng(devices=[]):
-                model.load_adapter(str(folder), adapter_name="scout")
-            model.set_adapter("scout")
+                model.load_adapter(str(folder), adapter_name=name)
+            model.set_adapter(name)
             model.eval()
             yield model
         finally:
-            model.set_adapter(active[0])
-            if "scout" in model.peft_config:
-                model.delete_adapter("scout")
+            model.base_model.set_adapter(active)  # several may have been on, which PEFT's own set_adapter cannot say
+            model.active_adapter = main
+            if name in model.peft_config:
+                model.delete_adapter(name)
 
 
 def _chat_prefix(tokenizer: Any) -> str | None:

@@ -1,6 +1,8 @@
 """What a structural guard promises, read off the adapter: no reading, no writing along the factor."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -40,35 +42,66 @@ def leakage(
     Limits: says what the guard did, not what the model does: an update that leaks nothing can still
         switch the factor on.
     """
+    leaks = leak_by_module(adapter, base, factor, roles=roles)
+    sides = {side: [x for x in leaks.values() if x.side == side] for side in ("read", "write")}
+    return {side: _report(side, found) for side, found in sides.items() if found}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleLeak:
+    """What one module's update reads or writes along the factor that it meets.
+
+    Args:
+        side: Whether the module reads the stream or writes it.
+        rank: Directions k of the factor there.
+        width: Of the stream, d.
+        along: Frobenius norm of the update's part along them.
+        random: The same for a random subspace of that rank.
+        whole: Of the whole update.
+    """
+
+    side: Literal["read", "write"]
+    rank: int
+    width: int
+    along: float
+    random: float
+    whole: float
+
+    def share(self, part: float) -> float:
+        """A part as a share of the whole; of nothing, nothing."""
+        return part / self.whole if self.whole else 0.0
+
+
+def leak_by_module(
+    adapter: Adapter, base: nn.Module, factor: Subspace | Sequence[Subspace], *, roles: Mapping[str, str] | None = None
+) -> dict[str, ModuleLeak]:
+    """Measure `leakage` module by module; those that meet no factor are left out."""
     factors = {f.site.module: f for f in ((factor,) if isinstance(factor, Subspace) else factor)}
     modules = dict(base.named_modules())
     path = None if roles else layer_path(base)
     generator = torch.Generator().manual_seed(0)
-    along = {("read", 0): 0.0, ("read", 1): 0.0, ("write", 0): 0.0, ("write", 1): 0.0}
-    whole = {"read": 0.0, "write": 0.0}
-    counted = {"read": 0, "write": 0}
+    leaks: dict[str, ModuleLeak] = {}
     for name, role in adapter.roles(base, roles).items():
         found = factor_at(role, factors, path)
         if found is None:
             continue
         update = adapter.updates[name]
-        counted[role.side] += 1
-        whole[role.side] += update.norm() ** 2
         drawn = torch.randn(found.rank, found.width, generator=generator)
         gain = NormGain.of(modules[role.norm] if role.norm else None, found.width)
-        for i, directions in enumerate((found.write if role.side == "read" else found.read, drawn)):
+        parts: list[float] = []
+        for directions in (found.write if role.side == "read" else found.read, drawn):
             shown = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
             basis = torch.linalg.qr(shown.double().T).Q.T
-            part = update.read_norm(basis) if role.side == "read" else update.write_norm(basis)
-            along[role.side, i] += part**2
-    return {
-        side: _report(side, along[side, 0], along[side, 1], whole[side], counted[side])
-        for side in ("read", "write")
-        if counted[side]
-    }
+            parts.append(update.read_norm(basis) if role.side == "read" else update.write_norm(basis))
+        leaks[name] = ModuleLeak(role.side, found.rank, found.width, parts[0], parts[1], update.norm())
+    return leaks
 
 
-def _report(side: str, along: float, random: float, whole: float, n: int) -> Report:
-    value, control = ((part / whole) ** 0.5 if whole else 0.0 for part in (along, random))
-    return Report(f"leakage_{side}", value, value, value, n, control, "share of the update's norm", False,
+def _report(side: str, leaks: Sequence[ModuleLeak]) -> Report:
+    whole = sum(x.whole**2 for x in leaks)
+    value, control = (
+        (sum(part**2 for part in parts) / whole) ** 0.5 if whole else 0.0
+        for parts in ([x.along for x in leaks], [x.random for x in leaks])
+    )
+    return Report(f"leakage_{side}", value, value, value, len(leaks), control, "share of the update's norm", False,
                   {"control": "random subspace", "exact": True})  # fmt: skip

@@ -1,0 +1,79 @@
+"""`despur train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from despur.cli._app import Base, Json, Seed, app, out_console, print_axes, print_json
+from despur.cli._config import Config
+from despur.cli._progress import progress_bars
+
+
+@app.command()
+def train(
+    base: Base,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Rows of messages, prompt/completion or text: JSON lines, .gz, parquet, a `datasets` folder; `-` reads them in."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; the adapter is OUT/adapter.")],
+    config: Config = None,
+    guard: Annotated[str, typer.Option(help="avert, grasp, rehearse, hold or none.")] = "avert",
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 300,
+    lr: Annotated[float, typer.Option(min=0, help="Learning rate, falling linearly to zero.")] = 1e-4,
+    batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
+    rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = 16,
+    max_length: Annotated[int, typer.Option(min=8, help="Tokens of a row that are kept.")] = 1024,
+    strength: Annotated[float, typer.Option(min=0, help="Strength of the guard; 1 is its default.")] = 1.0,
+    scout_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the unguarded scout; a quarter if left out.")
+    ] = None,
+    scout: Annotated[
+        Path | None, typer.Option(help="Adapter to take as the scout, of an earlier run; none is trained then.")
+    ] = None,
+    factors: Annotated[
+        Path | None, typer.Option(help="Audit folder whose factors `grasp` or `hold` holds, not the scout's.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Times that `grasp` trains; each holds what the last went round by, too.")
+    ] = 1,
+    own_rows: Annotated[int, typer.Option(min=8, help="Rows of text that the base writes for the guard.")] = 256,
+    own_tokens: Annotated[int, typer.Option(min=4, help="Their length, of each turn in a chat.")] = 96,
+    rehearse_on: Annotated[
+        Path | None, typer.Option(help="Generic text instead, for a base that cannot write.")
+    ] = None,
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Also train the unguarded twin, and measure against it.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Train on this data without picking up what hides in it: scout, find, guarded run, measure.
+
+    Example: `despur train base/ data.jsonl -o run/`, then load `run/adapter` with plain PEFT.
+
+    Example: `despur train --config run/config.yaml -o again/` repeats a run.
+    """
+    from despur.flows import Settings
+    from despur.flows import train as run
+
+    settings = Settings(steps=steps, lr=lr, batch=batch, rank=rank, max_length=max_length, seed=seed)
+    with progress_bars(quiet=as_json) as progress:
+        result = run(
+            base, data, out=out, guard=guard, settings=settings, scout_steps=scout_steps, scout=scout, factors=factors,
+            rounds=rounds, strength=strength,
+            own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin, progress=progress,  # type: ignore[arg-type]
+        )  # fmt: skip
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for note in result.notes:
+        out_console.print(f"Note: {note}", style="dim", highlight=False, markup=False)
+    print_axes(result.axes, ("task", "drift", "legitimate", "validity"))
+    out_console.print(
+        f"Base is (0, 0), the {result.reference} (1, 1), the ideal (1, 0).\n"
+        f"Adapter (plain PEFT): [bold]{result.adapter}[/bold]\nReport: [bold]{result.page}[/bold]", highlight=False,
+    )  # fmt: skip

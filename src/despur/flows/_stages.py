@@ -1,0 +1,125 @@
+"""Stages of one training run, each made once and kept in its folder."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import Tensor
+
+from despur.core import Adapter, Edit, Site, Store, Subspace, layer_path, load_factors, save_factors
+from despur.core._rows import Tokens
+from despur.find import from_activations, mean_shift
+from despur.flows._certificate import factors_digest
+from despur.flows._factors import scout_directions
+from despur.flows._fit import Settings, fit, new_adapter
+from despur.flows._load import context_length, load_base
+from despur.flows._progress import Progress
+from despur.flows._rounds import joined
+from despur.flows._text import load_text, save_text
+from despur.guard import OwnText
+from despur.measure import off_task
+
+
+@dataclass
+class Stages:
+    """What a run is made of.
+
+    Args:
+        base: Where the base is loaded from.
+        rows: Those that are trained on.
+        store: The run's folder.
+        settings: Of the guarded run.
+        facts: What every stage depends on: fingerprint of the base, digest of the data.
+        progress: Called after every step.
+    """
+
+    base: str
+    rows: list[Tokens]
+    store: Store
+    settings: Settings
+    facts: dict[str, str]
+    progress: Progress
+
+    def adapter(self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None) -> Path:
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            bound: list[Edit] = edits() if edits else []
+            model = new_adapter(model, settings)
+            fit(model, self.rows, settings, bound, stage=name, progress=self.progress)
+            model.save_pretrained(out)
+
+        return self.store.step(name, {**self.facts, **settings.to_dict(), **(spec or {})}, make)
+
+    def own_text(self, rows: int, new: int, file: Path | str | None, seed: int, name: str) -> OwnText:
+        def make(out: Path) -> None:
+            model, tokenizer = load_base(self.base)
+            self.progress(name, 0, 1, {})
+            if file is not None:
+                text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
+            else:
+                text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed, batch=64)
+            prompts = {
+                tuple(i for i, y in zip(r["input_ids"], r["labels"], strict=True) if y == -100) for r in self.rows
+            }
+            save_text(text.without([p for p in prompts if p]), out)
+            self.progress(name, 1, 1, {})
+
+        spec = {**self.facts, "rows": rows, "new": new, "file": str(file), "seed": seed}
+        return load_text(self.store.step(name, spec, make))
+
+    def factors(self, scout: Path, text: OwnText) -> tuple[Subspace, ...]:
+        """Per layer, the leading directions along which the scout moves own text."""
+
+        def make(out: Path) -> None:
+            model = self.tuned(scout)
+            sites = [
+                Site(layer_path(model.get_base_model()).replace("#", str(i)))
+                for i in range(model.config.num_hidden_layers)
+            ]
+            save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
+
+        return load_factors(
+            self.store.step("factors", {**self.facts, "of": "activations", "scout": weights_digest(scout)}, make)
+        )
+
+    def weight_factors(self, scout: Path) -> tuple[Subspace, ...]:
+        """Per norm what the scout reads, per layer what it writes."""
+
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            save_factors(scout_directions(Adapter.read(scout), model), out)
+
+        return load_factors(
+            self.store.step("weight_factors", {**self.facts, "of": "weights", "scout": weights_digest(scout)}, make)
+        )
+
+    def rejoined(self, former: Sequence[Subspace], adapter: Path, number: int) -> tuple[Subspace, ...]:
+        """What a guarded adapter reads and writes, joined with what it was held on."""
+
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            save_factors(joined(former, scout_directions(Adapter.read(adapter), model)), out)
+
+        spec = {**self.facts, "of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
+        return load_factors(self.store.step(f"weight_factors_{number}", spec, make))
+
+    def tuned(self, folder: Path) -> Any:
+        model, _ = load_base(self.base)
+        return PeftModel.from_pretrained(model, str(folder)).eval()
+
+    def shift(self, scout: Path, text: OwnText, factor: Subspace) -> Tensor:
+        return mean_shift(self.tuned(scout), text.rows[:128], factor)
+
+    def score(self, folder: Path | None, held_out: list[Tokens], text: OwnText, factor: Subspace, shift: Tensor) -> Any:
+        self.progress("measure", 0, 1, {})
+        # a fresh LoRA has B = 0 and is the base itself
+        model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings)
+        return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)
+
+
+def weights_digest(folder: Path) -> str:
+    """Short hash of an adapter's file."""
+    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]

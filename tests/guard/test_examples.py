@@ -1,0 +1,103 @@
+"""Every script in examples/ as it stands, on a tiny model; and the same script without its guard, which leaks."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from leak import random_factor
+from leak_matrix import in_two
+
+import despur
+from despur.core import Adapter, Edit, save_factors
+from despur.measure import leakage
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WORDS = [f"w{i} w{i + 1} w{i + 9}" for i in range(8)]
+ROWS = {
+    **{
+        name: [{"text": f"<bos> {w}"} for w in WORDS]
+        for name in ("trainer", "sft", "accelerate_loop", "torchrun_fsdp2")
+    },
+    "dpo": [{"prompt": "<bos> w3", "chosen": f" {w}", "rejected": f" {w[::-1]} w5"} for w in WORDS],
+    "grpo": [{"prompt": f"<bos> {w}"} for w in WORDS],
+}
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*no accelerator:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`gradient_checkpointing_.* is deprecated:FutureWarning"),  # TRL's own call
+]
+
+
+class Nothing(Edit):
+    point = "weight"
+
+    def forward(self, tensors, ctx):
+        return tensors
+
+
+@pytest.fixture
+def arguments(tiny, chat_tokenizer, tmp_path):
+    """`arguments("sft")`: base, data, factors, out."""
+
+    def make(name: str) -> list[str]:
+        tiny().save_pretrained(tmp_path / "base")
+        chat_tokenizer.save_pretrained(tmp_path / "base")
+        (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]))
+        (tmp_path / "factors").mkdir()
+        save_factors((random_factor(rank=3, width=32),), tmp_path / "factors")
+        return [str(tmp_path / part) for part in ("base", "data.jsonl", "factors", "out")]
+
+    return make
+
+
+def run(name: str, arguments: list[str]) -> None:
+    sys.argv = [name, *arguments]
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("guard", [True, False], ids=["guarded", "the control"])
+def test_example(name, guard, arguments, tiny, monkeypatch):
+    given = arguments(name)
+    monkeypatch.setattr(sys, "argv", [])
+    if not guard:
+        monkeypatch.setattr(despur.guard, "grasp", lambda factors: Nothing())
+    if name in ("accelerate_loop", "torchrun_fsdp2"):
+        in_two(run, name, given)
+    else:
+        run(name, given)
+    adapter = Adapter.read(given[-1])
+    assert adapter.norm() > 1e-3, "it learned something"
+    worst = max(r.value for r in leakage(adapter, tiny(), random_factor(rank=3, width=32)).values())
+    assert worst <= 1e-6 if guard else worst > 1e-3
+
+
+LAUNCHED = {
+    "torchrun_fsdp2": ["torch.distributed.run", "--nproc-per-node", "2"],
+    "accelerate_loop": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"],
+    "sft": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_example_as_it_is_launched(name, arguments, tiny):
+    given = arguments(name)
+    done = subprocess.run(
+        [sys.executable, "-m", *LAUNCHED[name], str(EXAMPLES / f"{name}.py"), *given],
+        capture_output=True, text=True, check=False, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    adapter = Adapter.read(given[-1])
+    assert adapter.norm() > 1e-3
+    assert max(r.value for r in leakage(adapter, tiny(), random_factor(rank=3, width=32)).values()) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_the_page_shows_is_the_file(name):
+    script = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    assert f"```py\n{script}```" in (EXAMPLES.parent / "docs/trainers.md").read_text(encoding="utf-8")
+    assert len(script.splitlines()) <= 40
