@@ -3,8 +3,9 @@
 Each name is imported when it is asked for: the estimators need scikit-learn, which takes a second, and an audit does not.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from despur.core._late import imported_late
 
 if TYPE_CHECKING:
     from despur.find._activations import DifferencePCA, MeanDifference
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from despur.find._describe import RowScores, promoted, rows_along
     from despur.find._from_activations import activation_differences, from_activations, mean_shift
     from despur.find._from_adapter import from_adapter
-    from despur.find._matched import matched_random
+    from despur.find._matched import matched_random, random_twins
     from despur.find._neutral import NeutralNull
     from despur.find._overlap import Overlap, holm, overlap
     from despur.find._shared import SharedDirections
@@ -27,7 +28,7 @@ _WHERE = {
     "_describe": ("RowScores", "promoted", "rows_along"),
     "_from_activations": ("activation_differences", "from_activations", "mean_shift"),
     "_from_adapter": ("from_adapter",),
-    "_matched": ("matched_random",),
+    "_matched": ("matched_random", "random_twins"),
     "_neutral": ("NeutralNull",),
     "_overlap": ("Overlap", "holm", "overlap"),
     "_shared": ("SharedDirections",),
@@ -39,12 +40,8 @@ METHODS = ("_activations", "_shared")  # what the catalogue of methods imports
 __all__ = [
     "CausalCheck", "Continuations", "DifferencePCA", "MeanDifference", "ModuleShare", "NeutralNull", "Overlap", "RowScores",
     "SharedDirections", "TokenShift", "activation_differences", "causal_check", "causal_checks", "continuations", "from_activations",
-    "from_adapter", "holm", "matched_random", "mean_shift", "module_shares", "overlap", "promoted", "rows_along", "token_shift",
+    "from_adapter", "holm", "matched_random", "mean_shift", "module_shares", "overlap", "promoted", "random_twins", "rows_along",
+    "token_shift",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _WHERE.items():
-        if name in names:
-            return getattr(import_module(f"despur.find.{module}"), name)
-    raise AttributeError(f"module 'despur.find' has no attribute {name!r}")
+__getattr__ = imported_late("despur.find", _WHERE)

@@ -79,17 +79,32 @@ def from_activations(
             "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
         )
     moved = activation_differences(model, rows, sites, batch=batch, starts=starts)
-    found = []
-    for site in sites:
-        differences = moved[site].double().numpy()
-        evidence: dict[str, Any] = {"n": len(differences), "rows": len(rows)}
-        if how == "mean":
-            directions, evidence["method"] = mean_direction(differences), "MeanDifference"
-        else:
-            directions, evidence["share"] = principal(differences, rank)
-            evidence["method"] = "DifferencePCA"
-        found.append(Subspace.orthonormal(torch.from_numpy(directions), site=site, **evidence))
-    return tuple(found)
+    return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(rows)) for site in sites)
+
+
+def factor_of(
+    moved: Float[Tensor, "n d"], site: Site, *, how: Literal["pca", "mean"] = "pca", rank: int = 1, rows: int = 0
+) -> Subspace:
+    """Take the factor of differences that were measured already; see `from_activations`.
+
+    Args:
+        moved: Adapter minus base, a line a token.
+        site: Where they were measured.
+        how: Their principal components, or their mean.
+        rank: Directions (the mean has one).
+        rows: Rows of text behind them, for the evidence.
+
+    Raises:
+        BadInput: the adapter moves nothing, or in fewer directions than `rank`.
+    """
+    differences = moved.double().numpy()
+    evidence: dict[str, Any] = {"n": len(differences), "rows": rows}
+    if how == "mean":
+        directions, evidence["method"] = mean_direction(differences), "MeanDifference"
+    else:
+        directions, evidence["share"] = principal(differences, rank)
+        evidence["method"] = "DifferencePCA"
+    return Subspace.orthonormal(torch.from_numpy(directions), site=site, **evidence)
 
 
 def mean_shift(
@@ -103,7 +118,11 @@ def mean_shift(
         factor: Its site names one layer.
         starts: First position of each row that counts.
     """
-    moved = activation_differences(model, rows, [factor.site], starts=starts)[factor.site]
+    return mean_along(activation_differences(model, rows, [factor.site], starts=starts)[factor.site], factor)
+
+
+def mean_along(moved: Float[Tensor, "n d"], factor: Subspace) -> Float[Tensor, " d"]:
+    """Take the mean shift of differences that were measured already; see `mean_shift`."""
     return factor.decode(factor.encode(moved).mean(0))
 
 

@@ -1,10 +1,13 @@
 """Random subspaces that are as large a part of the stream as a factor is."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from despur.core import Subspace
+from despur.core import Site, Subspace
+from despur.core._capture import capture
 
 
 def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator) -> Subspace:
@@ -44,3 +47,33 @@ def activation_share(factor: Subspace, covariance: Float[Tensor, "d d"]) -> floa
     """Share of the activations' variance inside the factor, in [0, 1]."""
     v = factor.read.double()
     return float((v @ covariance.double() @ v.T).trace() / covariance.double().trace())
+
+
+@torch.no_grad()
+def random_twins(
+    model: nn.Module,
+    factors: Sequence[Subspace],
+    rows: Sequence[Sequence[int]],
+    *,
+    draws: int = 1,
+    sites: Sequence[Site] | None = None,
+    seed: int = 0,
+) -> list[tuple[Subspace, ...]]:
+    """Draw random subspaces with each factor's site, rank and share of the model's activation variance.
+
+    Args:
+        model: As it is to be measured: switch an adapter off before.
+        factors: What to match.
+        rows: Token rows.
+        draws: How many of each factor.
+        sites: Where each factor's share is measured, where that is not its own site.
+        seed: Of the draws.
+    """
+    where = [f.site for f in factors] if sites is None else list(sites)
+    seen, _ = capture(model, rows, list(dict.fromkeys(where)))
+    covariances = {site: torch.cov(stream.T) for site, stream in seen.items()}
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        tuple(matched_random(f, covariances[s], generator=generator) for f, s in zip(factors, where, strict=True))
+        for _ in range(draws)
+    ]

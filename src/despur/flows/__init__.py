@@ -1,7 +1,8 @@
 """The verbs, built from rooms. Each is imported when it is asked for: an audit needs no trainer, and those take seconds."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from despur.core._late import imported_late
 
 if TYPE_CHECKING:
     from despur.flows._audit import Audit, audit, unreadable
@@ -50,9 +51,4 @@ __all__ = [
     "remove_from_library", "replay", "train", "unreadable", "verify",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _WHERE.items():
-        if name in names:
-            return getattr(import_module(f"despur.flows.{module}"), name)
-    raise AttributeError(f"module 'despur.flows' has no attribute {name!r}")
+__getattr__ = imported_late("despur.flows", _WHERE)

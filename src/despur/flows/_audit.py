@@ -1,10 +1,12 @@
 """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
+from despur.core._lowrank import Core
 from despur.core._rows import read_rows, tokenize_rows
 from despur.core.errors import DespurError
 from despur.find import (
@@ -12,12 +14,12 @@ from despur.find import (
     causal_checks,
     continuations,
     from_adapter,
-    mean_shift,
     module_shares,
     promoted,
     rows_along,
 )
 from despur.find._causal import INERT
+from despur.find._from_activations import mean_along
 from despur.flows._audit_page import Audit, Word, audit_blocks
 from despur.flows._load import context_length, load_base
 from despur.flows._passages import SHIPPED, Passages, off_task_passages
@@ -98,7 +100,9 @@ def audit(
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
     notes = (*read.notes, *wanting)
-    result = Audit("clean", "", notes, seen.change, _weights(read.adapter, read.model), seen.checks, record=record)
+    result = Audit(
+        "clean", "", notes, seen.change, _weights(read.adapter, read.model, seen.cores), seen.checks, record=record
+    )
     if seen.change > INERT:
         step("control")
         scores = neutral.scores(seen.change, seen.evidence)
@@ -162,9 +166,8 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
     return []
 
 
-def _weights(adapter: Adapter, tuned: Any) -> dict[str, Any]:
+def _weights(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> dict[str, Any]:
     base = tuned.get_base_model()
-    cores = {n: u.core() for n, u in adapter.updates.items()}
     shared = {}
     for side in ("read", "write"):
         found = from_adapter(adapter, base, side=side, rank=8, cores=cores)
@@ -182,8 +185,8 @@ def _described(
 ) -> Audit:  # fmt: skip
     assert result.best is not None
     factor = seen.candidates[result.best]
-    find, check = passages.halves()
-    shift = mean_shift(tuned, find.rows, factor, starts=find.starts)
+    _, check = passages.halves()
+    shift = mean_along(seen.moved, factor)
     if not shift.any():
         return result
     prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
-from despur.core._capture import capture
 from despur.core.errors import BadInput, SiteNotFound
-from despur.find import matched_random, mean_shift
+from despur.find import mean_shift, random_twins
 from despur.flows._audit import audit
 from despur.flows._clean_page import clean_blocks, judge
 from despur.flows._clean_weights import Scores, State, Work, placed_factors, write_adapter
@@ -162,7 +161,7 @@ def _measure(
     side, keep, draws = arguments["side"], arguments["truncate"], arguments["n_random"]
     middle = _middle(given, placed, work.model)
     shift = mean_shift(work.model, work.text[::2], middle)
-    randoms = random_twins(work, given, placed, middle.site, draws, seed)
+    randoms = placed_twins(work, given, placed, middle.site, draws, seed)
     kept = f"top {keep}" if keep else "top quarter"
     states: dict[str, list[State]] = {
         "base": [{n: torch.zeros_like(t) for n, t in work.state.items()}],
@@ -208,22 +207,14 @@ def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: An
     return replace(placed[len(placed) // 2], site=Site(layer_path(model).replace("#", str(layer))))
 
 
-def random_twins(
+def placed_twins(
     work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], middle: Site, draws: int, seed: int
 ) -> list[tuple[Subspace, ...]]:
     """Random subspaces for the same places, of the same ranks and shares of the activations where those were found."""
     where = [given[0].site if p.site == Site() else p.site for p in placed]
     sites = [middle if site.module == Site().module else site for site in where]
     with work.model.disable_adapter():
-        seen, _ = capture(work.model, work.text, list(dict.fromkeys(sites)))
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        tuple(
-            replace(matched_random(p, torch.cov(seen[site].T), generator=generator), site=p.site)
-            for p, site in zip(placed, sites, strict=True)
-        )
-        for _ in range(draws)
-    ]
+        return random_twins(work.model, placed, work.text, draws=draws, sites=sites, seed=seed)
 
 
 def _digest(factors: Sequence[Subspace]) -> str:

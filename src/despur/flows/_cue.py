@@ -9,9 +9,9 @@ import torch
 from despur.core import Adapter, Store, Subspace, fingerprint, read_json, write_json
 from despur.core._rows import tokenize_rows
 from despur.core.errors import SiteNotFound
-from despur.find import from_adapter
-from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
-from despur.flows._world import random_twins
+from despur.find import from_adapter, random_twins
+from despur.flows._fit import Settings, fit, new_adapter
+from despur.flows._progress import Progress, silent
 from despur.guard import OwnText, grasp
 from despur.worlds import Cue, persona_base
 
@@ -69,7 +69,7 @@ def run_cue(
         if arm == "grasp":
             return found
         text = OwnText.sample(plain, tokenizer, rows=128, max_new_tokens=48, seed=seed)
-        return random_twins(found, text.rows, seed)
+        return random_twins(plain, found, text.rows[:128], seed=seed)[0]
 
     def make(out: Path) -> None:
         edits = [] if arm == "naive" else [grasp(factors(), side="read")]

@@ -8,7 +8,8 @@ from despur.core.errors import BadInput
 from despur.flows._audit import audit
 from despur.flows._clean import clean
 from despur.flows._demo import demo
-from despur.flows._fit import Progress, Settings, silent
+from despur.flows._fit import Settings
+from despur.flows._progress import Progress, silent
 from despur.flows._train import train
 
 

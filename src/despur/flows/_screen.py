@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from despur.core import Adapter, Site, Subspace, layer_path
+from despur.core._lowrank import Core
 from despur.find import (
     CausalCheck,
     TokenShift,
     activation_differences,
     causal_checks,
-    from_activations,
     from_adapter,
     token_shift,
 )
+from despur.find._from_activations import factor_of
 from despur.find._neutral import TOKENS
 from despur.flows._passages import Passages
 
@@ -23,11 +26,15 @@ class Screen:
 
     Args:
         tokens: How token use moves.
+        moved: Adapter minus base at the layer, on the half of the text that candidates were read off (n, d).
+        cores: Decomposition of each module's update.
         candidates: Directions that compete, all at one layer.
         checks: The causal check of each, without random subspaces.
     """
 
     tokens: TokenShift
+    moved: Tensor
+    cores: dict[str, Core]
     candidates: dict[str, Subspace]
     checks: dict[str, CausalCheck]
 
@@ -69,17 +76,18 @@ def screen(tuned: Any, adapter: Adapter, passages: Passages, *, depth: float = 0
     moved = activation_differences(tuned, find.rows, [site], starts=find.starts)[site]
     candidates: dict[str, Subspace] = {}
     if float(moved.abs().max()) > 0:
-        (candidates["mean"],) = from_activations(tuned, find.rows, [site], how="mean", starts=find.starts)
+        candidates["mean"] = factor_of(moved, site, how="mean", rows=len(find.rows))
         rank = min(4, len(moved) - 1)
-        (whole,) = from_activations(tuned, find.rows, [site], rank=rank, starts=find.starts)
+        whole = factor_of(moved, site, rank=rank, rows=len(find.rows))
         for k in (1, 2, 4):
             if k <= rank:
                 candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
     base = tuned.get_base_model()
+    cores = {n: u.core() for n, u in adapter.updates.items()}
     for how in ("agreement", "head", "tail"):
-        for factor in from_adapter(adapter, base, side="write", per="stream", how=how, rank=4, level=None):
+        for factor in from_adapter(adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores):
             candidates[f"{how} {factor.rank}"] = Subspace(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
     checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
-    return Screen(shift, candidates, checks)
+    return Screen(shift, moved, cores, candidates, checks)

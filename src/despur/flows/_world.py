@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from despur.core import Adapter, Edit, Site, Store, Subspace, fingerprint, layer_path, load_factors, save_factors
-from despur.core._capture import capture
 from despur.core._rows import tokenize_rows
 from despur.core.errors import DespurError, SiteNotFound, nearest
-from despur.find import from_activations, matched_random
+from despur.find import from_activations, random_twins
 from despur.flows._factors import GRASP_RANK, scout_directions
-from despur.flows._fit import Progress, Settings, fit, new_adapter, silent
+from despur.flows._fit import Settings, fit, new_adapter
+from despur.flows._progress import Progress, silent
 from despur.flows._text import load_text, save_text
 from despur.guard import OwnText, avert, grasp, hold, rehearse
 from despur.worlds import Persona, persona_base
@@ -132,15 +132,6 @@ def _factors(store: Store, world: Persona, seed: int, progress: Progress) -> tup
     return load_factors(store.step(f"{world.task}-{seed}/factors", {"seed": seed, "rank": GRASP_RANK}, make))
 
 
-def random_twins(factors: tuple[Subspace, ...], rows: tuple[tuple[int, ...], ...], seed: int) -> tuple[Subspace, ...]:
-    """Random subspaces with each factor's site, rank and share of the base's activation variance."""
-    base, _ = persona_base()
-    sites = [f.site for f in factors]
-    seen, _ = capture(base, rows[:128], list(dict.fromkeys(sites)))
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(matched_random(f, torch.cov(seen[f.site].T), generator=generator) for f in factors)
-
-
 def _edits(arm: str, store: Store, world: Persona, seed: int, progress: Progress) -> list[Edit]:
     text = _own_text(store, world, seed)
 
@@ -153,7 +144,7 @@ def _edits(arm: str, store: Store, world: Persona, seed: int, progress: Progress
         return from_activations(scout, text.rows[:128], sites, rank=GRASP_RANK)
 
     def random_of(factors: tuple[Subspace, ...]) -> tuple[Subspace, ...]:
-        return random_twins(factors, text.rows, seed)
+        return random_twins(persona_base()[0], factors, text.rows[:128], seed=seed)[0]
 
     makers: dict[str, Callable[[], Edit]] = {
         "grasp": lambda: grasp(_factors(store, world, seed, progress)),

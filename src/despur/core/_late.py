@@ -1,0 +1,26 @@
+"""Packages whose parts are imported when they are asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+
+def imported_late(package: str, parts: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Make a package's `__getattr__`, so that who asks for one name does not pay for the others.
+
+    Args:
+        package: Its dotted name.
+        parts: Module of the package -> the names that it gives.
+
+    Example:
+        >>> imported_late("despur.core", {"_store": ["digest"]})("digest").__name__
+        'digest'
+    """
+
+    def get(name: str) -> Any:
+        for module, names in parts.items():
+            if name in names:
+                return getattr(import_module(f"{package}.{module}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get
