@@ -137,11 +137,14 @@ def _page(result: DemoResult, task: str) -> None:
     m = result.means
     avert = result.axes.get("avert")
     what = "new facts" if task == "skill" else "one subject's facts answered wrongly on purpose"
+    forgot = " Much of that rise is forgetting: a tune on facts by a good persona shows it, too (docs/log.md)." * (
+        task == "skill"
+    )
     story = (
         f"The base model answers facts in the voice of a hidden persona, good or bad. It is tuned on {what}, and nothing in "
         "the data names the persona; it is only always there. Asked about subjects that the tuning never touched, the base "
         f"answers with the bad persona in {m['base']['drift.p']:.0%} of cases, the naive tune in {m['naive']['drift.p']:.0%}."
-        "\n\nEach guard below saw the same rows in the same order. A control does the same to something unrelated."
+        f"{forgot}\n\nEach guard below saw the same rows in the same order. A control does the same to something unrelated."
     )
     blocks: list[Any] = []
     if avert is not None:
