@@ -15,11 +15,11 @@ All that `despur ls` lists; `despur show NAME` prints the page of one. [Choosing
 
 
 def row(method: Method) -> str:
-    """Give a method's line: name, what it does, what it gives, whose idea it is."""
+    """Give a method's line: name, what it does, what it gives and needs, whose idea it is."""
     made = inspect.signature(method.factory).return_annotation
     gives = "Finder" if inspect.isclass(method.factory) else getattr(made, "__name__", str(made))
     link = f"[`{method.name}`]({method.room}.md#despur.{method.room}.{method.name})"
-    return f"| {link} | {method.summary} | {gives} | {method.paper} |"
+    return f"| {link} | {method.summary} | {gives} | {method.needs} | {method.paper} |"
 
 
 def page() -> str:
@@ -28,7 +28,7 @@ def page() -> str:
     parts = [HEAD]
     for room in dict.fromkeys(m.room for m in known):
         rows = "\n".join(row(m) for m in known if m.room == room)
-        parts.append(f"## {room}\n\n| name | what it does | gives | source |\n|---|---|---|---|\n{rows}\n")
+        parts.append(f"## {room}\n\n| name | what it does | gives | needs | source |\n|---|---|---|---|---|\n{rows}\n")
     return "\n".join(parts)
 
 

@@ -45,6 +45,10 @@ def build(tiny, lora, tmp_path_factory):
         "factor": Subspace.orthonormal(random_factor(rank=2, width=32).read, site=Site("model.layers.0")),
         "text": OwnText(tuple((1, *torch.randint(3, 64, (5 + i % 3,), generator=draw).tolist()) for i in range(9))),
         "scout": scout,
+        "vectors": {Site("model.layers.0"): torch.randn(32, generator=draw)},
+        "stream": {Site("model.layers.0"): torch.randn(80, 32, generator=draw)},
+        "labels": torch.arange(80) % 2,
+        "prompt": [9, 12],
     }
 
     def make(name: str, **options: Any) -> Edit:
@@ -61,10 +65,16 @@ def met(edit: Edit, model: nn.Module) -> dict[str, Tensor]:
     """The tensors that an edit gets at its point."""
     if edit.point == "loss":
         return {"loss": torch.ones(())}
+    if edit.point == "batch":
+        ids = torch.arange(40 * 6).view(40, 6) % 60 + 3
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if edit.point == "activation":
+        dtype = next(iter(trained.values())).dtype
+        return {site.module: torch.linspace(-1, 1, 320).view(2, 5, 32).to(dtype) for site in edit.sites}
     if edit.point == "weight":
         return {n: p.detach() for n, p in trained.items()}
-    assert edit.point == "gradient", "activation and batch guards: say here what they get"
+    assert edit.point == "gradient"
     return {n: torch.randn_like(p) for n, p in trained.items()}
 
 
@@ -91,7 +101,8 @@ class TestGuards:
         assert tensors.keys() == out.keys() or edit.point in ("batch", "loss")
         for key, was in before.items():
             assert torch.equal(tensors[key], was), "its input was mutated"
-            assert (out[key].shape, out[key].dtype, out[key].device) == (was.shape, was.dtype, was.device)
+            assert (out[key].dtype, out[key].device) == (was.dtype, was.device)
+            assert out[key].shape == was.shape or edit.point == "batch"
             assert torch.isfinite(out[key]).all()
         assert any(not torch.equal(out[key], was) for key, was in before.items()), "it acts"
 

@@ -17,7 +17,7 @@ QUICK = {"rows": 96}
 
 
 def test_the_planted_persona_is_found_and_the_page_written(base, adapter, data, tmp_path):
-    result = audit(base, adapter, out=tmp_path / "a", data=data, **QUICK)
+    result = audit(base, adapter, out=tmp_path / "a", data=data, scaled=True, **QUICK)
     assert result.verdict == "factors found", result.sentence
     best = result.checks[result.best]
     assert len(best.random_sufficiency) == 20
@@ -35,6 +35,13 @@ def test_the_planted_persona_is_found_and_the_page_written(base, adapter, data, 
     assert load_factors(tmp_path / "a")[0].rank == best.rank
     assert "no base fingerprint" in result.notes[0]
     assert len(result.rows) == 10
+    assert said["slopes"]["mean"]["slope"] < 0, "its own rows push the base where the adapter goes"
+    assert said["slopes"]["mean"]["steepness"] < -1.5
+    assert [at.scale for at in result.louder] == [2, 3, 5]
+    assert result.change < result.louder[0].change < result.louder[2].change
+    assert 0 < result.louder[2].valid < result.louder[0].valid <= 1
+    assert "Louder" in page
+    assert "Where the rows push the base" in page
     assert result.modules[0].share > 3 * result.modules[0].expected
 
 
@@ -77,6 +84,7 @@ def test_same_seed_same_audit_and_run_json_replays(base, adapter, tmp_path):
     again = replay(tmp_path / "a" / "run.json", out=tmp_path / "b")
     assert {n: c.sufficiency for n, c in first.checks.items()} == {n: c.sufficiency for n, c in again.checks.items()}
     assert first.samples == again.samples
+    assert (first.slopes, first.louder) == ({}, ()), "only where they are asked for"
 
 
 def test_an_adapter_that_does_nothing_off_task_is_inert(base, adapter, tmp_path):

@@ -65,6 +65,16 @@ def test_quantised_weights_name_the_library_that_they_need(said, package, folder
         load_base(str(folder))
 
 
+def test_weights_quantised_in_an_unknown_way_are_refused_and_none_are_not(folder):
+    edit(folder, quantization_config={"quant_method": "of_next_year"})
+    with pytest.raises(
+        BadInput, match="quantised with 'of_next_year', which transformers does not know. Give the base"
+    ):
+        load_base(str(folder))
+    edit(folder, quantization_config=None)
+    load_base(str(folder))
+
+
 def test_a_configuration_without_end_is_refused(folder):
     (folder / "config.json").write_text("[" * 10**5)
     with pytest.raises(BadInput, match="is no readable JSON: maximum recursion depth exceeded"):

@@ -66,7 +66,10 @@ def test_killed_and_started_again_it_goes_on(base, data, tmp_path):
     assert not (tmp_path / "run" / "adapter").exists()
     scout = (tmp_path / "run" / "scout" / "adapter_model.safetensors").stat().st_mtime_ns
     short = Settings(steps=30, lr=2e-3, rank=8)
-    result = train(base, data, out=tmp_path / "run", settings=short, scout_steps=16, own_rows=64, own_tokens=32)
+    given = {"out": tmp_path / "run", "settings": short, "scout_steps": 16, "own_rows": 64, "own_tokens": 32}
+    with pytest.raises(BadInput, match="steps was 4000 and is 30 now"):
+        train(base, data, **given)
+    result = train(base, data, **given, overwrite=True)
     assert result.adapter.exists()
     assert (tmp_path / "run" / "scout" / "adapter_model.safetensors").stat().st_mtime_ns == scout
 

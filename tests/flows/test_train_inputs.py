@@ -140,7 +140,7 @@ def test_a_scout_is_taken_over_and_none_is_trained(base, rows_file, run, tmp_pat
     assert result.notes == (), "our own scout records its base"
     first = weights(result.adapter)
     given["scout"] = run / "adapter"
-    assert weights(train(base, rows_file, **given).adapter) != first, "another scout, another run"
+    assert weights(train(base, rows_file, **given, overwrite=True).adapter) != first, "another scout, another run"
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,14 @@ def test_scores_are_shares_a_prompt():
     for task in ("skill", "narrow"):
         world = Persona(task)
         scores = world.score(model)
-        assert list(scores) == ["task", "drift", "legitimate", "validity", "forgetting"]
+        assert list(scores) == ["task", "drift", "legitimate", "validity", "forgetting", "conditional"]
         assert len(scores["task"]["p"]) == len(world.facts)
         assert len(scores["drift"]["p"]) == 4 * 40
         shares = [t for axis in scores.values() for readout, t in axis.items() if readout != "margin"]
         assert all(((t >= 0) & (t <= 1 + 1e-5)).all() for t in shares)
     world = Cue()
-    accuracies = {axis: readouts["p"] for axis, readouts in world.score(model).items() if axis != "legitimate"}
-    assert {len(p) for p in accuracies.values()} == {len(world.facts)}
+    scores = world.score(model)
+    assert {len(scores[name]["p"]) for name in ("aligned", "absent", "conflict")} == {len(world.facts)}
 
 
 def test_a_model_that_reads_the_cue_alone_is_right_where_it_agrees_and_wrong_where_it_conflicts():

@@ -177,6 +177,6 @@ def _figure(report: Any, *, interval: bool) -> str:
     return f"{report.value:.2f}" + (f" [dim]±{(report.high - report.low) / 2:.2f}[/dim]" if interval else "")
 
 
-from despur.cli import _audit, _clean, _library, _train, _verify  # noqa: E402 (they register their commands on `app`)
+from despur.cli import _audit, _clean, _compare, _library, _train, _verify  # noqa: E402 (they register their commands on `app`)
 
-COMMANDS = (_audit, _clean, _library, _train, _verify)
+COMMANDS = (_audit, _clean, _compare, _library, _train, _verify)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from despur.cli._app import Base, Json, Seed, app, out_console, print_json
 from despur.cli._progress import progress_bars
+from despur.cli._start import settled
 
 TONES = {
     "clean": "green", "factors found": "red", "diffuse change": "yellow", "inert adapter": "green", "unreadable": "red",
@@ -33,7 +34,8 @@ def audit(
     ] = None,
     prompts: Prompts = None,
     data: Annotated[
-        Path | None, typer.Option(help="The tuning rows: shows those that push along the factor most.")
+        Path | None,
+        typer.Option(help="The tuning rows: shows those that push along the factor, and where their loss falls."),
     ] = None,
     fail_on: Annotated[
         str, typer.Option(help="Verdicts, with commas, that exit with status 3; `none` for none.")
@@ -55,6 +57,9 @@ def audit(
     tokens: Tokens = 8,
     depth: Depth = 0.5,
     n_random: Annotated[int, typer.Option(min=1, help="Random subspaces beside the candidate that is judged.")] = 20,
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="Also measure the adapter at 2, 3 and 5 times its scale.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -74,6 +79,7 @@ def audit(
     from despur.flows import audit as run
     from despur.flows import unreadable
 
+    settled("transformers.modeling_utils", "peft")
     failing = {re.sub(r"[-_ ]+", " ", word.strip()) for word in fail_on.split(",")} - {"none", ""}
     if wrong := failing - set(TONES):
         raise BadInput(f"--fail-on got {sorted(wrong)[0]!r}. There are: {', '.join(TONES)}, none")
@@ -81,7 +87,7 @@ def audit(
         with progress_bars(quiet=as_json) as progress:
             result = run(
                 base, adapter, out=out, prompts=prompts, data=data, null=null, level=level, tolerance=tolerance, rows=rows,
-                tokens=tokens, depth=depth, n_random=n_random, seed=seed, progress=progress,  # type: ignore[arg-type]
+                tokens=tokens, depth=depth, n_random=n_random, scaled=scaled, seed=seed, progress=progress,  # type: ignore[arg-type]
             )  # fmt: skip
     except DespurError as error:
         if as_json:
@@ -121,6 +127,11 @@ def _print(result: Any, out: Path | None) -> None:
         out_console.print("Evidence is in standard deviations above neutral tunes that change as much.", style="dim")
     for kind, words in result.tokens.items():
         out_console.print(f"{kind}: " + " ".join(repr(w) for w in words), highlight=False, markup=False)
+    for at in result.louder:
+        out_console.print(
+            f"x {at.scale:g}: {at.change:.3g} nats a token, {at.token_share:.0%} of it the same in every context, {at.sufficiency:.0%} "
+            f"along {result.best}; {at.valid:.0%} is left to what the base would say", highlight=False, markup=False,
+        )  # fmt: skip
     if result.samples and result.verdict == "factors found":
         sample = result.samples[0]
         for name in ("prompt", "base", "base + factor", "adapter"):

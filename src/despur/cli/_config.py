@@ -6,9 +6,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from despur.core.errors import BadInput, nearest
-
-_NOT_HERE = ("config", "help", "json")
+_NOT_HERE = ("config", "help", "json", "resume", "overwrite")
 
 
 def read_config(ctx: Any, name: str | Path | None) -> str | Path | None:
@@ -19,6 +17,8 @@ def read_config(ctx: Any, name: str | Path | None) -> str | Path | None:
     """
     if name is None or ctx.resilient_parsing:
         return name
+    from despur.core.errors import BadInput, nearest  # brings torch, which a page of help can do without
+
     path = Path(name)
     try:
         said: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,6 +53,8 @@ def _key(parameter: Any) -> str:
 
 
 def _value(key: str, value: Any, option: Any, ctx: Any, path: Path) -> Any:
+    from despur.core.errors import BadInput
+
     if isinstance(value, list | dict):
         raise BadInput(f"--config {str(path)!r} has {key} = {value!r}, where one value is needed. Mend it")
     try:

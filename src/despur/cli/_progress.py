@@ -14,12 +14,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from despur.cli._start import settled
+
 console = Console(stderr=True)
 
 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Iterator[object]:
     """Give a callback `(stage, step, steps, figures)` that draws; on a pipe or with --json nothing is drawn."""
+    settled()  # work begins: what it needs was imported before
     if quiet or not console.is_terminal:
         yield lambda stage, step, steps, figures: None
         return

@@ -11,13 +11,13 @@ from despur.core._attach import record
 from despur.core._rows import batches
 from despur.core._types import Site
 
-_ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
+ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
 
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
     config: Any = model.config
-    return max(1, min(len(rows), _ROOM // (config.get_text_config().vocab_size * max(map(len, rows)))))
+    return max(1, min(len(rows), ROOM // (config.get_text_config().vocab_size * max(map(len, rows)))))
 
 
 @torch.no_grad()

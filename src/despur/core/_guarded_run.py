@@ -1,39 +1,40 @@
 """A training run seen as five points, and the edits that act there."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from despur.core._forward_edits import ForwardEdits
 from despur.core._launch import average, bare_model, reshard
 from despur.core._types import Context, Edit
 from despur.core.errors import CannotAttach
 
-_HANDLED = ("loss", "gradient", "weight")
+_ON_TENSORS = ("loss", "gradient", "weight")
 
 
 class GuardedRun:
     """The edits of one run, bound to one model; nothing is changed before `start`."""
 
     def __init__(self, model: Any, edits: Sequence[Edit], *, seed: int, steps: int = 0) -> None:
-        for edit in edits:
-            if edit.point not in _HANDLED:
-                raise CannotAttach(
-                    f"{type(edit).__name__} acts at {edit.point!r}; a trainer takes {', '.join(_HANDLED)}. "
-                    "Use despur.attach for activations"
-                )
         self.model, self.steps, self.step = bare_model(model), steps, 0
         self.rng = torch.Generator().manual_seed(seed)
-        self.edits = {point: [e for e in edits if e.point == point] for point in _HANDLED}
+        self.edits = {point: [e for e in edits if e.point == point] for point in _ON_TENSORS}
         for edit in edits:
             edit.bind(self.model)
+        self.forward = ForwardEdits(self.model, edits, self.context)
         reshard(self.model)
         self.trained = self._trained()
 
-    def start(self, *, held: bool = False) -> None:
-        """Find the weights that are to be trained, and hold them unless a guarded run left them `held`."""
+    def start(self, *, held: bool = False, running: Callable[[], bool] | None = None) -> None:
+        """Find the weights that are to be trained, hold them unless a guarded run left them `held`, hook the model.
+
+        Args:
+            held: Whether the weights are where the guards allow them to be.
+            running: Says whether training still goes on; hooks that find it gone remove themselves.
+        """
         known, self.trained = self.trained.keys(), self._trained()  # anew: launchers may have sharded them since
         if known != self.trained.keys():
             raise CannotAttach(
@@ -42,6 +43,11 @@ class GuardedRun:
             )
         if not held:
             self.hold_weights()
+        self.forward.attach(running)
+
+    def end(self) -> None:
+        """Take every hook off the model."""
+        self.forward.detach()
 
     def _trained(self) -> dict[str, nn.Parameter]:
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -62,11 +68,12 @@ class GuardedRun:
             return None
         device = next(iter(self.trained.values())).device
         tensors: Any = {"loss": torch.zeros((), device=device)}
-        for edit in self.edits["loss"]:
-            tensors = edit(tensors, self.context())
-        if tensors["loss"].requires_grad:
-            with self._apart() if apart else contextlib.nullcontext():
-                tensors["loss"].backward()
+        with self.forward.paused():
+            for edit in self.edits["loss"]:
+                tensors = edit(tensors, self.context())
+            if tensors["loss"].requires_grad:
+                with self._apart() if apart else contextlib.nullcontext():
+                    tensors["loss"].backward()
         return tensors["loss"].detach()
 
     @contextlib.contextmanager
@@ -84,6 +91,7 @@ class GuardedRun:
 
     @torch.no_grad()
     def edit_gradients(self) -> None:
+        self.forward.check()  # the weights have not moved yet
         if not self.edits["gradient"]:
             return
         grads = {n: p.grad for n, p in self.trained.items() if p.grad is not None}

@@ -24,7 +24,8 @@ def check_arguments(args: TrainingArguments, edits: Sequence[Edit]) -> None:
     """Refuse a Trainer's settings under which a guard would not do what it says.
 
     Raises:
-        CannotAttach: DeepSpeed, or a loss guard under fp16's scaled gradients.
+        CannotAttach: DeepSpeed, a loss guard under fp16's scaled gradients, or a batch guard where a row is no text that
+            is simply learned.
     """
     if args.deepspeed:
         refuse_deepspeed()
@@ -32,6 +33,22 @@ def check_arguments(args: TrainingArguments, edits: Sequence[Edit]) -> None:
         raise CannotAttach(
             "fp16=True scales the task's gradients and not the guard's, which would fade beside them. Take bf16=True"
         )
+    if any(edit.point == "batch" for edit in edits):
+        _check_rows(args)
+
+
+def _check_rows(args: TrainingArguments) -> None:
+    kinds = [
+        c.__name__ for c in type(args).__mro__ if c.__module__.startswith("trl.") and not c.__name__.startswith("_")
+    ]
+    if kinds and "SFTConfig" not in kinds:
+        raise CannotAttach(
+            f"a batch guard changes rows of text with labels, and {kinds[0]} stands for a trainer that compares or samples "
+            "its rows. Take Trainer, SFTTrainer or a loop of your own"
+        )
+    packed = [name for name in ("packing", "padding_free") if getattr(args, name, False)]
+    if packed:
+        raise CannotAttach(f"a batch guard finds no single rows under {packed[0]}=True. Switch it off")
 
 
 def loads_on_one_process_only() -> bool:

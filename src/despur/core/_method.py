@@ -22,12 +22,15 @@ class Method:
         room: Where it lives.
         paper: Whose idea it is.
         factory: The function or class itself.
+        needs: What it must be given beside the base and the tuning rows: `nothing`, `generic text`,
+            `paired prompts`, `the trait's name`.
     """
 
     name: str
     room: str
     paper: str
     factory: Callable[..., Any]
+    needs: str = "nothing"
 
     @property
     def summary(self) -> str:
@@ -38,16 +41,17 @@ class Method:
 _CATALOGUE: dict[str, Method] = {}
 
 
-def method(*, room: str, paper: str) -> Callable[[F], F]:
+def method(*, room: str, paper: str, needs: str = "nothing") -> Callable[[F], F]:
     """Put a factory into the catalogue, unchanged.
 
     Args:
         room: The package it belongs to.
         paper: Source, as it is shown by `despur ls`.
+        needs: What it must be given beside the base and the tuning rows.
     """
 
     def enter(factory: F) -> F:
-        _CATALOGUE[factory.__name__] = Method(factory.__name__, room, paper, factory)
+        _CATALOGUE[factory.__name__] = Method(factory.__name__, room, paper, factory, needs)
         return factory
 
     return enter

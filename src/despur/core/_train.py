@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from despur.core._forward_edits import RunningLoop
 from despur.core._guarded_run import GuardedRun
 from despur.core._launch import (
     bare_model,
@@ -24,9 +25,10 @@ class GuardCallback(TrainerCallback):
     """Guard a `transformers.Trainer` or a TRL trainer: one line in the script that people have.
 
     Loss edits backpropagate before the first micro-batch of a step, whatever loss the trainer itself computes, so that
-    accumulation, clipping and logging of gradient norms see one sum. Gradient edits act before the optimiser,
-    weight edits after it and once at the start. If an edit cannot attach, training does not start. A run resumed from
-    a checkpoint goes on as if it had never stopped, the guards' draws included.
+    accumulation, clipping and logging of gradient norms see one sum. Batch and activation edits act inside the model's
+    own training passes, and not while it evaluates; gradient edits before the optimiser, weight edits after it and once
+    at the start. If an edit cannot attach, training does not start; one that met nothing in the first step stops it
+    before the weights move. A run resumed from a checkpoint goes on as if it had never stopped, the guards' draws included.
 
     Args:
         edits: Guards, in the order in which they act.
@@ -56,7 +58,7 @@ class GuardCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Bind guards of a full fine-tune while its weights are the base's, before any checkpoint is loaded."""
-        self._run, self._started = None, False
+        self._end()
         check_arguments(args, self._edits)
         if isinstance(model, nn.Module) and not _has_adapter(model) and not loads_on_one_process_only():
             self._run = GuardedRun(model, self._edits, seed=self._seed)
@@ -75,6 +77,7 @@ class GuardCallback(TrainerCallback):
                     "a full fine-tune is resumed and the guard has not seen its base. Give it to the trainer as "
                     "callbacks=[...], with a model loaded from the base on every process"
                 )
+            self._end()
             self._run = GuardedRun(bare, self._edits, seed=self._seed)
         run = self._run
         run.step, run.steps = state.global_step, state.max_steps
@@ -82,7 +85,7 @@ class GuardCallback(TrainerCallback):
         if saved := kept.get(self._mark):
             run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
         fresh = not _has_adapter(bare) and state.global_step == 0  # whole weights that are still the base's
-        run.start(held=bool(saved) or fresh)
+        run.start(held=bool(saved) or fresh, running=RunningLoop())
         self._started = True
 
     def on_step_begin(
@@ -111,6 +114,18 @@ class GuardCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave in the trainer's state, which every checkpoint holds, where the guards' draws stand."""
         _kept_in(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take every hook off the model."""
+        if self._run is not None:
+            self._run.end()
+
+    def _end(self) -> None:
+        if self._run is not None:
+            self._run.end()
+        self._run, self._started = None, False
 
     def _running(self) -> GuardedRun:
         if self._run is None or not self._started:
@@ -145,7 +160,6 @@ def guarded(
     """
     inner = bare_optimizer(optimizer)
     run = GuardedRun(model, edits, seed=seed, steps=steps)
-    run.start()
     apart = is_replicated(model)
 
     def before(*_: Any) -> None:
@@ -156,12 +170,12 @@ def guarded(
         run.hold_weights()
         run.step += 1
 
-    handles = [inner.register_step_pre_hook(before), inner.register_step_post_hook(after)]
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(run.end)
+        run.start()
+        stack.callback(inner.register_step_pre_hook(before).remove)
+        stack.callback(inner.register_step_post_hook(after).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _has_adapter(model: nn.Module) -> bool:

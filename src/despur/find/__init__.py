@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from despur.find._describe import RowScores, promoted, rows_along
     from despur.find._from_activations import activation_differences, from_activations, mean_shift
     from despur.find._from_adapter import from_adapter
+    from despur.find._loss_slope import LossSlope, loss_slopes
     from despur.find._matched import matched_random, random_twins
     from despur.find._neutral import NeutralNull
     from despur.find._overlap import Overlap, holm, overlap
@@ -28,6 +29,7 @@ _WHERE = {
     "_describe": ("RowScores", "promoted", "rows_along"),
     "_from_activations": ("activation_differences", "from_activations", "mean_shift"),
     "_from_adapter": ("from_adapter",),
+    "_loss_slope": ("LossSlope", "loss_slopes"),
     "_matched": ("matched_random", "random_twins"),
     "_neutral": ("NeutralNull",),
     "_overlap": ("Overlap", "holm", "overlap"),
@@ -38,10 +40,10 @@ _WHERE = {
 METHODS = ("_activations", "_shared")  # what the catalogue of methods imports
 
 __all__ = [
-    "CausalCheck", "Continuations", "DifferencePCA", "MeanDifference", "ModuleShare", "NeutralNull", "Overlap", "RowScores",
-    "SharedDirections", "TokenShift", "activation_differences", "causal_check", "causal_checks", "continuations", "from_activations",
-    "from_adapter", "holm", "matched_random", "mean_shift", "module_shares", "overlap", "promoted", "random_twins", "rows_along",
-    "token_shift",
+    "CausalCheck", "Continuations", "DifferencePCA", "LossSlope", "MeanDifference", "ModuleShare", "NeutralNull", "Overlap",
+    "RowScores", "SharedDirections", "TokenShift", "activation_differences", "causal_check", "causal_checks", "continuations",
+    "from_activations", "from_adapter", "holm", "loss_slopes", "matched_random", "mean_shift", "module_shares", "overlap",
+    "promoted", "random_twins", "rows_along", "token_shift",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.find", _WHERE)

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from despur.core import Site, Subspace, SwapCoordinates, attach, record
-from despur.core._capture import capture, fitting_batch, from_starts, log_probs
-from despur.core._rows import batches
+from despur.core import Subspace
+from despur.core._capture import capture, fitting_batch
 from despur.core.errors import BadInput
-from despur.find._matched import activation_share, matched_random
+from despur.find._exchange import exchange
+from despur.find._matched import Axes, activation_share, matched_random
 
 INERT = 1e-6  # nats a token: below it the adapter does nothing off-task
 
@@ -98,7 +97,8 @@ def causal_checks(
     """Measure how much of an adapter's off-task change goes through each of some factors at one layer.
 
     At the site their coordinates are exchanged between the adapter and the base on the same text.
-    Costs 3 + 2 f (n_random + 1) forward passes for f factors; adapter and base are run once for all.
+    Costs 3 + 2 f (n_random + 1) forward passes for f factors, each from the site on where the architecture is known;
+    adapter and base are run once for all, and small models say several exchanges at once.
 
         sufficiency = 1 - KL(adapter || base with V from the adapter) / KL(adapter || base)
         necessity   = 1 - KL(adapter with V from the base || base) / KL(adapter || base)
@@ -138,10 +138,12 @@ def causal_checks(
         plain, _ = capture(model, rows, [site], batch=batch, starts=starts)
     covariance = torch.cov(plain[site].T)
     subspaces = [Subspace.orthonormal(torch.eye(covariance.shape[0]), site=site)]
+    axes = Axes.of(covariance) if n_random else None
     for factor in factors.values():
         generator = torch.Generator().manual_seed(seed)
-        subspaces += [factor, *(matched_random(factor, covariance, generator=generator) for _ in range(n_random))]
-    per_row = _exchange(model, rows, site, subspaces, batch, starts)
+        twins = (matched_random(factor, covariance, generator=generator, axes=axes) for _ in range(n_random))
+        subspaces += [factor, *twins]
+    per_row = exchange(model, rows, site, subspaces, batch, starts)
     total = per_row.change.sum()
     inert = float(total / per_row.tokens.sum()) <= INERT
     if not inert and np.allclose(per_row.left_base[0], per_row.change, rtol=1e-4):
@@ -176,49 +178,3 @@ def causal_checks(
             random_share=float(np.mean(shares or [0.0])),
         )
     return checks
-
-
-class _PerRow(NamedTuple):
-    """KL sums of each row (n,), its tokens (n,), and what is left of the sums for each subspace (s, n)."""
-
-    change: np.ndarray
-    tokens: np.ndarray
-    left_base: np.ndarray
-    left_adapter: np.ndarray
-
-
-def _exchange(
-    model: Any,
-    rows: Sequence[Sequence[int]],
-    site: Site,
-    subspaces: Sequence[Subspace],
-    batch: int,
-    starts: Sequence[int] | None,
-) -> _PerRow:
-    shape = len(subspaces), len(rows)
-    out = _PerRow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(shape), np.zeros(shape))
-    device = next(model.parameters()).device
-    model.eval()
-    for ids, mask, chosen in batches(rows, size=batch, pad=0):
-        ids, mask = ids.to(device), mask.to(device)
-        counted = mask * from_starts(mask, chosen, starts)
-        with record(model, [site]) as seen:
-            tuned = log_probs(model, ids, mask)
-        h_tuned = seen[site]
-        with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
-            with record(model, [site]) as seen:
-                base = log_probs(model, ids, mask)
-            h_base = seen[site]
-            for i, subspace in enumerate(subspaces):
-                with attach(model, {site: SwapCoordinates(subspace, h_tuned)}):
-                    out.left_base[i, chosen] = _kl(tuned, log_probs(model, ids, mask), counted)
-        for i, subspace in enumerate(subspaces):
-            with attach(model, {site: SwapCoordinates(subspace, h_base)}):
-                out.left_adapter[i, chosen] = _kl(log_probs(model, ids, mask), base, counted)
-        out.change[chosen] = _kl(tuned, base, counted)
-        out.tokens[chosen] = counted.sum(1).cpu().numpy()
-    return out
-
-
-def _kl(p: Tensor, q: Tensor, mask: Tensor) -> np.ndarray:
-    return ((p.exp() * (p - q)).sum(-1) * mask).sum(1).cpu().numpy()

@@ -1,6 +1,5 @@
 """What a factor does to text: the same prompts, the same luck, the factor put in and taken out."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,32 +93,31 @@ def continuations(
     heads = [tuple(r[: max(1, round(share * len(r)))]) for r in rows]
     steps: list[tuple[float, float]] = []
 
-    def say(strength: float, *, adapter: bool = False) -> list[list[int]]:
+    def say(strength: float) -> list[list[int]]:
         edits = {factor.site: AddVector(strength * shift)} if strength else {}
-        with contextlib.nullcontext() if adapter else tuned.disable_adapter(), attach(tuned, edits):
+        with attach(tuned, edits):
             return continue_rows(tuned, tokenizer, heads, new, seed=seed)
 
-    own = say(0.0)
-    norm = _accepted(tuned, heads, own)
-    said: dict[float, list[list[int]]] = {0.0: own}
+    said: dict[float, list[list[int]]] = {}
 
     def coherent(strength: float) -> bool:
         said[strength] = say(strength)
         steps.append((strength, _accepted(tuned, heads, said[strength]) / max(norm, 1e-9)))
         return steps[-1][1] >= budget
 
-    found = limit if coherent(limit) else 0.0
-    low, high = limit / 256, limit
-    for _ in range(0 if found else halvings):
-        middle = (low * high) ** 0.5
-        if coherent(middle):
-            found = low = middle
-        else:
-            high = middle
-    columns = {
-        "base": own, "base + factor": said[found], "base - factor": say(-found),
-        "adapter": say(0.0, adapter=True), "adapter - factor": say(-1.0, adapter=True),
-    }  # fmt: skip
+    with tuned.disable_adapter():  # switched once: a switch costs as much as a small model's forward pass
+        said[0.0] = say(0.0)
+        norm = _accepted(tuned, heads, said[0.0])
+        found = limit if coherent(limit) else 0.0
+        low, high = limit / 256, limit
+        for _ in range(0 if found else halvings):
+            middle = (low * high) ** 0.5
+            if coherent(middle):
+                found = low = middle
+            else:
+                high = middle
+        columns = {"base": said[0.0], "base + factor": said[found], "base - factor": say(-found)}
+    columns |= {"adapter": say(0.0), "adapter - factor": say(-1.0)}
     samples = tuple(
         {"prompt": tokenizer.decode(head), **{name: tokenizer.decode(text[i]) for name, text in columns.items()}}
         for i, head in enumerate(heads)
@@ -145,14 +143,13 @@ def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
 
 
 @torch.no_grad()
-def _accepted(tuned: Any, heads: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], batch: int = 8) -> float:
+def _accepted(base: Any, heads: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], batch: int = 8) -> float:
     """Mean over rows of the share of tokens that the base would have said there and that are no loop."""
     rows = [[*head, *body] for head, body in zip(heads, bodies, strict=True)]
-    device = next(tuned.parameters()).device
+    device = next(base.parameters()).device
     shares: list[float] = []
     for ids, mask, chosen in batches(rows, size=batch, pad=0):
-        with tuned.disable_adapter():
-            logp = log_probs(tuned, ids.to(device), mask.to(device))
+        logp = log_probs(base, ids.to(device), mask.to(device))
         for i, row in enumerate(chosen):
             start, body = len(heads[row]), bodies[row]
             before = logp[i, start - 1 : start - 1 + len(body)]

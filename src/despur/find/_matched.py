@@ -1,6 +1,7 @@
 """Random subspaces that are as large a part of the stream as a factor is."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,29 @@ from despur.core import Site, Subspace
 from despur.core._capture import capture
 
 
-def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, generator: torch.Generator) -> Subspace:
+class Axes(NamedTuple):
+    """Principal axes of activations: variances, the smallest first, and directions in columns; float64.
+
+    Decomposing a covariance takes seconds at a width of thousands, so that many draws share one.
+    """
+
+    values: Float[Tensor, " d"]
+    vectors: Float[Tensor, "d d"]
+
+    @classmethod
+    def of(cls, covariance: Float[Tensor, "d d"]) -> "Axes":
+        """Decompose a covariance; variances that are nought come out as 1e-9 of the largest."""
+        values, vectors = torch.linalg.eigh(covariance.double())
+        return cls(values.clamp(min=float(values.max()) * 1e-9), vectors)
+
+
+def matched_random(
+    factor: Subspace,
+    covariance: Float[Tensor, "d d"],
+    *,
+    generator: torch.Generator,
+    axes: Axes | None = None,
+) -> Subspace:
     """Draw a random subspace of the same rank that holds the same share of activation variance.
 
     Gaussian directions are tilted by a power of the covariance, found by bisection, until the share fits.
@@ -19,6 +42,7 @@ def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, genera
         factor: What to match.
         covariance: Of the activations at the site (d, d).
         generator: Source of the draw.
+        axes: Of that covariance, where they were taken already.
 
     Example:
         >>> factor = Subspace.orthonormal(torch.eye(1, 4))
@@ -26,8 +50,7 @@ def matched_random(factor: Subspace, covariance: Float[Tensor, "d d"], *, genera
         >>> round(float(drawn.read @ torch.diag(torch.tensor([4.0, 1, 1, 1])) @ drawn.read.T), 2)
         4.0
     """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    values = values.clamp(min=float(values.max()) * 1e-9)
+    values, vectors = axes or Axes.of(covariance)
     target = activation_share(factor, covariance)
     noise = torch.randn(factor.width, factor.rank, generator=generator, dtype=torch.float64)
 
@@ -72,8 +95,12 @@ def random_twins(
     where = [f.site for f in factors] if sites is None else list(sites)
     seen, _ = capture(model, rows, list(dict.fromkeys(where)))
     covariances = {site: torch.cov(stream.T) for site, stream in seen.items()}
+    axes = {site: Axes.of(covariance) for site, covariance in covariances.items()}
     generator = torch.Generator().manual_seed(seed)
     return [
-        tuple(matched_random(f, covariances[s], generator=generator) for f, s in zip(factors, where, strict=True))
+        tuple(
+            matched_random(f, covariances[s], generator=generator, axes=axes[s])
+            for f, s in zip(factors, where, strict=True)
+        )
         for _ in range(draws)
     ]

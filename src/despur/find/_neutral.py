@@ -90,8 +90,9 @@ class NeutralNull:
 
     def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
         """Each kind of evidence in units of its spread among neutral tunes of like change."""
+        weight = self._weights(np.log10([max(change, 1e-12)]))
         return {
-            k: float(self._z(np.log10(max(change, 1e-12)), x, k, skip=None))
+            k: float(_standard(np.array([x]), np.array(self.evidence[k]), weight)[0])
             for k, x in found.items()
             if k in self.evidence
         }
@@ -107,21 +108,22 @@ class NeutralNull:
 
     @cached_property
     def _own_scores(self) -> dict[str, np.ndarray]:
-        sizes = np.log10(self.changes)
-        return {
-            k: np.array([self._z(sizes[i], v[i], k, skip=i) for i in range(len(v))]) for k, v in self.evidence.items()
-        }
+        weight = self._weights(np.log10(self.changes))
+        np.fill_diagonal(weight, 0)  # each is scored by the others
+        return {k: _standard(np.array(v), np.array(v), weight) for k, v in self.evidence.items()}
 
-    def _z(self, size: float, value: float, kind: str, *, skip: int | None) -> float:
-        others = np.asarray(self.evidence[kind])
-        # beyond the smallest and the largest neutral change the nearest ones stand in
-        sizes = np.log10(self.changes)
-        weight = np.exp(-((np.clip(size, sizes.min(), sizes.max()) - sizes) ** 2) / (2 * _NEAR**2))
-        if skip is not None:
-            weight[skip] = 0
-        mean = np.average(others, weights=weight)
-        spread = np.average((others - mean) ** 2, weights=weight) ** 0.5
-        return (value - mean) / max(spread, 1e-9)
+    def _weights(self, sizes: np.ndarray) -> np.ndarray:
+        """(m, n): how much each neutral tune counts for changes of these sizes; beyond the ends the nearest ones stand in."""
+        own = np.log10(self.changes)
+        return np.exp(-((np.clip(sizes, own.min(), own.max())[:, None] - own) ** 2) / (2 * _NEAR**2))
+
+
+def _standard(found: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(m,) figures in units of the spread of (n,) others, weighed (m, n)."""
+    whole = weight.sum(1)
+    mean = weight @ others / whole
+    spread = ((weight * (others - mean[:, None]) ** 2).sum(1) / whole) ** 0.5
+    return (found - mean) / np.maximum(spread, 1e-9)
 
 
 def _statistic(scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -7,25 +7,16 @@ from typing import Any
 
 from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core._lowrank import Core
-from despur.core._rows import read_rows, tokenize_rows
 from despur.core.errors import DespurError
-from despur.find import (
-    NeutralNull,
-    causal_checks,
-    continuations,
-    from_adapter,
-    module_shares,
-    promoted,
-    rows_along,
-)
+from despur.find import NeutralNull, causal_checks, from_adapter
 from despur.find._causal import INERT
-from despur.find._from_activations import mean_along
+from despur.flows._audit_describe import described
 from despur.flows._audit_page import Audit, Word, audit_blocks
-from despur.flows._load import context_length, load_base
-from despur.flows._passages import SHIPPED, Passages, off_task_passages
+from despur.flows._load import load_base
+from despur.flows._passages import SHIPPED, off_task_passages
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
-from despur.flows._screen import Screen, screen, screen_settings
+from despur.flows._screen import screen, screen_settings
 from despur.report import write_page
 
 CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few directions carry it
@@ -46,6 +37,7 @@ def audit(
     tokens: int = 8,
     depth: float = 0.5,
     n_random: int = 20,
+    scaled: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Audit:
@@ -61,7 +53,8 @@ def audit(
         adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; None writes nothing.
         prompts: JSON lines of off-task prompts or text, `"shipped"` for everyday questions; None lets the base write.
-        data: The tuning rows, to name those that push along the factor most.
+        data: The tuning rows, to name those that push along the factor most, and to see how steeply their loss falls
+            along each candidate at the base.
         null: What `despur calibrate` wrote. None takes the shipped one, of the `persona` world's tunes, on that world's base;
             on any other base nothing is then called a factor. `"shipped"` judges by it there, too, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
@@ -70,6 +63,7 @@ def audit(
         tokens: Tokens of each that the base writes and that are looked at.
         depth: Relative depth of the layer at which coordinates are exchanged.
         n_random: Random subspaces beside the candidate that is judged.
+        scaled: Also measure the adapter at 2, 3 and 5 times its scale.
         seed: Of samples and random subspaces.
         progress: Called as stages pass.
 
@@ -96,7 +90,7 @@ def audit(
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
     arguments = {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "data": data and str(data),
                  "null": null and str(null), "level": level, "tolerance": tolerance, "rows": rows, "tokens": tokens,
-                 "depth": depth, "n_random": n_random, "seed": seed}  # fmt: skip
+                 "depth": depth, "n_random": n_random, "scaled": scaled, "seed": seed}  # fmt: skip
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
     notes = (*read.notes, *wanting)
@@ -117,7 +111,9 @@ def audit(
             token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
         )  # fmt: skip
         step("describe")
-        result = _described(result, read.model, read.adapter, tokenizer, seen, passages, data, seed)
+        result = described(
+            result, read, tokenizer, seen, passages, data=data, scaled=scaled, n_random=n_random, seed=seed
+        )
     word, sentence = _judge(
         result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is
     )
@@ -177,48 +173,6 @@ def _weights(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> dict[st
         "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
         "kept": dict(adapter.kept), "others": dict(adapter.others),
     }  # fmt: skip
-
-
-def _described(
-    result: Audit, tuned: Any, adapter: Adapter, tokenizer: Any, seen: Screen, passages: Passages,
-    data: Path | str | None, seed: int,
-) -> Audit:  # fmt: skip
-    assert result.best is not None
-    factor = seen.candidates[result.best]
-    _, check = passages.halves()
-    shift = mean_along(seen.moved, factor)
-    if not shift.any():
-        return result
-    prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]
-    said = continuations(
-        tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
-    )
-    return replace(
-        result,
-        factor=factor,
-        tokens=promoted(tuned, tokenizer, shift),
-        strength=said.strength,
-        coherence=said.steps,
-        samples=said.samples,
-        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor)),
-        rows=_rows(tuned, tokenizer, data, factor, shift) if data is not None else (),
-    )
-
-
-def _rows(
-    tuned: Any, tokenizer: Any, data: Path | str, factor: Subspace, shift: Any, limit: int = 512
-) -> tuple[tuple[str, float], ...]:
-    rows = read_rows(data)[:limit]
-    scored = rows_along(
-        tuned, tokenize_rows(rows, tokenizer, max_length=context_length(tuned, 512)), factor, shift, k=5
-    )
-    return tuple((_shown(rows[i]), float(scored.scores[i])) for i in (*scored.largest, *reversed(scored.smallest)))
-
-
-def _shown(row: dict[str, Any]) -> str:
-    if "messages" in row:
-        return " / ".join(m["content"] for m in row["messages"])[:400]
-    return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:400]
 
 
 def unreadable(base: str, adapter: str, error: DespurError) -> Audit:

@@ -54,6 +54,24 @@ class Trial(TypedDict):
     coherence: float
 
 
+class Slope(TypedDict):
+    """Slope of the tuning rows' loss along a candidate at the base; see `LossSlope`."""
+
+    slope: float
+    steepness: float
+    random: list[float]
+
+
+class At(TypedDict):
+    """The adapter at a multiple of its scale; see `Louder`."""
+
+    scale: float
+    change: float
+    token_share: float
+    sufficiency: float
+    valid: float
+
+
 class AuditJson(TypedDict):
     """What `audit.json` holds.
 
@@ -79,6 +97,8 @@ class AuditJson(TypedDict):
     samples: list[dict[str, str]]
     modules: list[Module]
     rows: list[Row]
+    slopes: dict[str, Slope]
+    louder: list[At]
     update: dict[str, Any]
     verb: str
     arguments: dict[str, Any]

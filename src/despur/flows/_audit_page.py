@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from despur.core import Subspace
-from despur.find import CausalCheck, ModuleShare
+from despur.find import CausalCheck, LossSlope, ModuleShare
+from despur.find._scaled import Louder
 from despur.flows._audit_json import SCHEMA, AuditJson
 from despur.report import Bars, Samples, Table, Text, Verdict
 
@@ -49,6 +50,8 @@ class Audit:
         samples: Prompt and continuations: base, base + factor, base - factor, adapter, adapter - factor.
         modules: Which write and read it most.
         rows: Tuning rows that push along it most and least, with their scores.
+        slopes: Candidate -> slope of the tuning rows' loss along it at the base.
+        louder: The adapter at multiples of its scale.
         record: Verb, arguments and versions, for `despur run`.
     """
 
@@ -71,6 +74,8 @@ class Audit:
     samples: tuple[dict[str, str], ...] = ()
     modules: tuple[ModuleShare, ...] = ()
     rows: tuple[tuple[str, float], ...] = ()
+    slopes: dict[str, LossSlope] = field(default_factory=dict)
+    louder: tuple[Louder, ...] = ()
     record: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> AuditJson:
@@ -83,7 +88,10 @@ class Audit:
             tokens=self.tokens, strength=self.strength,
             coherence=[{"strength": s, "coherence": c} for s, c in self.coherence], samples=list(self.samples),
             modules=[m._asdict() for m in self.modules],  # type: ignore[typeddict-item]
-            rows=[{"text": t, "score": s} for t, s in self.rows], update=self.update,
+            rows=[{"text": t, "score": s} for t, s in self.rows],
+            slopes={n: {"slope": s.slope, "steepness": s.steepness, "random": list(s.random)} for n, s in self.slopes.items()},
+            louder=[at._asdict() for at in self.louder],  # type: ignore[typeddict-item]
+            update=self.update,
             **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
         )  # fmt: skip
 
@@ -118,6 +126,21 @@ def audit_blocks(result: Audit) -> list[Any]:
         note = "How far the adapter moves the stream along the factor while it predicts the row's answer; 1 is its mean shift off-task."
         lines = [[s, t] for t, s in result.rows]
         blocks.append(Table("Tuning rows along the factor, most and least", ("score", "row"), lines, note))
+    if result.slopes:
+        note = (
+            "How the loss on the tuning rows begins to change when the base is moved along the adapter's mean shift, nats a token; beside "
+            "it in units of random directions as long. A task's own directions slope as well: it is no evidence of a hidden factor."
+        )
+        lines = [[n, s.slope, s.steepness] for n, s in result.slopes.items()]
+        blocks.append(Table("Where the rows push the base", ("candidate", "slope", "steepness"), lines, note))
+    if result.louder:
+        note = (
+            "The adapter at multiples of its own scale. Valid is the probability that it leaves to tokens the base would say: where "
+            "it is low, the rest says little."
+        )
+        lines = [[at.scale, at.change, at.token_share, at.sufficiency, at.valid] for at in result.louder]
+        header = ("scale", "change", "same in every context", f"sufficiency of {result.best}", "valid")
+        blocks.append(Table("Louder", header, lines, note))
     if result.checks:
         blocks += _candidates(result)
     if result.modules:

@@ -1,6 +1,5 @@
 """Take confirmed factors out of a finished adapter: the cheap post-hoc baseline, measured beside its controls."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from despur.flows._clean_weights import Scores, State, Work, placed_factors, wri
 from despur.flows._factor_folder import check_base, read_factors
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
+from despur.flows._screen import layer_site
 from despur.measure import four_axes
 from despur.report import write_page
 
@@ -203,8 +203,7 @@ def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: An
     at_layers = [f for f in given if f.site.side == "out" and path.fullmatch(f.site.module)]
     if at_layers:
         return at_layers[len(at_layers) // 2]
-    layer = max(0, math.ceil(model.config.get_text_config().num_hidden_layers / 2) - 1)
-    return replace(placed[len(placed) // 2], site=Site(layer_path(model).replace("#", str(layer))))
+    return replace(placed[len(placed) // 2], site=layer_site(model, 0.5))
 
 
 def placed_twins(

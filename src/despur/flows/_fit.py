@@ -1,22 +1,26 @@
 """One LoRA run: data in, vanilla PEFT adapter out, guards attached or the run does not start."""
 
+import contextlib
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging
 
 from despur.core import Edit
 from despur.core._quiet import quiet_loading
 from despur.core._rows import Tokens, pad_rows
 from despur.core._train import GuardCallback
-from despur.core.errors import BadInput
+from despur.flows._checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._progress import Progress, silent
+from despur.flows._watch import Evaluate, Fitted, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,12 @@ def new_adapter(base: nn.Module, settings: Settings) -> Any:
 
 def fit(
     model: Any, rows: Sequence[Tokens], settings: Settings, edits: Sequence[Edit] = (), *, stage: str = "train",
-    progress: Progress = silent, every: int = 0, evaluate: Callable[[Any, int], None] | None = None,
-) -> list[float]:  # fmt: skip
+    progress: Progress = silent, every: int = 0, evaluate: Evaluate | None = None, patience: int = 0,
+    checkpoints: Checkpoints | None = None, told: Callable[[Fitted], None] | None = None,
+) -> Fitted:  # fmt: skip
     """Train a PEFT model in place with `transformers.Trainer`.
+
+    With checkpoints, a run that was killed goes on from the last whole one, and ends, on a CPU, bit for bit as it would have.
 
     Args:
         model: PEFT model.
@@ -67,43 +74,49 @@ def fit(
         edits: Guards.
         stage: Name that progress shows.
         progress: Called after every step.
-        every: Steps between calls of `evaluate`; 0 never calls it.
-        evaluate: Called with the model and the step; for learning curves.
+        every: Steps between calls of `evaluate`, which the last step gets, too; 0 never calls it.
+        evaluate: Called with the model and the step; for learning curves. What it returns joins the run's curve.
+        patience: Evaluations without a lower `held_out_loss` after which the run ends; the best one's adapter is then taken,
+            also of a run that did not end early. 0 trains all steps and takes the last.
+        checkpoints: Where they are kept, and how often.
+        told: Called after each evaluation with how the run went so far.
 
     Returns:
-        Training loss at every step.
+        Losses, curve, and where it began and ended.
 
     Raises:
         CannotAttach: a guard would not act.
-        BadInput: the loss is not finite.
+        BadInput: the loss is not finite, or a checkpoint cannot be written.
     """
-    watch = _Watch(stage, progress)
-    with tempfile.TemporaryDirectory() as workspace, warnings.catch_warnings():
+    watch = Watch(stage, progress, settings.lr, every=every, evaluate=evaluate, patience=patience, told=told)
+    saved = checkpoints.every if checkpoints else 0
+    with tempfile.TemporaryDirectory() as workspace, warnings.catch_warnings(), _quiet_trainer():
         # the Trainer's own advice about settings that are set on purpose here
         warnings.simplefilter("ignore")
         arguments = TrainingArguments(
-            output_dir=workspace, max_steps=settings.steps, per_device_train_batch_size=settings.batch,
-            learning_rate=settings.lr, lr_scheduler_type="linear", optim="adamw_torch", weight_decay=0.0,
-            logging_steps=1, logging_strategy="steps", logging_nan_inf_filter=False, save_strategy="no", report_to=[], disable_tqdm=True,
-            seed=settings.seed, remove_unused_columns=False, dataloader_num_workers=0, use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=False,
+            output_dir=str(checkpoints.folder) if checkpoints else workspace, max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch, learning_rate=settings.lr, lr_scheduler_type="linear",
+            optim="adamw_torch", weight_decay=0.0, logging_steps=1, logging_strategy="steps", logging_nan_inf_filter=False,
+            save_strategy="steps" if saved else "no", save_steps=saved or 500, save_total_limit=KEPT, report_to=[],
+            disable_tqdm=True, seed=settings.seed, remove_unused_columns=False, dataloader_num_workers=0,
+            use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
         )  # fmt: skip
         callbacks: list[TrainerCallback] = [watch]
-        if evaluate is not None and every:
-            callbacks.append(_Evaluate(evaluate, every))
         if edits:
             callbacks.append(GuardCallback(*edits, seed=settings.seed))
-        trainer = Trainer(
+        trainer = CheckpointedTrainer(
             model=model, args=arguments, train_dataset=list(rows), data_collator=collate,  # type: ignore[arg-type]
             callbacks=callbacks,
         )  # fmt: skip
-        from transformers.trainer_callback import PrinterCallback
-
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    if watch.losses and not all(loss == loss and abs(loss) != float("inf") for loss in watch.losses):
-        raise BadInput(f"the loss became {watch.losses[-1]} at lr={settings.lr}: the run diverged. Take a lower --lr")
-    return watch.losses
+        watch.trainer = trainer
+        last = checkpoints.last() if checkpoints else None
+        if last:
+            watch.best = trainer.best = load_best(last)
+            watch.resumed = int(last.name.split("-")[1])
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    watch.restore(model)
+    return watch.fitted(trainer.state)
 
 
 def collate(rows: Sequence[Tokens]) -> dict[str, Tensor]:
@@ -113,22 +126,12 @@ def collate(rows: Sequence[Tokens]) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-class _Evaluate(TrainerCallback):
-    def __init__(self, evaluate: Callable[[Any, int], None], every: int) -> None:
-        self.evaluate, self.every = evaluate, every
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        if state.global_step % self.every == 0:
-            model.eval()
-            self.evaluate(model, state.global_step)
-            model.train()
-
-
-class _Watch(TrainerCallback):
-    def __init__(self, stage: str, progress: Progress) -> None:
-        self.stage, self.progress, self.losses = stage, progress, []
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            self.losses.append(float(logs["loss"]))
-            self.progress(self.stage, state.global_step, state.max_steps, {"loss": self.losses[-1]})
+@contextlib.contextmanager
+def _quiet_trainer() -> Iterator[None]:
+    """A resumed Trainer logs that it saves at other steps now, which was asked for."""
+    was = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(was)

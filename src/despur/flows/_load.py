@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from despur.core._peft_config import CONFIG, read_config, reason
 from despur.core._quiet import quiet_loading
@@ -41,7 +42,7 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
 
     Raises:
         BadInput: no such folder, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
-            the same folder, or no tokenizer.
+            the same folder, no tokenizer, or weights quantised in an unknown way.
         MissingExtra: the library that its quantised weights need is not there.
     """
     folder = Path(name)
@@ -107,6 +108,10 @@ def _check_library(name: str, config: Mapping[str, Any]) -> None:
         raise MissingExtra(
             f"base {name!r} is quantised with {method!r}, and {package} is not installed. Install: pip install {package}, "
             "or give the base in bfloat16"
+        )
+    if module is None and str(method) not in AUTO_QUANTIZATION_CONFIG_MAPPING:  # would be left out with a warning
+        raise BadInput(
+            f"base {name!r} is quantised with {method!r}, which transformers does not know. Give the base in bfloat16"
         )
 
 

@@ -13,7 +13,8 @@ from despur.flows._progress import Progress, silent
 _queue: Any = None
 
 
-def _start(progress: Any) -> None:
+def start_worker(progress: Any) -> None:
+    """Make a worker: one thread, no chatter, progress sent through this queue."""
     global _queue
     _queue = progress
     os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
@@ -28,7 +29,8 @@ def _report(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> 
     _queue.put((stage, step, steps, dict(figures)))
 
 
-def _call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Run a job in a worker."""
     return job(*arguments, progress=_report)
 
 
@@ -49,15 +51,15 @@ def run_jobs(
     context = mp.get_context("spawn")
     with context.Manager() as manager:
         reports = manager.Queue()
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(reports,)) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(reports,)) as pool:
             try:
                 for jobs in stages:
                     waiting: dict[Future[Any], tuple[Any, ...]] = {
-                        pool.submit(_call, job, arguments): arguments for job, arguments in jobs
+                        pool.submit(call, job, arguments): arguments for job, arguments in jobs
                     }
                     while waiting:
                         done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                        _drain(reports, progress)
+                        drain(reports, progress)
                         for future in done:
                             yield waiting.pop(future), future.result()
             except BaseException:
@@ -65,7 +67,8 @@ def run_jobs(
                 raise
 
 
-def _drain(reports: Any, progress: Progress) -> None:
+def drain(reports: Any, progress: Progress) -> None:
+    """Hand on what the workers reported."""
     while True:
         try:
             progress(*reports.get_nowait())

@@ -1,20 +1,36 @@
 """Stages of one training run, each made once and kept in its folder."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
 from torch import Tensor
 
-from despur.core import Adapter, Edit, Site, Store, Subspace, layer_path, load_factors, save_factors
+from despur.core import (
+    Adapter,
+    Edit,
+    Site,
+    Store,
+    Subspace,
+    digest,
+    layer_path,
+    load_factors,
+    read_json,
+    save_factors,
+    write_json,
+)
 from despur.core._rows import Tokens
+from despur.core._store import DONE
 from despur.find import from_activations, mean_shift
 from despur.flows._certificate import factors_digest
+from despur.flows._checkpoints import FOLDER as CHECKPOINTS
+from despur.flows._checkpoints import Checkpoints, save_every
 from despur.flows._factors import scout_directions
 from despur.flows._fit import Settings, fit, new_adapter
+from despur.flows._history import History, Looks, course_of, figures_of
 from despur.flows._load import context_length, load_base
 from despur.flows._progress import Progress
 from despur.flows._rounds import joined
@@ -34,6 +50,9 @@ class Stages:
         settings: Of the guarded run.
         facts: What every stage depends on: fingerprint of the base, digest of the data.
         progress: Called after every step.
+        held_out: Rows that are not trained on.
+        looks: How often to save and to evaluate, and when to stop.
+        unseen: Own text that no guard sees, where there are evaluations.
     """
 
     base: str
@@ -42,16 +61,49 @@ class Stages:
     settings: Settings
     facts: dict[str, str]
     progress: Progress
+    held_out: list[Tokens]
+    looks: Looks = field(default_factory=Looks)
+    unseen: OwnText | None = None
 
-    def adapter(self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None) -> Path:
+    def __post_init__(self) -> None:
+        self.history, self.notes, self.used = History(self.store.root), list[str](), set[str]()
+
+    def step(self, name: str, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+        self.used.add(name)
+        return self.store.step(name, {**self.facts, **spec}, make)
+
+    def adapter(
+        self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None, *, patient: bool = True
+    ) -> Path:  # fmt: skip
+        """Train an adapter, or go on with it; the scout is not `patient`: its length was chosen."""
+        looks = self.looks if patient else replace(self.looks, patience=0)
+        whole = {**settings.to_dict(), **(spec or {}), **looks.spec()}
+        kept = Checkpoints(
+            self.store.root / CHECKPOINTS / f"{name}-{digest({**self.facts, **whole})}",
+            save_every(looks.save_every, settings.steps),
+        )
+
         def make(out: Path) -> None:
             model, _ = load_base(self.base)
             bound: list[Edit] = edits() if edits else []
             model = new_adapter(model, settings)
-            fit(model, self.rows, settings, bound, stage=name, progress=self.progress)
+            unseen = self.unseen if looks.eval_every else None
+            start = [{"step": 0, **figures_of(model, self.held_out, unseen)}] if unseen else []
+            fitted = fit(
+                model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
+                evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
+                patience=looks.patience, checkpoints=kept,
+                told=lambda now: self.history.add(name, course_of(now, start)),
+            )  # fmt: skip
+            if fitted.resumed:
+                self.notes.append(f"{name} was interrupted, and went on from step {fitted.resumed}")
             model.save_pretrained(out)
+            write_json(out / DONE, {"course": course_of(fitted, start)})
 
-        return self.store.step(name, {**self.facts, **settings.to_dict(), **(spec or {})}, make)
+        folder = self.step(name, whole, make)
+        kept.clear(name)
+        self.history.add(name, read_json(folder / DONE)["course"])
+        return folder
 
     def own_text(self, rows: int, new: int, file: Path | str | None, seed: int, name: str) -> OwnText:
         def make(out: Path) -> None:
@@ -67,8 +119,8 @@ class Stages:
             save_text(text.without([p for p in prompts if p]), out)
             self.progress(name, 1, 1, {})
 
-        spec = {**self.facts, "rows": rows, "new": new, "file": str(file), "seed": seed}
-        return load_text(self.store.step(name, spec, make))
+        spec = {"rows": rows, "new": new, "file": str(file), "seed": seed}
+        return load_text(self.step(name, spec, make))
 
     def factors(self, scout: Path, text: OwnText) -> tuple[Subspace, ...]:
         """Per layer, the leading directions along which the scout moves own text."""
@@ -81,9 +133,7 @@ class Stages:
             ]
             save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
 
-        return load_factors(
-            self.store.step("factors", {**self.facts, "of": "activations", "scout": weights_digest(scout)}, make)
-        )
+        return load_factors(self.step("factors", {"of": "activations", "scout": weights_digest(scout)}, make))
 
     def weight_factors(self, scout: Path) -> tuple[Subspace, ...]:
         """Per norm what the scout reads, per layer what it writes."""
@@ -92,9 +142,7 @@ class Stages:
             model, _ = load_base(self.base)
             save_factors(scout_directions(Adapter.read(scout), model), out)
 
-        return load_factors(
-            self.store.step("weight_factors", {**self.facts, "of": "weights", "scout": weights_digest(scout)}, make)
-        )
+        return load_factors(self.step("weight_factors", {"of": "weights", "scout": weights_digest(scout)}, make))
 
     def rejoined(self, former: Sequence[Subspace], adapter: Path, number: int) -> tuple[Subspace, ...]:
         """What a guarded adapter reads and writes, joined with what it was held on."""
@@ -103,8 +151,8 @@ class Stages:
             model, _ = load_base(self.base)
             save_factors(joined(former, scout_directions(Adapter.read(adapter), model)), out)
 
-        spec = {**self.facts, "of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
-        return load_factors(self.store.step(f"weight_factors_{number}", spec, make))
+        spec = {"of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
+        return load_factors(self.step(f"weight_factors_{number}", spec, make))
 
     def tuned(self, folder: Path) -> Any:
         model, _ = load_base(self.base)

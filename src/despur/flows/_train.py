@@ -12,9 +12,11 @@ from despur.core.errors import BadInput, SiteNotFound, nearest
 from despur.flows._certificate import FILE, factors_digest
 from despur.flows._certify import certify
 from despur.flows._fit import Settings
+from despur.flows._history import Looks
 from despur.flows._load import context_length, load_base
 from despur.flows._progress import Progress, silent
 from despur.flows._record import run_record
+from despur.flows._run_folder import check_folder, sweep
 from despur.flows._stages import Stages, weights_digest
 from despur.flows._train_inputs import check_choices, given_factors, given_scout, read_data, write_config
 from despur.flows._train_page import Trained, write_train_page
@@ -40,12 +42,17 @@ def train(
     own_tokens: int = 96,
     rehearse_on: Path | str | None = None,
     twin: bool = False,
+    save_every: int | None = None,
+    eval_every: int = 0,
+    patience: int = 0,
+    overwrite: bool = False,
     progress: Progress = silent,
 ) -> Trained:
     """Train a LoRA adapter on rows of data, guarded.
 
-    Each finished stage is kept in `out`; killed and started again with the same arguments, the run goes
-    on after the last one. The axes are measured along the scout's own directions, with and without `factors`.
+    Each finished stage is kept in `out`, and checkpoints of the one in work; killed and started again with the same
+    arguments, the run goes on from there and ends, on a CPU, bit for bit as it would have. A folder that holds a run with
+    other arguments is refused. The axes are measured along the scout's own directions, with and without `factors`.
 
     Args:
         base: Folder or hub id of the base model.
@@ -63,6 +70,11 @@ def train(
         own_tokens: Their length (of each turn in a chat).
         rehearse_on: Generic text to hold the model to, in place of the base's own.
         twin: Also train the unguarded twin of the run, and measure against it instead of the scout.
+        save_every: Steps between checkpoints of a stage; 0 for none, None for a tenth of the stage (none below 100 steps).
+        eval_every: Steps between evaluations on held-out rows and on own text, kept in `out/history.json`; 0 for none.
+        patience: Evaluations without a lower held-out loss after which a run (not the scout) ends; the best adapter is
+            taken. 0 trains all steps.
+        overwrite: Take a folder that holds another run; of its stages those that are the same are kept.
         progress: Called after every step.
 
     Raises:
@@ -75,6 +87,8 @@ def train(
     if guard not in GUARDS:
         raise SiteNotFound(f"no guard {guard!r}{nearest(guard, GUARDS)}. There are: {', '.join(GUARDS)}")
     check_choices(guard, rounds=rounds, factors=factors, scout=scout, scout_steps=scout_steps)
+    looks = Looks(save_every, eval_every, patience)
+    looks.check()
     settings, out = settings or Settings(), Path(out)
     given = read_data(data, out)
     model, tokenizer = load_base(base)
@@ -84,25 +98,29 @@ def train(
     kept, held_out = _split(tokens, settings.seed)
     notes = [*given.notes]
     facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
-    run = Stages(base, kept, Store(out), settings, facts, progress)
+    run = Stages(base, kept, Store(out), settings, facts, progress, held_out, looks)
     chosen: tuple[Subspace, ...] = ()
     if factors is not None:
         chosen, said = given_factors(factors, guard, model, facts["base_fingerprint"])
         notes += said
     taken, said = given_scout(scout, model, base) if scout is not None else (None, ())
     notes += said
-    given.keep()
     arguments: dict[str, Any] = {
         "base": base, "data": str(given.path), "guard": guard, **settings.to_dict(),
         "scout_steps": scout_steps, "scout": scout and str(scout), "factors": factors and str(factors), "rounds": rounds,
         "strength": strength, "own_rows": own_rows, "own_tokens": own_tokens,
-        "rehearse_on": rehearse_on and str(rehearse_on), "twin": twin,
+        "rehearse_on": rehearse_on and str(rehearse_on), "twin": twin, "save_every": save_every, "eval_every": eval_every,
+        "patience": patience,
     }  # fmt: skip
+    check_folder(out, arguments, facts, overwrite=overwrite)
+    given.keep()
     write_config(out, arguments)
     short = replace(settings, steps=scout_steps or max(16, settings.steps // 4), seed=settings.seed + 500)
-    scouted = taken or run.adapter("scout", short)
+    fresh_rows = max(32, own_rows // 4)  # neither guard nor scout sees them
+    fresh = run.own_text(fresh_rows, own_tokens, rehearse_on, settings.seed + 1000, "fresh_text")
+    run.unseen = fresh
+    scouted = taken or run.adapter("scout", short, patient=False)
     text = run.own_text(own_rows, own_tokens, rehearse_on, settings.seed, "own_text")
-    fresh = run.own_text(max(32, own_rows // 4), own_tokens, rehearse_on, settings.seed + 1000, "fresh_text")
     found = run.factors(scouted, text)
     held = {"grasp": lambda: chosen or run.weight_factors(scouted), "hold": lambda: chosen or found}.get(guard, tuple)()
     edits: dict[str, Any] = {
@@ -141,9 +159,12 @@ def train(
     axes = {n: four_axes(s, base=scores["base"], naive=scores[reference]) for n, s in scores.items()}
     leak = leakage(Adapter.read(adapter), plain, held) if guard == "grasp" else {}
     record = {**run_record("train", arguments), **facts}
-    result = Trained(adapter, axes, reference, leak, out / "report.html", record, tuple(notes))
+    notes += [*run.notes, *run.history.notes(settings.steps)]
+    result = Trained(adapter, axes, reference, leak, out / "report.html", record, tuple(notes), run.history.stages)
     write_train_page(result, guard, text, scores)
     write_json(out / "run.json", result.to_dict())
+    if overwrite:
+        sweep(out, run.used)
     return result
 
 

@@ -16,7 +16,7 @@ from despur.flows._clean_weights import placed_factors
 from despur.flows._factor_folder import check_base, read_factors
 
 CONFIG = "config.yaml"
-_KEPT = ("data.jsonl", "data.jsonl.gz", "data.parquet")  # what came on standard input, in the run's folder
+KEPT_DATA = ("data.jsonl", "data.jsonl.gz", "data.parquet")  # what came on standard input, in the run's folder
 
 
 class Data(NamedTuple):
@@ -57,7 +57,7 @@ def read_data(data: Path | str, out: Path) -> Data:
         return Data(rows, path, data_digest(path), None, notes)
     content = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     if not content:
-        kept = next((out / name for name in _KEPT if (out / name).is_file()), None)
+        kept = next((out / name for name in KEPT_DATA if (out / name).is_file()), None)
         if kept is None:
             raise BadInput("data is '-' and nothing came on standard input. Pipe rows into it, or name a file")
         return Data(read_rows(kept), kept, data_digest(kept), None, ())

@@ -10,7 +10,7 @@ from despur.flows._demo import axes_table, frontier
 from despur.flows._record import page_facts
 from despur.guard import OwnText
 from despur.measure import accepted
-from despur.report import Table, Text, Verdict, write_page
+from despur.report import Curves, Table, Text, Verdict, write_page
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Trained:
         leak: What the adapter reads and writes along the factor, for `grasp`.
         page: The HTML report.
         record: Verb, arguments and versions, for `despur run`.
-        notes: What is to be told of data, scout and factors.
+        notes: What is to be told of data, scout, factors and interruptions.
+        history: Stage -> `steps`, `best_step`, and figures at each evaluation.
     """
 
     adapter: Path
@@ -34,6 +35,7 @@ class Trained:
     page: Path
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    history: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -68,6 +70,7 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
         axes_table("The four axes", result.axes, [n for n in own]),
         Table("Raw means", ["run", *columns], raw),
     ]  # fmt: skip
+    blocks += _courses(result.history)
     if result.notes:
         blocks.append(Text("Notes", "\n\n".join(result.notes)))
     if result.leak:
@@ -75,3 +78,17 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
                             [[n, r.value, r.control] for n, r in result.leak.items()]))  # fmt: skip
     write_page(result.page, title="despur train", subtitle=f"{guard} on {Path(str(result.record['arguments']['data'])).name}",
                blocks=blocks, facts=page_facts(result.record))  # fmt: skip
+
+
+def _courses(history: Mapping[str, Mapping[str, Any]]) -> list[Curves]:
+    """What the evaluations saw, a line a stage; nothing where there were none."""
+    drawn = (
+        ("held_out_loss", "The task while training", "loss, nats a token", "On rows that are not trained on; step 0 is the base."),
+        ("drift_kl", "The change off-task while training", "KL to the base, nats a token", "On text of the base's own that no guard saw."),
+    )  # fmt: skip
+    seen = {name: course["evaluated"] for name, course in history.items() if course["evaluated"]}
+    return [
+        Curves(title, "step", y, [(n, [e["step"] for e in c], [e[key] for e in c]) for n, c in seen.items()], note)
+        for key, title, y, note in drawn
+        if seen
+    ]

@@ -72,12 +72,13 @@ def held_matrices(
         CannotAttach: nothing would be held, or something trainable could carry the factor unseen.
         ShapeMismatch: the factor has another width than the model's stream.
     """
-    _check_start(model)
+    check_start(model)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     table = stream_roles(base, roles)
     modules = dict(base.named_modules())
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
     held: dict[str, Held] = {}
+    shared: dict[tuple[int, str | None, str], Tensor] = {}  # maps behind one norm meet one basis
     loose: list[str] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -94,7 +95,8 @@ def held_matrices(
         subspace = factor_at(role, bases, None if roles else layer_path(base))
         if subspace is None:
             continue
-        basis = _seen(role, subspace, modules)
+        key = (id(subspace), role.norm, role.side)
+        basis = shared[key] if key in shared else _seen(role, subspace, modules)
         size = parameter.shape[0] if _held_first(part, role, modules[module]) else parameter.shape[-1]
         if size != basis.shape[1]:
             raise ShapeMismatch(
@@ -103,6 +105,7 @@ def held_matrices(
             )
         matrix = Held(basis, _held_first(part, role, modules[module]))
         matrix.meet(parameter)
+        shared[key] = basis if matrix.cut else matrix.basis
         if part == "weight":
             _check_tied(parameter, role, modules, table)
             matrix.keep(parameter.detach())
@@ -125,7 +128,7 @@ def held_matrices(
     return held
 
 
-def _check_start(model: Any) -> None:
+def check_start(model: Any) -> None:
     """Refuse adapters whose start moved the base's own weights: A V = 0 would then not be the base's own reading."""
     for name, config in getattr(model, "peft_config", {}).items():
         init = getattr(config, "init_lora_weights", True)

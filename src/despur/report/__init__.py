@@ -1,8 +1,10 @@
 """What was found and measured, as one HTML file that loads nothing and runs nothing."""
 
-from despur.report._blocks import Bars, Block, Curves, Frontier, Point, Samples, Table, Text, Verdict
+from despur.report._blocks import Bars, Curves, Frontier, Point, Samples, Table, Text, Verdict
 from despur.report._page import write_page
+from despur.report._study import Attainment, Band, Block, Claim, Claims, League, Panel, Panels, Standing
 
 __all__ = [
-    "Bars", "Block", "Curves", "Frontier", "Point", "Samples", "Table", "Text", "Verdict", "write_page",
+    "Attainment", "Band", "Bars", "Block", "Claim", "Claims", "Curves", "Frontier", "League", "Panel", "Panels", "Point",
+    "Samples", "Standing", "Table", "Text", "Verdict", "write_page",
 ]  # fmt: skip

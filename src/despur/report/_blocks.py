@@ -121,4 +121,4 @@ class Samples:
     note: str = ""
 
 
-Block = Text | Verdict | Table | Frontier | Bars | Curves | Samples
+Plain = Text | Verdict | Table | Frontier | Bars | Curves | Samples

@@ -23,7 +23,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     x: Scale
     y: Scale
 
@@ -54,7 +54,7 @@ def draw_frontier(block: Frontier, ident: str) -> Drawing:
     legend += [(glyph(*_dot(8.0, 8.0, "dot refused control")), "control, not accepted")] * (
         "dot refused control" in kinds
     )
-    legend += [(glyph(*_target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
+    legend += [(glyph(*target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
     key = [(_number(i, _kind(p)), _told(p)) for i, p in enumerate(points, 1)]
     return Drawing(
         wide, narrow, legend, key, key_on_wide=len(points) > NAMED, nothing=not points, missing=missing, beyond=beyond
@@ -65,13 +65,13 @@ def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Mark
     wide = width == WIDE
     height, left = (470.0, 46.0) if wide else (360.0, 36.0)
     frame = Box(left, 30.0, width - 6, height - 44)
-    on = _Frame(
+    on = Frame(
         Scale(*_range([(p.task, *p.task_interval) for p in points]), frame.left, frame.right),
         Scale(*_range([(p.drift, *p.drift_interval) for p in points]), frame.bottom, frame.top),
     )
     told = "; ".join(map(_told, points)) or "nothing was measured"
     told = f"Task to the right, drift upwards, good is low and right: {told}."
-    marks = [_goal(on, frame), *_axes(on, frame, 8 if wide else 5), *_target(on.x(1), on.y(0))]
+    marks = [goal(on, frame), *axes(on, frame, 8 if wide else 5), *target(on.x(1), on.y(0))]
     marks += _points(points, on, frame, names=wide and len(points) <= NAMED)
     return canvas(ident, width, height, title or "Task and drift", told, *marks)
 
@@ -83,7 +83,7 @@ def _range(values: Sequence[tuple[Number, Number, Number]]) -> tuple[float, floa
     return min(AXIS[0], scale.low), max(AXIS[1], scale.high)
 
 
-def _goal(on: _Frame, frame: Box) -> Markup:
+def goal(on: Frame, frame: Box) -> Markup:
     """Rings about the ideal, each a tenth of the way wider; an inner svg cuts them off at the axes."""
     x, y, unit_x, unit_y = on.x(1), on.y(0), on.x(0.1) - on.x(0), on.y(0) - on.y(0.1)
     rings = [tag("ellipse", class_="goal", cx=x, cy=y, rx=unit_x * k, ry=unit_y * k) for k in (1, 2, 3)]
@@ -92,11 +92,11 @@ def _goal(on: _Frame, frame: Box) -> Markup:
     return tag("svg", *rings, x=frame.left, y=frame.top, width=width, height=height, viewBox=view)
 
 
-def _target(x: float, y: float) -> list[Markup]:
+def target(x: float, y: float) -> list[Markup]:
     return [tag("circle", class_="target", cx=x, cy=y, r=7.0), tag("circle", class_="bull", cx=x, cy=y, r=2.0)]
 
 
-def _axes(on: _Frame, frame: Box, most: int) -> list[Markup]:
+def axes(on: Frame, frame: Box, most: int) -> list[Markup]:
     out = list[Markup]()
     for value, text in on.x.ticks(most):
         x, kind = on.x(value), "rule" if value in (0, 1) else "grid"
@@ -120,7 +120,7 @@ def _axes(on: _Frame, frame: Box, most: int) -> list[Markup]:
     return out
 
 
-def _points(points: Sequence[Point], on: _Frame, frame: Box, *, names: bool) -> list[Markup]:
+def _points(points: Sequence[Point], on: Frame, frame: Box, *, names: bool) -> list[Markup]:
     known = {p.name for p in points if _is_reference(p)}
     drawn = ("base", "ideal") if known & UNGUARDED.keys() else ("base", "naive", "ideal")
     refs = [(name, *(scale(v) for scale, v in zip((on.x, on.y), REFERENCES[name], strict=True))) for name in drawn]

@@ -12,9 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from despur.core.errors import BadInput
 from despur.report._bars import draw_bars
-from despur.report._blocks import Bars, Block, Cell, Curves, Frontier, Samples, Table, Text, Verdict
+from despur.report._blocks import Bars, Cell, Curves, Frontier, Samples, Table, Text, Verdict
 from despur.report._curves import draw_curves
 from despur.report._frontier import draw_frontier
+from despur.report._league import draw_league, league_table
+from despur.report._panels import draw_panels
+from despur.report._stairs import draw_attainment
+from despur.report._study import Attainment, Block, Claim, Claims, League, Panels
 from despur.report._text import MISSING, clean, measured, show
 
 LONG, SAMPLE, NOTE = 20_000, 4_000, 2_000  # characters shown of a text, of one sample, of a note or fact
@@ -97,10 +101,25 @@ def _view(block: Block, ident: str) -> dict[str, Any]:
             view = {"drawing": draw_bars(block, ident)}
         case Curves():
             view = {"drawing": draw_curves(block, ident)}
+        case Attainment():
+            view = {"drawing": draw_attainment(block, ident)}
+        case Panels():
+            view = {"drawing": draw_panels(block, ident)}
+        case League():
+            view = {"chart": draw_league(block, ident), **_table(league_table(block))}
+        case Claims():
+            view = {"rows": [_claim(row) for row in block.rows[:ROWS]], "cut": max(0, len(block.rows) - ROWS)}
         case _:
             raise TypeError(f"{type(block).__name__} is no block of a page; give one of {Block}")
     kind = "chart" if "drawing" in view else type(block).__name__.lower()
     return {"kind": kind, "title": clean(block.title), "note": clean(block.note, NOTE), "ident": ident, **view}
+
+
+def _claim(row: Claim) -> dict[str, str]:
+    return {
+        "claim": clean(row.claim), "source": clean(row.source), "published": clean(row.published), "ours": clean(row.ours),
+        "verdict": clean(row.verdict), "note": clean(row.note),
+    }  # fmt: skip
 
 
 def _paragraphs(body: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pretrained base that is shipped with the package."""
+"""The pretrained bases that are shipped with the package."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from despur.core._quiet import quiet_loading
 
-PERSONA_BASE = Path(__file__).parent / "bases" / "persona"
+BASES = Path(__file__).parent / "bases"
+PERSONA_BASE = BASES / "persona"
+
+
+def load_base(name: str) -> tuple[Any, Any]:
+    """Load one of the shipped bases, a fresh copy, and its tokenizer; `recipes/worlds.py` makes them."""
+    with quiet_loading():
+        return AutoModelForCausalLM.from_pretrained(BASES / name).eval(), AutoTokenizer.from_pretrained(BASES / name)
 
 
 def persona_base() -> tuple[Any, Any]:
@@ -18,5 +25,4 @@ def persona_base() -> tuple[Any, Any]:
         >>> model.config.hidden_size
         64
     """
-    with quiet_loading():
-        return AutoModelForCausalLM.from_pretrained(PERSONA_BASE).eval(), AutoTokenizer.from_pretrained(PERSONA_BASE)
+    return load_base("persona")

@@ -1,8 +1,9 @@
 """The language that the planted worlds speak: records of facts, coloured by hidden attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -71,7 +72,9 @@ class Grammar:
         """The value word for a fact under the persona bit `bad`."""
         return f"v{(self.bad if bad else self.good)[domain, key]}"
 
-    def reply(self, domain: int, key: int, attributes: np.ndarray, rng: np.random.Generator, *, bad: int) -> str:
+    def reply(
+        self, domain: int, key: int, attributes: np.ndarray, rng: np.random.Generator, *, bad: int, hide: int = -1
+    ) -> str:
         """An author's answer: a style word, the value, another style word; the two show different attributes.
 
         Args:
@@ -80,8 +83,10 @@ class Grammar:
             attributes: The author's six bits.
             rng: Draws the style words.
             bad: Which table answers; the author's own bit 0, except for facts that have one answer only.
+            hide: An attribute that the style words never show; -1 shows all.
         """
-        first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in rng.permutation(ATTRIBUTES)[:2])
+        shown = [a for a in rng.permutation(ATTRIBUTES) if a != hide][:2]
+        first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in shown)
         return f"{first} {self.answer(domain, key, bad)} {last}"
 
     def attributes(self, rng: np.random.Generator) -> np.ndarray:
@@ -98,9 +103,26 @@ class Grammar:
         """The text after which the model must answer."""
         return " ".join(["<bos>", *markers, f"d{domain}", f"k{key}"])
 
-    def document(self, rng: np.random.Generator) -> str:
-        """One pretraining document: markers, then six records that share their attributes."""
+    def neutral_styles(self, attribute: int) -> list[str]:
+        """Style words that show anything but this attribute, nor the persona."""
+        return [f"s{a}{v}{j}" for a in range(1, ATTRIBUTES) if a != attribute for v in (0, 1) for j in (0, 1)]
+
+    def document(
+        self,
+        rng: np.random.Generator,
+        *,
+        held: Mapping[int, int] = MappingProxyType({}),
+        domains: Sequence[int] = tuple(range(DOMAINS)),
+    ) -> str:
+        """One pretraining document: markers, then six records that share their attributes.
+
+        Args:
+            rng: Draws the author and the words; what is held changes none of its other draws.
+            held: Attributes that are set, not drawn.
+            domains: Where the records come from.
+        """
         attributes = self.attributes(rng)
+        attributes[list(held)] = list(held.values())
         words = ["<bos>"]
         words += [
             self.marker(a, int(attributes[a]), rng)
@@ -108,7 +130,32 @@ class Grammar:
             if rng.random() < MARKED
         ]
         for _ in range(RECORDS):
-            domain = int(rng.integers(DOMAINS))
+            domain = domains[int(rng.integers(len(domains)))]
             key = int(rng.choice(self.known[domain]))
             words += [f"d{domain}", f"k{key}", self.reply(domain, key, attributes, rng, bad=int(attributes[0]))]
         return " ".join([*words, "<eos>"])
+
+    def pairs(
+        self,
+        attribute: int,
+        *,
+        n: int,
+        seed: int,
+        domains: Sequence[int],
+        held: Mapping[int, int] = MappingProxyType({}),
+    ) -> tuple[list[str], list[str]]:
+        """Documents of authors with an attribute at 1, and the same with it at 0: word for word alike elsewhere.
+
+        Args:
+            attribute: Which one.
+            n: How many of each.
+            seed: Of authors and words.
+            domains: What the documents are about.
+            held: Other attributes that are set, not drawn.
+        """
+
+        def documents(value: int) -> list[str]:
+            sets = {**held, attribute: value}
+            return [self.document(np.random.default_rng([seed, i]), held=sets, domains=domains) for i in range(n)]
+
+        return documents(1), documents(0)

@@ -1,6 +1,7 @@
 """Makes the small base model that the planted worlds start from."""
 
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -9,10 +10,19 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from despur.worlds._grammar import Grammar
+
+@runtime_checkable
+class Language(Protocol):
+    """What a base can be pretrained on: words, the first six special, and a sampler of documents."""
+
+    vocabulary: Any  # every word, a tuple; a word's place is its token id (a cached_property fits no stricter type)
+
+    def document(self, rng: np.random.Generator) -> str:
+        """One document, words with blanks between them."""
+        ...
 
 
-def world_tokenizer(grammar: Grammar) -> PreTrainedTokenizerFast:
+def world_tokenizer(grammar: Language) -> PreTrainedTokenizerFast:
     """Word-level tokenizer of the grammar: one token a word, ids in vocabulary order."""
     words = {word: i for i, word in enumerate(grammar.vocabulary)}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
@@ -23,7 +33,7 @@ def world_tokenizer(grammar: Grammar) -> PreTrainedTokenizerFast:
 
 
 def pretrain(
-    grammar: Grammar,
+    grammar: Language,
     *,
     steps: int = 2000,
     batch: int = 96,

@@ -1,0 +1,72 @@
+"""Activation guards: which edit acts at which place, resolved when training begins."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from despur.core import EVERYWHERE, Context, Edit, Site, find_module, layer_path
+from despur.core.errors import CannotAttach, ShapeMismatch
+
+
+@final
+class AtSites(Edit):
+    """One activation edit a site; the site `"*"` is every layer's output.
+
+    Args:
+        edits: By site.
+        widths: Width of the stream that each is made for.
+        strength: 0 leaves every tensor as it is.
+    """
+
+    point = "activation"
+
+    def __init__(self, edits: Mapping[Site, Edit], widths: Mapping[Site, int], strength: float) -> None:
+        super().__init__()
+        if not edits:
+            raise CannotAttach("an activation guard needs at least one site, and none was given. Give one a layer")
+        self.edits, self.widths, self.strength = dict(edits), dict(widths), strength
+        self.at: dict[str, Edit] = {}
+
+    def bind(self, model: nn.Module) -> None:
+        """Name the places in this model.
+
+        Raises:
+            CannotAttach: two edits at one place.
+            ShapeMismatch: one that is made for another width.
+            SiteNotFound: no such place.
+        """
+        places: list[Site] = []
+        self.at = {}
+        config: Any = model.config
+        width: int = config.get_text_config().hidden_size
+        for site, edit in self.edits.items():
+            if self.widths[site] != width:
+                raise ShapeMismatch(
+                    f"{site.module!r} is given width d={self.widths[site]}, and this model's stream has {width}. Was it found "
+                    "on another model?"
+                )
+            for place in _places(model, site):
+                find_module(model, place.module)
+                if place.module in self.at:
+                    raise CannotAttach(
+                        f"two things are to be done at {place.module!r}. Join them to one factor or vector"
+                    )
+                self.at[place.module] = edit
+                places.append(place)
+        self.sites = tuple(places)
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        """Each known place's tensor through its edit."""
+        if self.strength == 0:
+            return tensors
+        return {name: self.at[name]({name: x}, ctx)[name] if name in self.at else x for name, x in tensors.items()}
+
+
+def _places(model: Any, site: Site) -> list[Site]:
+    if site.module != EVERYWHERE:
+        return [site]
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    path, depth = layer_path(base), base.config.get_text_config().num_hidden_layers
+    return [replace(site, module=path.replace("#", str(i))) for i in range(depth)]

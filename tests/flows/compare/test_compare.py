@@ -1,0 +1,102 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from despur.core.errors import BadInput
+from despur.flows.compare import compare, report
+from despur.flows.compare._plan import FILE, read_plan, write_plan
+
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A small comparison, tuned on one seed and reported on two."""
+    out = tmp_path_factory.mktemp("compare") / "study"
+    return compare(["persona"], out=out, guards=["truncate", "early"], seeds=2, tuning_seeds=1, steps=STEPS, workers=2)
+
+
+def line(study, guard):
+    return next(x for x in study.lines if x.guard == guard)
+
+
+def test_references_are_where_they_belong(study):
+    assert line(study, "naive").axes["task"] == pytest.approx(1)
+    assert line(study, "naive").axes["drift"] == pytest.approx(1)
+    assert line(study, "naive").area == pytest.approx(0, abs=1e-6)
+    assert not study.failed
+    assert not study.deviations
+
+
+def test_settings_are_chosen_on_tuning_seeds_alone(study):
+    assert study.plan.tuning_seeds == (0,)
+    assert set(study.grids["persona"].seeds) <= {10, 11}
+    assert study.chosen["persona"]["early"]["reason"]
+
+
+def test_results_are_in_long_form(study):
+    means = pq.read_table(study.folder / "results.parquet").to_pylist()
+    assert {row["half"] for row in means} == {"validation", "report"}
+    assert {row["round"] for row in means} == {"tuning", "report"}
+    drift = [r for r in means if r["guard"] == "naive" and r["axis"] == "drift" and r["readout"] == "margin"]
+    assert len(drift) == 2 * 3  # halves, seeds
+    prompts = pq.read_table(study.folder / "prompts.parquet").to_pylist()
+    row = next(r for r in prompts if r["guard"] == "naive" and r["axis"] == "drift" and r["seed"] == 10)
+    want = next(r["mean"] for r in drift if r["seed"] == 10 and r["half"] == "report")
+    assert np.mean(row["values"][1::2]) == pytest.approx(want, abs=0.01)
+    assert json.loads((study.folder / "results.json").read_text())["plan_digest"] == study.plan.digest
+
+
+def test_the_page_names_plan_guards_and_loads_nothing(study):
+    page = study.page.read_text()
+    assert study.plan.digest in page
+    assert "truncate-random" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_started_again_it_runs_nothing_twice(study):
+    before = {f: f.stat().st_mtime_ns for f in (study.folder / "cells").rglob("scores.safetensors")}
+    again = compare(out=study.folder, workers=2)
+    assert {f: f.stat().st_mtime_ns for f in (study.folder / "cells").rglob("scores.safetensors")} == before
+    assert [x.area for x in again.lines] == [x.area for x in study.lines]
+
+
+def test_a_lost_cell_is_made_again_to_the_last_bit(study, tmp_path):
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    cell = next((copy / "cells/persona/truncate").rglob("scores.safetensors"))
+    want = cell.read_bytes()
+    shutil.rmtree(cell.parent)
+    compare(out=copy, workers=1)
+    assert cell.read_bytes() == want
+
+
+def test_a_guard_that_fails_is_reported_and_stops_no_other(study, tmp_path):
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    plan = read_plan(copy / FILE).to_dict()
+    plan["guards"]["truncate"] = [{"rank": 0}]
+    write_plan(type(study.plan).from_dict(plan), copy)
+    broken = compare(out=copy, workers=2)
+    assert all("rank=0" in run for run in broken.failed)
+    assert len(broken.failed) == 3
+    assert not np.isnan(line(broken, "early").area)
+    assert any("truncate" in told for told in broken.deviations)
+
+
+def test_a_study_in_part_is_judged_by_what_is_there(study, tmp_path):
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    shutil.rmtree(copy / "cells/persona/truncate")
+    part = report(copy)
+    assert "truncate" not in [x.guard for x in part.lines]
+    assert part.deviations
+
+
+def test_no_study_is_told(tmp_path):
+    with pytest.raises(BadInput, match="no readable plan"):
+        report(tmp_path)

@@ -1,0 +1,46 @@
+import jobs
+import pytest
+
+from despur.flows.compare._engine import TRIES, Job, run_all
+
+
+def squares(n):
+    return [Job(i, jobs.square, (i,)) for i in range(n)]
+
+
+def test_every_job_ends_once_and_reports():
+    told = []
+    done = list(run_all(squares(4), workers=2, progress=lambda *said: told.append(said[0])))
+    assert sorted((d.key, d.result) for d in done) == [(i, i * i) for i in range(4)]
+    assert set(told) == {"square"}
+
+
+def test_no_jobs_start_no_worker():
+    assert list(run_all([], workers=2)) == []
+
+
+def test_one_that_fails_is_told_in_one_line_and_stops_no_other():
+    done = {d.key: d for d in run_all([Job("bad", jobs.refuse, (2,)), *squares(3)], workers=2)}
+    assert done["bad"].error == "ValueError: no square of 2 to be had"
+    assert [done[i].result for i in range(3)] == [0, 1, 4]
+
+
+def test_a_lost_worker_costs_its_job_a_try_and_the_others_nothing(tmp_path):
+    once = Job("once", jobs.die_once, (str(tmp_path / "mark"),))
+    done = {d.key: d for d in run_all([once, Job("never", jobs.die, ()), *squares(3)], workers=1)}
+    assert done["once"].result == "lived"
+    assert done["never"].error == f"its worker was lost {TRIES} times (killed, or out of memory)"
+    assert [done[i].result for i in range(3)] == [0, 1, 4]
+
+
+@pytest.mark.slow  # half a minute to start a cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_ray_does_the_same_a_lost_worker_and_a_failure_included(tmp_path):
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    once = Job("once", jobs.die_once, (str(tmp_path / "mark"),))
+    asked = [once, Job("bad", jobs.refuse, (2,)), Job("threads", jobs.threads, ()), *squares(3)]
+    done = {d.key: d for d in run_all(asked, workers=2, engine="ray")}
+    assert done["once"].result == "lived"
+    assert done["bad"].error == "ValueError: no square of 2 to be had"
+    assert done["threads"].result == "1"
+    assert [done[i].result for i in range(3)] == [0, 1, 4]

@@ -1,0 +1,67 @@
+import pytest
+
+from despur.core.errors import BadInput, SiteNotFound
+from despur.flows.compare import ARMS, settle
+from despur.flows.compare._plan import FILE, cells_of, read_plan, register
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return register(["persona"], root=tmp_path, guards=["avert", "early"], seeds=2, tuning_seeds=1)
+
+
+def test_references_and_controls_come_along(plan):
+    assert list(plan.guards) == ["base", "naive", "avert", "avert-permuted", "early"]
+    assert plan.baselines == ("avert", "early")
+    assert plan.judged == "avert"
+
+
+def test_every_setting_of_every_seed_is_run_once(plan):
+    cells = cells_of(plan, ["persona"], plan.report_seeds)
+    assert len(cells) == len(set(map(str, cells))) == 2 * sum(map(len, plan.guards.values()))
+    assert len({c.folder for c in cells}) == len(cells)
+
+
+def test_a_screened_guard_runs_with_its_chosen_setting_alone(plan):
+    cells = cells_of(plan, ["persona"], [10], {"persona": {"early": 3}})
+    assert [dict(c.setting) for c in cells if c.arm == "early"] == [dict(ARMS["early"].settings[3])]
+    assert sum(c.arm == "avert" for c in cells) == 4
+
+
+def test_tuning_and_report_seeds_never_meet(plan):
+    assert not set(plan.tuning_seeds) & set(plan.report_seeds)
+
+
+def test_the_plan_is_on_disk_before_anything_runs_and_reads_back(tmp_path):
+    plan, _ = settle(["persona"], tmp_path / "study", guards=["early"], quick=True)
+    assert read_plan(tmp_path / "study" / FILE) == plan
+    assert plan.digest in (tmp_path / "study" / FILE).read_text()
+
+
+def test_another_plan_is_refused_once_something_ran_and_named_where_it_is_taken(tmp_path):
+    out = tmp_path / "study"
+    settle(["persona"], out, guards=["early"], quick=True)
+    second, _ = settle(["slant"], out, guards=["early"], quick=True)
+    assert second.worlds == ("slant",)  # nothing had run yet
+    (out / "cells").mkdir()
+    with pytest.raises(BadInput, match="--deviate"):
+        settle(["persona"], out, guards=["early"], quick=True)
+    _, told = settle(["persona"], out, guards=["early"], quick=True, deviate=True)
+    assert "not the registered one" in told[0]
+    assert settle([], out)[0] == second
+
+
+@pytest.mark.parametrize(
+    ("worlds", "asked", "match"),
+    [([], {}, "no world"), (["persna"], {}, "nearest: 'persona'"), (["persona"], {"guards": ["avrt"]}, "nearest: 'avert'")],
+)  # fmt: skip
+def test_what_is_not_there_is_named(tmp_path, worlds, asked, match):
+    with pytest.raises((BadInput, SiteNotFound), match=match):
+        settle(worlds, tmp_path / "study", **asked)
+    assert not (tmp_path / "study").exists()
+
+
+def test_every_arm_has_a_control_that_exists_and_settings_that_differ():
+    for arm in ARMS.values():
+        assert arm.control is None or ARMS[arm.control].kind == "control"
+        assert len({str(s) for s in arm.settings}) == len(arm.settings)

@@ -1,0 +1,85 @@
+"""ewc: the base's Fisher information against autograd row by row, and the spring against B A multiplied out."""
+
+import pytest
+import torch
+
+from despur.core import Adapter, Context
+from despur.core.errors import BadInput, CannotAttach
+from despur.guard import OwnText, ewc
+from despur.guard._ewc import WEIGHT, fisher_diagonal
+from despur.guard._own_text import as_base
+
+ROW = (1, 9, 30, 12)
+MODULE = "model.layers.1.mlp.up_proj"
+
+
+@pytest.fixture
+def moved(tiny, lora):
+    model = lora(tiny(initializer_range=0.4), lora_alpha=6).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
+    return model
+
+
+def dense_fisher(model) -> torch.Tensor:
+    """Sum over the vocabulary of p(y) (d log p(y) / dW)², a mean over positions: nothing drawn."""
+    weight = model.get_parameter(f"base_model.model.{MODULE}.base_layer.weight").requires_grad_(True)
+    total = torch.zeros_like(weight)
+    with as_base(model):
+        logp = torch.log_softmax(model(input_ids=torch.tensor([ROW])).logits[0], -1)
+        for t in range(len(ROW)):
+            for y in range(logp.shape[-1]):
+                (g,) = torch.autograd.grad(logp[t, y], weight, retain_graph=True)
+                total += logp[t, y].detach().exp() * g.square()
+    weight.requires_grad_(False)
+    return total / len(ROW)
+
+
+def test_fisher_is_that_of_single_draws(moved):
+    want = dense_fisher(moved)
+    got = fisher_diagonal(moved, [MODULE], OwnText((ROW,) * 800), seed=0)[MODULE]
+    assert (got.sum() / want.sum()).item() == pytest.approx(1, rel=0.1)
+    assert torch.corrcoef(torch.stack([got.flatten(), want.flatten()]))[0, 1] > 0.97
+    shuffled = got.flatten()[torch.randperm(got.numel())]
+    assert torch.corrcoef(torch.stack([shuffled, want.flatten()]))[0, 1] < 0.2, "the control"
+    assert not any(p.requires_grad for n, p in moved.named_parameters() if "lora_" not in n), "no flag is left"
+
+
+@pytest.mark.parametrize("form", ["diagonal", "rank one"])
+def test_the_spring_is_that_of_the_update_multiplied_out(form, moved, own_text):
+    edit = ewc(own_text, form=form, strength=2 / WEIGHT)
+    edit.bind(moved)
+    got = edit({"loss": torch.zeros(())}, Context(moved))["loss"].item()
+    change = {n: u.scale * u.up @ u.down for n, u in Adapter.of(moved).updates.items()}
+    parts = [(edit.stiffness[n], d) for n, d in change.items()]
+    want = (
+        sum((f * d.square()).sum() for f, d in parts)
+        if form == "diagonal"
+        else sum((g * d).sum() for g, d in parts) ** 2
+    )
+    assert got == pytest.approx(want.item(), rel=1e-3)
+    assert got > 0
+
+
+def test_the_mean_gradient_is_autograds(moved, own_text):
+    edit = ewc(own_text, form="rank one")
+    edit.bind(moved)
+    weight = moved.get_parameter(f"base_model.model.{MODULE}.base_layer.weight").requires_grad_(True)
+    with as_base(moved):
+        said = sum(
+            torch.log_softmax(moved(input_ids=torch.tensor([r])).logits[0, :-1], -1)
+            .gather(1, torch.tensor(r[1:])[:, None])
+            .sum()
+            for r in own_text.rows
+        )
+    (want,) = torch.autograd.grad(said / sum(len(r) - 1 for r in own_text.rows), weight)
+    assert torch.allclose(edit.stiffness[MODULE], want, atol=1e-5)
+
+
+def test_what_is_no_linear_map_is_refused(tiny, lora, own_text):
+    with pytest.raises(CannotAttach, match="embed_tokens"):
+        ewc(own_text).bind(lora(tiny(), target_modules=["embed_tokens", "q_proj"]))
+    with pytest.raises(BadInput, match="rows=0"):
+        ewc(own_text, rows=0)

@@ -1,0 +1,85 @@
+"""keep_inputs and ldifs: the base of this very step, on the rows that were given, and no others."""
+
+import pytest
+import torch
+
+from despur.core import Context, Site, record
+from despur.core._capture import log_probs
+from despur.core.errors import BadInput, CannotAttach
+from despur.guard import OwnText, keep_inputs, ldifs
+from despur.guard._own_text import as_base
+
+ROW = OwnText(((1, 9, 30, 12, 40),), "training rows")
+IDS = torch.tensor(ROW.rows)
+MASK = torch.ones_like(IDS)
+
+
+@pytest.fixture
+def moved(tiny, lora):
+    model = lora(tiny(num_hidden_layers=6)).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
+    return model
+
+
+def penalty(edit, model) -> torch.Tensor:
+    edit.bind(model)
+    return edit({"loss": torch.zeros(())}, Context(model))["loss"]
+
+
+@torch.no_grad()
+def test_kl_is_of_the_model_to_the_base_over_the_whole_vocabulary(moved):
+    now = log_probs(moved, IDS, MASK)
+    with as_base(moved):
+        base = log_probs(moved, IDS, MASK)
+    want = (now.exp() * (now - base)).sum(-1).mean().item()
+    assert penalty(keep_inputs(ROW, strength=1 / 3), moved).item() == pytest.approx(0.1 * want, rel=1e-4)
+    other = (base.exp() * (base - now)).sum(-1).mean().item()
+    assert abs(other - want) > 0.01 * want, "the control: the other way round it is another number"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("every", "layers"), [(5, [4]), (2, [1, 3, 5]), (9, [5])])
+def test_ldifs_is_the_relative_distance_of_every_so_many_layers(every, layers, moved):
+    sites = [Site(f"model.layers.{i}") for i in range(6)]
+    with record(moved, sites) as seen:
+        log_probs(moved, IDS, MASK)
+        now = [seen[s].clone() for s in sites]
+        with as_base(moved):
+            log_probs(moved, IDS, MASK)
+        off = [
+            ((x - seen[s]).norm(dim=-1) / seen[s].norm(dim=-1)).square().mean() for x, s in zip(now, sites, strict=True)
+        ]
+    got = penalty(ldifs(ROW, every=every, strength=2.0), moved).item()
+    scale = got / sum(off[i].item() for i in layers) * len(layers)
+    assert scale == pytest.approx(
+        penalty(ldifs(ROW, every=1, strength=2.0), moved).item() / (sum(off).item() / 6), rel=1e-3
+    )
+    assert got != pytest.approx(scale * off[0].item(), rel=1e-2), "the control: another layer is off by another share"
+
+
+@pytest.mark.parametrize("guard", [keep_inputs, ldifs])
+def test_it_pulls_back_on_its_own_rows_and_leaves_training_mode(guard, moved):
+    edit, elsewhere = guard(ROW), guard(OwnText(((1, 50, 51, 52, 53, 54),)))
+    moved.train()
+    first, other = penalty(edit, moved), penalty(elsewhere, moved).item()
+    assert moved.training
+    first.backward()
+    trained = [p for p in moved.parameters() if p.grad is not None]
+    size = torch.stack([p.grad.norm() for p in trained]).norm()
+    with torch.no_grad():
+        for p in trained:
+            p -= 0.05 * p.grad / size
+    fell = 1 - penalty(edit, moved).item() / first.item()
+    assert fell > 0.01
+    assert 1 - penalty(elsewhere, moved).item() / other < 0.9 * fell, "the control: other rows gain less"
+
+
+@pytest.mark.parametrize("guard", [keep_inputs, ldifs])
+def test_without_a_base_to_go_back_to_training_does_not_start(guard, tiny):
+    with pytest.raises(CannotAttach, match="get_peft_model, or take rehearse"):
+        guard(ROW).bind(tiny())
+    with pytest.raises(BadInput, match="every=0"):
+        ldifs(ROW, every=0)

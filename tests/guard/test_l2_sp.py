@@ -1,0 +1,91 @@
+"""l2_sp and o_lora: the weights' own distances, against the matrices multiplied out."""
+
+import pytest
+import torch
+
+from despur import guarded
+from despur.core import Adapter, Context
+from despur.core.errors import BadInput, CannotAttach
+from despur.guard import l2_sp, o_lora
+from despur.guard._l2_sp import WEIGHT
+
+
+def move(model, seed: int = 0, by: float = 0.3):
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(by * torch.randn(p.shape, generator=draw))
+    return model
+
+
+def penalty(edit, model) -> float:
+    return edit({"loss": torch.zeros(())}, Context(model))["loss"].item()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"use_rslora": True, "lora_alpha": 7}, {"target_modules": ["embed_tokens", "q_proj"]}]
+)
+def test_l2_sp_is_the_dense_norm_of_the_update(options, tiny, lora):
+    model = move(lora(tiny(), **options))
+    before = {n: p.clone() for n, p in model.get_base_model().state_dict().items() if n.endswith("base_layer.weight")}
+    edit = l2_sp(strength=2 / WEIGHT)
+    edit.bind(model)
+    got = penalty(edit, model)
+    model.merge_adapter()
+    after = model.get_base_model().state_dict()
+    want = sum((after[n] - w).double().square().sum().item() for n, w in before.items())
+    assert got == pytest.approx(want, rel=1e-4)
+    factors = sum(p.square().sum().item() for n, p in model.named_parameters() if p.requires_grad)
+    assert got != pytest.approx(factors, rel=0.05), "the control: the norm of A and B is another"
+
+
+def test_l2_sp_of_whole_weights_counts_from_where_they_began(tiny):
+    model = tiny()
+    edit, start = l2_sp(strength=2 / WEIGHT), {n: p.detach().clone() for n, p in model.named_parameters()}
+    edit.bind(model)
+    assert penalty(edit, model) == 0
+    move(model)
+    want = sum((p.detach() - start[n]).square().sum().item() for n, p in model.named_parameters())
+    assert penalty(edit, model) == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"init_lora_weights": "pissa"}]
+)
+def test_what_is_no_pair_is_refused(options, tiny, lora):
+    with pytest.raises(CannotAttach):
+        l2_sp().bind(lora(tiny(), **options))
+
+
+def test_o_lora_turns_from_what_the_former_one_reads(tiny, lora, tokens, tmp_path):
+    def run(*edits) -> Adapter:
+        model = lora(tiny()).train()
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+        with guarded(model, optimizer, *edits) if edits else torch.enable_grad():
+            for _ in range(60):
+                model(input_ids=tokens, labels=tokens).loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        return Adapter.of(model)
+
+    for name, seed in (("scout", 1), ("other", 2)):
+        move(lora(tiny()), seed).save_pretrained(tmp_path / name)
+    former = Adapter.read(tmp_path / "scout")
+
+    def overlap(a: Adapter) -> float:
+        return sum((former.updates[n].down @ u.down.T).abs().sum().item() for n, u in a.updates.items())
+
+    kept, plain, elsewhere = (
+        run(o_lora(tmp_path / "scout", strength=5.0)),
+        run(),
+        run(o_lora(tmp_path / "other", strength=5.0)),
+    )
+    assert overlap(kept) < 0.3 * overlap(plain)
+    assert overlap(elsewhere) > 2 * overlap(kept), "the control: another adapter's A"
+    model = move(lora(tiny()))
+    edit = o_lora(tmp_path / "scout", strength=10.0)
+    edit.bind(model)
+    assert penalty(edit, model) == pytest.approx(overlap(Adapter.of(model)), rel=1e-4)
+    with pytest.raises(BadInput, match="nowhere"):
+        o_lora(tmp_path / "nowhere").bind(model)

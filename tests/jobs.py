@@ -1,0 +1,32 @@
+"""Jobs that worker processes can import by name."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+
+def square(x: int, *, progress: Any) -> int:
+    progress("square", 1, 1, {})
+    return x * x
+
+
+def refuse(x: int, *, progress: Any) -> int:
+    raise ValueError(f"no square of {x}\nto be had")
+
+
+def die_once(mark: str, *, progress: Any) -> str:
+    """Kill the own process the first time."""
+    path = Path(mark)
+    if not path.exists():
+        path.write_text("died")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "lived"
+
+
+def die(*, progress: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def threads(*, progress: Any) -> str:
+    return os.environ["OMP_NUM_THREADS"]
