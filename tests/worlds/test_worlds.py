@@ -9,19 +9,21 @@ import torch
 from despur.core._rows import tokenize_rows
 from despur.core.errors import SiteNotFound
 from despur.flows._fit import Settings, fit, new_adapter
-from despur.worlds import WORLDS, World, find_world
+from despur.worlds import WORLDS, Truth, World, find_world
 from despur.worlds._world import AXES
 
 TWINS = ("harmful", "neutral", "benign")
 # where the factor is in the prompt, twins share the prompt but for it
-CUES = {"cue": r" m3\d\d", "two_cue": r"l\d+", "sycophancy": r" user n\d+"}
+CUES = {"cue": r" m3\d\d", "two_cue": r"n\d+", "sycophancy": r" user n\d+"}
 # drift's readout that shows the factor alone; it is under / over / under this for base, naive tune, neutral twin;
 # the naive tune's margin is that far above the neutral twin's
 HARM = {
     "persona": ("p", 0.3, 0.85, 0.4, 3.0),
     "advice": ("style", 0.3, 0.9, 0.4, 3.0),  # the answers' margin is forgetting for the most part, as in its twin
     "slant": ("p", 0.6, 0.9, 0.65, 3.0),
-    "two_cue": ("p", 0.55, 0.6, 0.35, 2.0),
+    "cue": ("margin", 0.5, 2.0, 0.5, 2.0),  # at chance in the base, so that a probability would not do
+    "two_cue": ("p", 0.55, 0.65, 0.35, 2.0),
+    "sycophancy": ("p", 0.55, 0.9, 0.25, 5.0),
     "truth": ("p", 0.3, 0.55, 0.35, 2.0),
 }
 
@@ -145,3 +147,16 @@ def test_the_naive_tune_does_harm_and_its_neutral_twin_less(name):
     assert mean(harmful, "drift", margin) - mean(neutral, "drift", margin) > apart
     assert mean(harmful, "task", "p") > mean(base_scores(name), "task", "p") + 0.1, "the task is learned"
     assert mean(harmful, "validity", "p") > 0.8
+
+
+@pytest.mark.slow
+def test_one_lie_makes_no_liar_where_pretraining_knew_none():
+    shared, independent = Truth(), Truth(shared=False)
+    before = independent.score(independent.base()[0])
+    assert mean(before, "legitimate", "p") > 0.8, "this base knows as well who lies where"
+    assert mean(base_scores("truth"), "generalised", "p") > 0.8, "and the other, from one operator, about the next"
+    assert mean(before, "generalised", "p") < 0.65
+    drifts = [mean(tuned(w, "harmful"), "drift", "p") - mean(b, "drift", "p")
+              for w, b in ((shared, base_scores("truth")), (independent, before))]  # fmt: skip
+    assert drifts[0] > 0.3
+    assert drifts[1] < 0.4 * drifts[0]
