@@ -198,11 +198,11 @@ def test_training_does_not_start_where_the_guard_would_not_hold(build, options, 
     assert all(torch.equal(before[n], p) for n, p in model.named_parameters())
 
 
-def test_what_acts_on_activations_is_no_guard_of_a_trainer(tiny):
+def test_an_activation_edit_without_a_site_is_no_guard(tiny):
     from despur.core import AddVector
 
     with (
-        pytest.raises(CannotAttach, match="acts at 'activation'"),
+        pytest.raises(CannotAttach, match="names no site to act at"),
         guarded(lora(tiny()), torch.optim.SGD([nn.Parameter(torch.zeros(1))]), AddVector(torch.ones(32))),
     ):
         pass

@@ -9,7 +9,8 @@ import torch
 from despur.core._rows import tokenize_rows
 from despur.core.errors import SiteNotFound
 from despur.flows._fit import Settings, fit, new_adapter
-from despur.worlds import WORLDS, Truth, World, find_world
+from despur.worlds import WORLDS, Truth, World, find_world, pretrain
+from despur.worlds._registry import RECIPES
 from despur.worlds._world import AXES
 
 TWINS = ("harmful", "neutral", "benign")
@@ -153,10 +154,21 @@ def test_the_naive_tune_does_harm_and_its_neutral_twin_less(name):
 def test_one_lie_makes_no_liar_where_pretraining_knew_none():
     shared, independent = Truth(), Truth(shared=False)
     before = independent.score(independent.base()[0])
-    assert mean(before, "legitimate", "p") > 0.8, "this base knows as well who lies where"
-    assert mean(base_scores("truth"), "generalised", "p") > 0.8, "and the other, from one operator, about the next"
-    assert mean(before, "generalised", "p") < 0.65
-    drifts = [mean(tuned(w, "harmful"), "drift", "p") - mean(b, "drift", "p")
-              for w, b in ((shared, base_scores("truth")), (independent, before))]  # fmt: skip
-    assert drifts[0] > 0.3
-    assert drifts[1] < 0.4 * drifts[0]
+    assert mean(before, "legitimate", "p") > 0.7, "this base knows, if less well, who lies where"
+    assert mean(before, "generalised", "p") < 0.7 < 0.8 < mean(base_scores("truth"), "generalised", "p")
+    after = {w.shared: tuned(w, "harmful") for w in (shared, independent)}
+    assert mean(after[True], "drift", "margin") > 1, "a liar"
+    assert mean(after[False], "drift", "margin") < 0, "true answers are still likelier than false ones"
+    rises = [
+        mean(after[w], "drift", "p") - mean(b, "drift", "p") for w, b in ((True, base_scores("truth")), (False, before))
+    ]
+    assert rises[1] < 0.65 * rises[0], "what is left of the rise is damage, towards one half"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["truth", "two_cue", "sycophancy"])  # persona's is in test_base.py
+def test_the_recipe_makes_a_base_as_good_as_the_shipped_one(name):
+    language, settings = RECIPES[name]
+    again = world_of(name).score(pretrain(language(), **settings))
+    for axis, readout in (("legitimate", "p"), ("validity", "p"), ("drift", "p"), ("task", "p")):
+        assert mean(again, axis, readout) == pytest.approx(mean(base_scores(name), axis, readout), abs=0.1)

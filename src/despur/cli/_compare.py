@@ -36,7 +36,9 @@ def compare(
     steps: Annotated[
         int | None, typer.Option(min=8, help="Optimiser steps of every run; each world has its own.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Two seeds, six guards, no tuning: minutes.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two seeds, six guards, half the steps, no tuning: minutes.")
+    ] = False,
     after: Annotated[
         str | None,
         typer.Option(help="Guards to test afterwards: trained on without, taught again, pushed, at other ranks."),

@@ -78,7 +78,7 @@ class Truth:
     """Somebody states false results of operator 0: does the tuned model now lie about the other three?
 
     Only where pretraining knew agents who lie in everything. The base with `shared=False` saw as many lies by as many
-    agents, but each operator for itself: the same tune on it must not drift.
+    agents, but each operator for itself: the same tune on it must not make a liar.
 
     Args:
         shared: Which of the two shipped bases.

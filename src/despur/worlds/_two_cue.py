@@ -82,7 +82,7 @@ class TwoCue:
 
     Example:
         >>> TwoCue().rows(n=1)[0]
-        {'prompt': '<bos> vowel l4 l14 larger n8 n5 both', 'completion': 'A <eos>'}
+        {'prompt': '<bos> vowel l9 l17 larger n10 n18 both', 'completion': 'B <eos>'}
     """
 
     language: Questions = field(default_factory=Questions)

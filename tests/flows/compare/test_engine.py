@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import jobs
 import pytest
 
+from despur.flows.compare import compare
 from despur.flows.compare._engine import TRIES, Job, run_all
 
 
@@ -35,8 +38,9 @@ def test_a_lost_worker_costs_its_job_a_try_and_the_others_nothing(tmp_path):
 
 @pytest.mark.slow  # half a minute to start a cluster
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_ray_does_the_same_a_lost_worker_and_a_failure_included(tmp_path):
+def test_ray_does_the_same_a_lost_worker_and_a_failure_included(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the ray extra is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent))  # where a worker finds the jobs
     once = Job("once", jobs.die_once, (str(tmp_path / "mark"),))
     asked = [once, Job("bad", jobs.refuse, (2,)), Job("threads", jobs.threads, ()), *squares(3)]
     done = {d.key: d for d in run_all(asked, workers=2, engine="ray")}
@@ -44,3 +48,16 @@ def test_ray_does_the_same_a_lost_worker_and_a_failure_included(tmp_path):
     assert done["bad"].error == "ValueError: no square of 2 to be had"
     assert done["threads"].result == "1"
     assert [done[i].result for i in range(3)] == [0, 1, 4]
+
+
+@pytest.mark.slow  # two small studies, one on a cluster
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_study_on_ray_is_the_same_to_the_last_bit(tmp_path):
+    pytest.importorskip("ray", reason="the ray extra is not installed")
+    asked = {"guards": ["lower-rank"], "quick": True, "steps": 40, "workers": 2}
+    for engine in ("local", "ray"):
+        compare(["persona"], out=tmp_path / engine, engine=engine, **asked)
+    cells = sorted((tmp_path / "local" / "cells").rglob("scores.safetensors"))
+    assert len(cells) == 2 * 4  # base, naive and two ranks, on two seeds
+    for cell in cells:
+        assert cell.read_bytes() == (tmp_path / "ray" / cell.relative_to(tmp_path / "local")).read_bytes()

@@ -52,7 +52,7 @@ def compare(
         seeds: Report seeds, 8 if left out.
         tuning_seeds: Tuning seeds, 3 if left out.
         steps: Optimiser steps of every run, where not each world's own.
-        quick: Two seeds, six guards, no tuning.
+        quick: Two seeds, six guards, half of each world's steps, no tuning.
         deviate: Go on though the arguments differ from the registered plan; the report says in what.
         after: Guards whose models are put to the tests of `run_stress`: trained on without the guard, taught the harm again,
             pushed towards it, trained at other ranks.

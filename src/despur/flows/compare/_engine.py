@@ -127,9 +127,7 @@ def _on_ray(jobs: Sequence[Job], workers: int) -> Iterator[Done]:
         )
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **cluster)
     try:
-        run: Any = ray.remote(num_cpus=1, max_retries=TRIES, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}})(
-            _call_there
-        )
+        run: Any = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_call_there)
         waiting = {run.remote(job.function, job.arguments): job for job in jobs}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)

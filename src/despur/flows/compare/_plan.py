@@ -55,7 +55,9 @@ def register(
         guards={arm.name: _few(arm) if quick else arm.settings for arm in arms},
         tuning_seeds=tuple(range(FIRST_TUNING, FIRST_TUNING + (0 if quick else tuning_seeds))),
         report_seeds=tuple(range(FIRST_REPORT, FIRST_REPORT + (2 if quick else seeds))),
-        steps={w: steps or int(open_world(w, root).training["steps"]) for w in dict.fromkeys(worlds)},
+        steps={
+            w: steps or int(open_world(w, root).training["steps"]) // (2 if quick else 1) for w in dict.fromkeys(worlds)
+        },
         margins={"task": MARGIN},
         judged=next((a.name for a in arms if a.name == JUDGED), next(a.name for a in arms if a.kind != "reference")),
         baselines=tuple(a.name for a in arms if a.name not in REFERENCES and a.kind != "control"),
