@@ -113,11 +113,11 @@ def ls(room: Annotated[str | None, typer.Argument(help="find, guard or measure; 
     if room is not None and room not in rooms:
         raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
     table = Table(box=None, header_style="bold")
-    for name in ("name", "room", "what it does"):
+    for name in ("name", "room", "needs", "what it does"):
         table.add_column(name, no_wrap=name in ("name", "room"))
     for m in known.values():
         if room in (None, m.room):
-            table.add_row(m.name, m.room, m.summary)
+            table.add_row(m.name, m.room, "" if m.needs == "nothing" else m.needs, m.summary)
     out_console.print(table)
 
 
