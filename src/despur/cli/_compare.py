@@ -43,6 +43,7 @@ def compare(
         str | None,
         typer.Option(help="Guards to test afterwards: trained on without, taught again, pushed, at other ranks."),
     ] = None,
+    after_seeds: Annotated[int, typer.Option(min=1, help="On how many of the report seeds.")] = 3,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core if left out.")] = None,
     engine: Annotated[
         str, typer.Option(help="`local` processes, or `ray`: RAY_ADDRESS, or a cluster started here.")
@@ -87,7 +88,15 @@ def compare(
     with progress_bars(quiet=as_json) as progress:
         told: Any = progress
         study = run(
-            named, out=out, own=own, workers=jobs, engine=engine, progress=told, after=_names(after) or (), **asked
+            named,
+            out=out,
+            own=own,
+            workers=jobs,
+            engine=engine,
+            progress=told,
+            after=_names(after) or (),
+            after_seeds=after_seeds,
+            **asked,
         )
     _show(study, as_json)
 
