@@ -13,7 +13,8 @@ from pathlib import Path
 from despur.core import write_json
 from despur.flows._demo import compare_arms
 from despur.flows._pool import run_jobs
-from despur.flows._world import SETTINGS, load_scores, prepare, run_arm
+from despur.flows._scores import load_scores
+from despur.flows._world import SETTINGS, prepare, run_arm
 from despur.measure import accepted, mean_interval
 
 FIRST = ("base", "naive", "avert")

@@ -20,8 +20,8 @@ from despur.core._rows import tokenize_rows
 from despur.flows._factors import scout_directions
 from despur.flows._fit import Settings, fit, new_adapter
 from despur.flows._rounds import joined
+from despur.flows._scores import load_scores
 from despur.flows._text import load_text, save_text
-from despur.flows._world import load_scores
 from despur.guard import OwnText, avert, grasp
 from despur.measure import accepted, four_axes
 from despur.worlds import Persona, persona_base

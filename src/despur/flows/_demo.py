@@ -12,7 +12,8 @@ from despur.core import Report, write_json
 from despur.flows._pool import run_jobs
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
-from despur.flows._world import CONTROLS, SETTINGS, check_harm, load_scores, prepare, run_arm
+from despur.flows._scores import load_scores
+from despur.flows._world import CONTROLS, SETTINGS, check_harm, prepare, run_arm
 from despur.measure import accepted, four_axes
 from despur.report import Frontier, Point, Table, Text, Verdict, write_page
 

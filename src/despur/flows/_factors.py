@@ -2,10 +2,15 @@
 
 from typing import Any
 
-from despur.core import Adapter, Subspace
+from despur.core import Adapter, Site, Subspace, layer_path
 from despur.find import from_adapter
 
 GRASP_RANK = 4
+
+
+def layer_sites(base: Any) -> list[Site]:
+    """The stream after every layer."""
+    return [Site(layer_path(base).replace("#", str(i))) for i in range(base.config.num_hidden_layers)]
 
 
 def scout_directions(adapter: Adapter, base: Any, *, rank: int = GRASP_RANK) -> tuple[Subspace, ...]:

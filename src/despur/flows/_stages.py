@@ -12,11 +12,9 @@ from torch import Tensor
 from despur.core import (
     Adapter,
     Edit,
-    Site,
     Store,
     Subspace,
     digest,
-    layer_path,
     load_factors,
     read_json,
     save_factors,
@@ -28,7 +26,7 @@ from despur.find import from_activations, mean_shift
 from despur.flows._certificate import factors_digest
 from despur.flows._checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._checkpoints import Checkpoints, save_every
-from despur.flows._factors import scout_directions
+from despur.flows._factors import layer_sites, scout_directions
 from despur.flows._fit import Settings, fit, new_adapter
 from despur.flows._history import History, Looks, course_of, figures_of
 from despur.flows._load import context_length, load_base
@@ -127,10 +125,7 @@ class Stages:
 
         def make(out: Path) -> None:
             model = self.tuned(scout)
-            sites = [
-                Site(layer_path(model.get_base_model()).replace("#", str(i)))
-                for i in range(model.config.num_hidden_layers)
-            ]
+            sites = layer_sites(model.get_base_model())
             save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
 
         return load_factors(self.step("factors", {"of": "activations", "scout": weights_digest(scout)}, make))

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from despur.core import Adapter, Edit, Site, Store, Subspace, fingerprint, layer_path, load_factors, save_factors
+from despur.core import Adapter, Edit, Store, Subspace, fingerprint, load_factors, save_factors
 from despur.core._rows import tokenize_rows
 from despur.core.errors import DespurError, SiteNotFound, nearest
 from despur.find import from_activations, random_twins
-from despur.flows._factors import GRASP_RANK, scout_directions
+from despur.flows._factors import GRASP_RANK, layer_sites, scout_directions
 from despur.flows._fit import Settings, fit, new_adapter
 from despur.flows._progress import Progress, silent
+from despur.flows._scores import load_scores, save_scores
 from despur.flows._text import load_text, save_text
 from despur.guard import OwnText, avert, grasp, hold, rehearse
 from despur.worlds import Persona, persona_base
@@ -58,14 +58,14 @@ def run_arm(
 
     def score(out: Path) -> None:
         if arm == "base":
-            _save(world.score(base), out)
+            save_scores(world.score(base), out)
             return
         edits = _edits(arm, store, world, seed, progress) if arm != "naive" else []
         model = new_adapter(base, settings)
         rows = tokenize_rows(world.rows("harmful", n=ROWS, seed=seed), tokenizer, max_length=64)
         fit(model, rows, settings, edits, stage=stage, progress=progress)
         model.save_pretrained(out)
-        _save(world.score(model.eval()), out)
+        save_scores(world.score(model.eval()), out)
 
     folder = store.step(f"{task}-{seed}/{arm}", {**spec, "arm": arm, **settings.to_dict()}, score)
     return load_scores(folder)
@@ -78,21 +78,6 @@ def prepare(root: Path, task: str, seed: int, *, progress: Progress = silent) ->
     _own_text(store, world, seed)
     _scout(store, world, seed, progress)
     _factors(store, world, seed, progress)
-
-
-def load_scores(folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Read the scores of a finished arm."""
-    scores: dict[str, dict[str, Tensor]] = {}
-    flat = load_file(folder / "scores.safetensors")
-    for name in sorted(flat):  # safetensors sorts names; the leading digit keeps the order of axes and readouts
-        _, axis, readout = name.split(".")
-        scores.setdefault(axis, {})[readout] = flat[name]
-    return scores
-
-
-def _save(scores: Mapping[str, Mapping[str, Tensor]], out: Path) -> None:
-    flat = [(axis, readout, t) for axis, readouts in scores.items() for readout, t in readouts.items()]
-    save_file({f"{i}.{a}.{r}": t.float().contiguous() for i, (a, r, t) in enumerate(flat)}, out / "scores.safetensors")
 
 
 def _own_text(store: Store, world: Persona, seed: int) -> OwnText:
@@ -140,8 +125,7 @@ def _edits(arm: str, store: Store, world: Persona, seed: int, progress: Progress
 
         base, _ = persona_base()
         scout = PeftModel.from_pretrained(base, str(_scout(store, world, seed, progress)))
-        sites = [Site(layer_path(base).replace("#", str(i))) for i in range(base.config.num_hidden_layers)]
-        return from_activations(scout, text.rows[:128], sites, rank=GRASP_RANK)
+        return from_activations(scout, text.rows[:128], layer_sites(base), rank=GRASP_RANK)
 
     def random_of(factors: tuple[Subspace, ...]) -> tuple[Subspace, ...]:
         return random_twins(persona_base()[0], factors, text.rows[:128], seed=seed)[0]

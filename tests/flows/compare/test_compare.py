@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,6 +8,7 @@ import pytest
 
 from despur.core.errors import BadInput
 from despur.flows.compare import compare, report
+from despur.flows.compare._cell import Cell, is_done
 from despur.flows.compare._plan import FILE, read_plan, write_plan
 
 STEPS = 40
@@ -63,6 +65,12 @@ def test_started_again_it_runs_nothing_twice(study):
     again = compare(out=study.folder, workers=2)
     assert {f: f.stat().st_mtime_ns for f in (study.folder / "cells").rglob("scores.safetensors")} == before
     assert [x.area for x in again.lines] == [x.area for x in study.lines]
+
+
+def test_a_run_of_another_length_is_not_taken_for_this_one(study):
+    cell = Cell("persona", "naive", {}, 10, STEPS)
+    assert is_done(study.folder, cell)
+    assert not is_done(study.folder, replace(cell, steps=STEPS + 1))
 
 
 def test_a_lost_cell_is_made_again_to_the_last_bit(study, tmp_path):

@@ -77,3 +77,12 @@ def test_too_few_rows_are_told(own, tmp_path):
     own["data"] = write(tmp_path / "few.jsonl", Persona("narrow").rows(n=5))
     with pytest.raises(BadInput, match="at least 20"):
         OwnWork(**own).rows()
+
+
+def test_a_folder_that_was_begun_on_other_data_is_refused(own, tmp_path):
+    out = tmp_path / "study"
+    settle([], out, own=own, guards=["early"], seeds=1)
+    (out / "cells").mkdir()
+    assert settle([], out, own=own, guards=["early"], seeds=1)[1] == ()
+    with pytest.raises(BadInput, match="other work"):
+        settle([], out, own={**own, "data": str(tmp_path / "else.jsonl")}, guards=["early"], seeds=1)

@@ -48,6 +48,7 @@ def test_another_plan_is_refused_once_something_ran_and_named_where_it_is_taken(
         settle(["persona"], out, guards=["early"], quick=True)
     _, told = settle(["persona"], out, guards=["early"], quick=True, deviate=True)
     assert "not the registered one" in told[0]
+    assert "registered was ['slant'], run was ['persona']" in " ".join(told)
     assert settle([], out)[0] == second
 
 
@@ -65,3 +66,13 @@ def test_every_arm_has_a_control_that_exists_and_settings_that_differ():
     for arm in ARMS.values():
         assert arm.control is None or ARMS[arm.control].kind == "control"
         assert len({str(s) for s in arm.settings}) == len(arm.settings)
+
+
+def test_the_same_arguments_again_keep_the_shared_work_of_a_run_that_was_killed(tmp_path):
+    out = tmp_path / "study"
+    first, _ = settle(["persona"], out, guards=["early"], quick=True)
+    (out / "shared" / "persona-10").mkdir(parents=True)
+    assert settle(["persona"], out, guards=["early"], quick=True) == (first, ())
+    assert (out / "shared" / "persona-10").exists()
+    with pytest.raises(BadInput, match="--deviate"):
+        settle(["slant"], out, guards=["early"], quick=True)

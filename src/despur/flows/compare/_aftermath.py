@@ -33,7 +33,7 @@ def read_stress(plan: Prereg, out: Path, chosen: Mapping[str, Mapping[str, Any]]
     """Every record that is there."""
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for cell in stress_cells(plan, list(plan.guards), len(plan.report_seeds), chosen):
-        path = out / cell.folder.replace("cells/", "stress/", 1) / FILE
+        path = out / cell.stress_folder / FILE
         if path.exists():
             found.setdefault(cell.world, {}).setdefault(cell.arm, []).append(read_json(path))
     return found

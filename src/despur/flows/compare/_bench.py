@@ -1,7 +1,6 @@
 """What all runs of one world and one seed share: text, scout, factors, and the runs that they are measured against."""
 
 import contextlib
-import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,12 +12,13 @@ from peft import PeftModel
 from torch import nn
 
 from despur.core import Adapter as Weights
-from despur.core import Edit, Site, Store, Subspace, fingerprint, layer_path, load_factors, save_factors
+from despur.core import Edit, Site, Store, Subspace, fingerprint, load_factors, save_factors
 from despur.core._rows import Tokens, tokenize_rows
 from despur.find import from_activations, from_adapter, random_twins
-from despur.flows._factors import GRASP_RANK, scout_directions
+from despur.flows._factors import GRASP_RANK, layer_sites, scout_directions
 from despur.flows._fit import Settings, fit, new_adapter
 from despur.flows._progress import Progress, silent
+from despur.flows._stages import weights_digest
 from despur.flows._text import load_text, save_text
 from despur.guard import OwnText, save_adapter
 from despur.worlds import World
@@ -65,11 +65,15 @@ class Bench:
     @cached_property
     def base(self) -> nn.Module:
         """The plain base, only to be looked at: `fresh` gives one to change."""
-        return self.world.base()[0]
+        return self._loaded[0]
 
     @cached_property
     def tokenizer(self) -> Any:
-        return self.world.base()[1]
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        return self.world.base()
 
     def fresh(self) -> nn.Module:
         return self.world.base()[0]
@@ -180,8 +184,7 @@ class Bench:
     @cached_property
     def sites(self) -> list[Site]:
         """The stream after every layer."""
-        layers: int = self.base.config.num_hidden_layers  # type: ignore[assignment]
-        return [Site(layer_path(self.base).replace("#", str(i))) for i in range(layers)]
+        return layer_sites(self.base)
 
     @cached_property
     def weight_factors(self) -> tuple[Subspace, ...]:
@@ -213,7 +216,7 @@ class Bench:
         return random_twins(self.base, factors, self.text.rows[:128], seed=self.seed)[0]
 
     def _factors(self, name: str, find: Callable[[], tuple[Subspace, ...]]) -> tuple[Subspace, ...]:
-        spec = {**self.spec, "rank": GRASP_RANK, "scout": _hash(self.scout)}
+        spec = {**self.spec, "rank": GRASP_RANK, "scout": weights_digest(self.scout)}
         return load_factors(self.store.step(name, spec, lambda out: save_factors(find(), out)))
 
     def prepare(self) -> None:
@@ -221,7 +224,3 @@ class Bench:
         _ = self.text, self.naive, self.weight_factors, self.activation_factors
         for twin in getattr(self.world, "twins", ("neutral", "benign")):
             self.twin(twin)
-
-
-def _hash(folder: Path) -> str:
-    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]

@@ -4,14 +4,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from despur.core import Store, read_json, write_json
+from despur.core._store import DONE
+from despur.core.errors import BadInput
 from despur.flows._progress import Progress, silent
+from despur.flows._scores import save_scores
 from despur.flows.compare._arm import Setting
 from despur.flows.compare._bench import Bench
-from despur.worlds._world import Scores
 
 TIMES = "seconds.json"
 
@@ -40,26 +39,25 @@ class Cell:
         said = "_".join(f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in self.setting.items())
         return f"cells/{self.world}/{self.arm}/{said or 'default'}/{self.seed}"
 
+    @property
+    def stress_folder(self) -> str:
+        """Where lies what became of its model afterwards."""
+        return self.folder.replace("cells/", "stress/", 1)
+
     def __str__(self) -> str:
         said = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.setting.items())
         return f"{self.world} {self.arm} {said} #{self.seed}".replace("  ", " ")
 
 
-def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progress: Progress = silent) -> float:
-    """Make what all runs of one world and seed share; gives the seconds it took, 0 where it was there."""
+def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progress: Progress = silent) -> None:
+    """Make what all runs of one world and seed share."""
     from despur.flows.compare._worlds import open_world
 
-    start = time.monotonic()
     Bench(root, open_world(world, root), seed, steps=steps, progress=progress).prepare()
-    return time.monotonic() - start
 
 
-def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> float:
-    """Train and score one cell, unless it is there.
-
-    Returns:
-        Seconds of processor time that the run took, when it was made.
-    """
+def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
+    """Train and score one cell, unless it is there."""
     from despur.flows.compare._arms import ARMS
     from despur.flows.compare._worlds import open_world
 
@@ -75,33 +73,17 @@ def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> float:
             save_scores(world.score(model.eval()), out)
         write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})
 
-    folder = Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)
-    return float(read_json(folder / TIMES)["process"])
+    Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)
 
 
 def is_done(root: Path, cell: Cell) -> bool:
-    """Whether a cell's folder stands; what it was made with is compared when it is run."""
-    return (root / cell.folder / TIMES).exists()
+    """Whether a cell's folder stands, of a run as long as asked; all else that it depends on is compared when it is run."""
+    try:
+        return cell.steps in (None, read_json(root / cell.folder / DONE).get("steps"))
+    except BadInput:  # missing or damaged
+        return False
 
 
 def seconds(root: Path, cell: Cell) -> float:
+    """Processor time that a finished cell's training took."""
     return float(read_json(root / cell.folder / TIMES)["process"])
-
-
-def save_scores(scores: Scores, out: Path) -> None:
-    """Write scores; axes and readouts keep their order."""
-    flat = [(axis, readout, t) for axis, readouts in scores.items() for readout, t in readouts.items()]
-    # safetensors sorts names; the leading number keeps the order of axes and readouts
-    save_file(
-        {f"{i:02d}.{a}.{r}": t.float().contiguous() for i, (a, r, t) in enumerate(flat)}, out / "scores.safetensors"
-    )
-
-
-def load_scores(folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Read scores back."""
-    scores: dict[str, dict[str, Tensor]] = {}
-    flat = load_file(folder / "scores.safetensors")
-    for name in sorted(flat):
-        _, axis, readout = name.split(".")
-        scores.setdefault(axis, {})[readout] = flat[name]
-    return scores

@@ -14,8 +14,8 @@ from despur.flows.compare._cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows.compare._engine import Engine, Job, run_all
 from despur.flows.compare._plan import FILE, cells_of, read_plan, register, write_plan
 from despur.flows.compare._stress import run_stress
-from despur.flows.compare._study import Study, choose, judge
-from despur.flows.compare._worlds import OWN, describe_own
+from despur.flows.compare._study import Chosen, Study, choose, judge
+from despur.flows.compare._worlds import OWN, describe_own, is_own
 from despur.measure import Prereg
 
 FAILED, CHOSEN = "failures.json", "chosen.json"
@@ -82,8 +82,7 @@ def compare(
     run.round("tuning", tuning)
     chosen = choose(plan, out, tuning)
     write_json(out / CHOSEN, chosen)
-    one = {w: {g: c["setting"] for g, c in of.items() if c["screened"]} for w, of in chosen.items()}
-    reported = [c for w in plan.worlds for c in cells_of(plan, [w], plan.report_seeds, one)]
+    reported = _reported(plan, chosen)
     run.round("report", reported)
     for guard in after:
         find_arm(guard, plan.guards)
@@ -102,10 +101,15 @@ def report(out: Path | str) -> Study:
     plan = read_plan(out / FILE)
     tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
     chosen = read_json(out / CHOSEN) if (out / CHOSEN).exists() else choose(plan, out, tuning)
-    one = {w: {g: c["setting"] for g, c in of.items() if c["screened"]} for w, of in chosen.items()}
-    reported = [c for w in plan.worlds for c in cells_of(plan, [w], plan.report_seeds, one)]
+    reported = _reported(plan, chosen)
     failed = read_json(out / FAILED) if (out / FAILED).exists() else {}
     return judge(plan, out, tuning, reported, chosen, failed, ())
+
+
+def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:
+    """Runs on the report seeds: all settings, of a guard that was screened out the chosen one."""
+    one = {w: {g: c["setting"] for g, c in of.items() if c["screened"]} for w, of in chosen.items()}
+    return cells_of(plan, plan.worlds, plan.report_seeds, one)
 
 
 def settle(
@@ -131,17 +135,21 @@ def settle(
         kept = read_plan(out / FILE)
         if not (worlds or own or given):
             return kept, ()
-        if (out / "cells").exists():
-            plan = register((OWN,) if own else worlds or kept.worlds, root=out, **given)
+        begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
+        if begun and other:
+            raise BadInput(f"{str(out)!r} is about other work than this base, data and probes. Choose another -o")
+        worlds = worlds or (() if own else kept.worlds)
+        if not other:
+            plan = register((OWN,) if own else worlds, root=out, **given)
             if plan.digest == kept.digest:
                 return kept, ()
-            if not deviate:
+            if begun and deviate:
+                return plan, tuple(_differences(plan, kept))
+            if begun:
                 raise BadInput(
                     f"{str(out)!r} was registered with another plan ({kept.digest[:12]}, now {plan.digest[:12]}). Leave the "
                     "arguments out to go on with it, choose another -o, or take --deviate, which the report will say"
                 )
-            return plan, (f"This run's plan ({plan.digest[:12]}) is not the registered one ({kept.digest[:12]}).",)
-        worlds = worlds or kept.worlds
     if not (worlds or own):
         raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
     with new_folder(out) as draft:
@@ -150,6 +158,12 @@ def settle(
         plan = register((OWN,) if own else worlds, root=draft, **given)
         write_plan(plan, draft)
     return plan, ()
+
+
+def _differences(plan: Prereg, kept: Prereg) -> list[str]:
+    now, then = plan.to_dict(), kept.to_dict()
+    told = [f"This run's plan ({plan.digest[:12]}) is not the registered one ({kept.digest[:12]})."]
+    return told + [f"Of its {k}, registered was {then[k]}, run was {now[k]}." for k in now if now[k] != then[k]]
 
 
 class _Runner:

@@ -53,7 +53,7 @@ class OwnWork:
     def training(self) -> Mapping[str, Any]:
         """Defaults of `despur train`."""
         kept = len(self._split[0])
-        length = context_length(self.base()[0], LENGTH)
+        length = context_length(self._loaded[0], LENGTH)
         return {
             "steps": STEPS,
             "lr": RATE,
@@ -117,7 +117,11 @@ class OwnWork:
     @cached_property
     def tokenizer(self) -> Any:
         """The base's."""
-        return self.base()[1]
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        return self.base()
 
 
 def read_probes(path: Path) -> list[dict[str, str]]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from despur.core.errors import MissingExtra
-from despur.flows.compare._cell import Cell, is_done, load_scores, seconds
+from despur.flows._scores import load_scores
+from despur.flows.compare._cell import Cell, is_done, seconds
 from despur.measure import half
 
 HALVES = ("validation", "report")

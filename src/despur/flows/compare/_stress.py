@@ -39,7 +39,7 @@ def run_stress(root: Path, cell: Cell, *, progress: Progress = silent) -> Mappin
             write_json(out / FILE, _stressed(bench, cell))
 
     spec = {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting), "stress": [SHARES, FEW, RANKS, MOST]}
-    return read_json(Store(root).step(cell.folder.replace("cells/", "stress/", 1), spec, make) / FILE)
+    return read_json(Store(root).step(cell.stress_folder, spec, make) / FILE)
 
 
 def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from despur.core import write_json
 from despur.flows._record import run_record
+from despur.flows._scores import load_scores
 from despur.flows.compare._aftermath import Found, read_stress
 from despur.flows.compare._arms import ARMS
-from despur.flows.compare._cell import Cell, is_done, load_scores, seconds
+from despur.flows.compare._cell import Cell, is_done, seconds
 from despur.flows.compare._plan import REFERENCES
 from despur.measure import (
     Choice,
@@ -54,8 +55,9 @@ class Line:
         task_at_drift: Task where a fifth of the drift is picked up.
         settings: How many were run.
         seeds: How many count.
-        cost: Processor time of a run, in naive runs of the same world.
+        cost: Processor time of a run, in plain runs of the same world.
         screened: Why it kept one setting; "" where it did not.
+        accepted: Whether legitimate use and validity are kept at the chosen setting.
     """
 
     world: str

@@ -1,5 +1,6 @@
 """Worlds by name: the planted ones, and a user's own work, described by a file in the study."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,8 @@ def open_world(name: str, root: Path) -> Any:
 def describe_own(root: Path, **where: str) -> None:
     """Write down where a user's base, data and probes lie, for the workers."""
     write_json(root / FILE, where)
+
+
+def is_own(root: Path, where: Mapping[str, str]) -> bool:
+    """Whether a study is about just this work."""
+    return (root / FILE).exists() and read_json(root / FILE) == dict(where)
