@@ -9,6 +9,7 @@ from rich.table import Table
 from despur.cli._app import Json, app, out_console, print_json
 from despur.cli._progress import progress_bars
 
+MIN_STEPS = 8
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; started again, it goes on there.")]
 
 
@@ -34,7 +35,8 @@ def compare(
         int | None, typer.Option(min=1, help="Seeds on which settings are chosen; 3 if left out.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=8, help="Optimiser steps of every run; each world has its own.")
+        str | None,
+        typer.Option(help="Optimiser steps of every run: `120`, or `persona=80,slant=120`. Each world has its own."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Two seeds, six guards, half the steps, no tuning: minutes.")
@@ -75,7 +77,7 @@ def compare(
     own = {"base": worlds or "", "data": str(data), "probes": str(probes)} if data else None
     named = () if own else _names(worlds) or ()
     asked: dict[str, Any] = {
-        "guards": _names(guards), "seeds": seeds, "tuning_seeds": tuning_seeds, "steps": steps, "quick": quick, "deviate": deviate,
+        "guards": _names(guards), "seeds": seeds, "tuning_seeds": tuning_seeds, "steps": _steps(steps), "quick": quick, "deviate": deviate,
     }  # fmt: skip
     if dry_run:
         plan, _ = settle(named, out, own=own, **asked)
@@ -116,6 +118,27 @@ def report(
 
 def _names(said: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in said.split(",") if name.strip()) if said else None
+
+
+def _steps(said: str | None) -> int | dict[str, int] | None:
+    """`120` for every world, or `persona=80,slant=120`."""
+    from despur.core.errors import BadInput
+
+    pairs = [part.split("=") for part in _names(said) or ()]
+    numbers = [pair[-1].strip() for pair in pairs]
+    if any(not n.isdigit() or int(n) < MIN_STEPS for n in numbers) or any(
+        len(pair) != (1 if len(pairs) == 1 and len(pairs[0]) == 1 else 2) for pair in pairs
+    ):
+        raise BadInput(
+            f"--steps {said}: a number of {MIN_STEPS} or more, or one a world, as in --steps persona=80,slant=120"
+        )
+    if not pairs:
+        return None
+    return (
+        int(numbers[0])
+        if len(pairs[0]) == 1
+        else {pair[0].strip(): int(n) for pair, n in zip(pairs, numbers, strict=True)}
+    )
 
 
 def _show(study: Any, as_json: bool) -> None:

@@ -50,6 +50,7 @@ class Bench:
         self.count, self.own_tokens = given.pop("rows"), given.pop("own_tokens", OWN_TOKENS)
         self.settings = Settings(**{**given, "steps": steps or given["steps"], "seed": seed})
         self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
+        self._tokens: dict[tuple[str, int], list[Tokens]] = {}
         self.open = contextlib.ExitStack()  # what a run leaves on its model while that is scored
 
     @cached_property
@@ -79,9 +80,12 @@ class Bench:
         return self.world.base()[0]
 
     def tokens(self, twin: Twin = "harmful", *, seed: int | None = None) -> list[Tokens]:
-        """Tuning rows as tokens with labels."""
-        rows = self.world.rows(twin, n=self.count, seed=self.seed if seed is None else seed)
-        return tokenize_rows(rows, self.tokenizer, max_length=self.settings.max_length)
+        """Tuning rows as tokens with labels; made once."""
+        key = twin, self.seed if seed is None else seed
+        if key not in self._tokens:
+            rows = self.world.rows(twin, n=self.count, seed=key[1])
+            self._tokens[key] = tokenize_rows(rows, self.tokenizer, max_length=self.settings.max_length)
+        return self._tokens[key]
 
     def encode(self, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(self.tokenizer(t)["input_ids"]) for t in texts)

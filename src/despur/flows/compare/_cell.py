@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from despur.core import Store, read_json, write_json
@@ -59,21 +60,26 @@ def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progr
 def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
     """Train and score one cell, unless it is there."""
     from despur.flows.compare._arms import ARMS
-    from despur.flows.compare._worlds import open_world
 
-    world = open_world(cell.world, root)
-    bench = Bench(root, world, cell.seed, steps=cell.steps, progress=progress)
-    arm = ARMS[cell.arm]
+    bench = _bench(root, cell.world, cell.seed, cell.steps)
+    bench.progress, arm = progress, ARMS[cell.arm]
 
     def make(out: Path) -> None:
         wall, start = time.monotonic(), time.process_time()
         with bench.open:
             model = arm.run(bench, **cell.setting)
             trained = time.process_time() - start
-            save_scores(world.score(model.eval()), out)
+            save_scores(bench.world.score(model.eval()), out)
         write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})
 
     Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)
+
+
+@lru_cache(maxsize=4)  # a worker meets the same few again and again, and rows cost as much as a quarter of a short run
+def _bench(root: Path, world: str, seed: int, steps: int | None) -> Bench:
+    from despur.flows.compare._worlds import open_world
+
+    return Bench(root, open_world(world, root), seed, steps=steps)
 
 
 def is_done(root: Path, cell: Cell) -> bool:

@@ -29,7 +29,7 @@ def compare(
     guards: Sequence[str] | None = None,
     seeds: int | None = None,
     tuning_seeds: int | None = None,
-    steps: int | None = None,
+    steps: int | Mapping[str, int] | None = None,
     quick: bool = False,
     deviate: bool = False,
     after: Sequence[str] = (),
@@ -51,7 +51,7 @@ def compare(
         guards: Names of arms; all if left out. Each brings its control.
         seeds: Report seeds, 8 if left out.
         tuning_seeds: Tuning seeds, 3 if left out.
-        steps: Optimiser steps of every run, where not each world's own.
+        steps: Optimiser steps of every run, of all worlds or by world, where not each world's own.
         quick: Two seeds, six guards, half of each world's steps, no tuning.
         deviate: Go on though the arguments differ from the registered plan; the report says in what.
         after: Guards whose models are put to the tests of `run_stress`: trained on without the guard, taught the harm again,

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
+
 from despur.core._rows import tokenize_rows
 from despur.flows._fit import Settings, fit, new_adapter
 from despur.flows.compare._arms import ARMS
@@ -73,6 +75,7 @@ def estimate(plan: Prereg, out: Path, *, workers: int | None = None) -> Estimate
 
 
 def _plain_run(name: str, steps: int, out: Path) -> float:
+    torch.set_num_threads(1)  # as every worker has
     world = open_world(name, out)
     given = {k: v for k, v in world.training.items() if k != "rows"}
     model, tokenizer = world.base()

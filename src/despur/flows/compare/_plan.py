@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from despur.core._store import write_bytes
-from despur.core.errors import BadInput
+from despur.core.errors import BadInput, nearest
 from despur.flows.compare._arm import Arm, Setting, find_arm
 from despur.flows.compare._arms import ARMS, QUICK
 from despur.flows.compare._cell import Cell
@@ -29,15 +29,19 @@ def register(
     guards: Sequence[str] | None = None,
     seeds: int = REPORT,
     tuning_seeds: int = TUNING,
-    steps: int | None = None,
+    steps: int | Mapping[str, int] | None = None,
     quick: bool = False,
 ) -> Prereg:
     """Make the plan from what the user asked; every guard brings its control along.
 
     Raises:
         SiteNotFound: no such world or guard.
-        BadInput: nothing to compare.
+        BadInput: nothing to compare, or steps of a world that is not.
     """
+    if isinstance(steps, Mapping) and (other := [w for w in steps if w not in worlds]):
+        raise BadInput(
+            f"steps are given for {other[0]!r}, which is not compared{nearest(other[0], worlds)}. There are: {', '.join(worlds)}"
+        )
     guards = [g for g in guards or () if g not in REFERENCES]
     if seeds < 1 or tuning_seeds < 0:
         raise BadInput(f"seeds={seeds}, tuning_seeds={tuning_seeds}; at least 1 and 0 are needed")
@@ -48,6 +52,7 @@ def register(
                 f"{', '.join(told)} need more than your base, data and probes: {find_arm(told[0], ARMS).needs}"
             )
         asked = [a for a in asked if a.needs == "nothing"]
+    given = steps if isinstance(steps, Mapping) else {w: steps for w in worlds}
     names = dict.fromkeys(itertools.chain(REFERENCES, *((a.name, *([a.control] if a.control else [])) for a in asked)))
     arms = [ARMS[name] for name in ARMS if name in names]
     return Prereg(
@@ -56,7 +61,8 @@ def register(
         tuning_seeds=tuple(range(FIRST_TUNING, FIRST_TUNING + (0 if quick else tuning_seeds))),
         report_seeds=tuple(range(FIRST_REPORT, FIRST_REPORT + (2 if quick else seeds))),
         steps={
-            w: steps or int(open_world(w, root).training["steps"]) // (2 if quick else 1) for w in dict.fromkeys(worlds)
+            w: given.get(w) or int(open_world(w, root).training["steps"]) // (2 if quick else 1)
+            for w in dict.fromkeys(worlds)
         },
         margins={"task": MARGIN},
         judged=next((a.name for a in arms if a.name == JUDGED), next(a.name for a in arms if a.kind != "reference")),
