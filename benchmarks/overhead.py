@@ -86,7 +86,14 @@ def alone(model: Any, edit: Edit, *, times: int = 20) -> float:
 
 def memory(model: Any, guard: Any) -> tuple[int, int]:
     """Bytes that a guard holds, and the adapter's."""
-    held = [t for h in guard.held.values() for t in (h.basis, h.anchor) if t is not None]
+    held: list[Tensor] = []
+    for matrix in guard.held.values():
+        source = matrix.source
+        if isinstance(source, Tensor):
+            held.append(source)
+        else:
+            held += [*source.directions.values(), source.mix, *([source.gain.gain] if source.gain else [])]
+        held += [matrix.anchor] if matrix.anchor is not None else []
     return size(held), size([p for p in model.parameters() if p.requires_grad])
 
 

@@ -1,66 +1,17 @@
 """Which directions each trainable matrix must leave alone: factor and roles made into projections."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import NormGain, Role, Subspace, factor_at, layer_path, match_role, stream_roles
 from despur.core._peft_config import PLAIN_INITS
-from despur.core._shards import is_spread, like, local, share, sum_shards
-from despur.core.errors import CannotAttach, ShapeMismatch, SiteNotFound
+from despur.core.errors import CannotAttach, ShapeMismatch
+from despur.guard._held import Held, Seen
 
 Sides = Literal["read", "write", "both"]
-
-
-@dataclass
-class Held:
-    """One trainable matrix and what it must not change; of a sharded one, this process's part.
-
-    Args:
-        basis: (k, n) orthonormal rows, in the coordinates of the held dimension.
-        rows: Whether the held dimension is the matrix's first (else its last).
-        anchor: The matrix's own product with the basis at the start; None where it must be zero (LoRA).
-        cut: Whether basis and anchor are those of this process's part alone.
-    """
-
-    basis: Float[Tensor, "k n"]
-    rows: bool
-    anchor: Tensor | None = None
-    cut: bool = False
-
-    def meet(self, weight: Tensor) -> None:
-        """Bring basis and anchor to where the matrix lies, cut to this process's part of it."""
-        if self.cut == is_spread(weight) and self.basis.device == weight.device:
-            return
-        held = 0 if self.rows else 1
-        self.basis = share(self.basis, weight, held, 1)
-        if self.anchor is not None:
-            self.anchor = share(self.anchor, weight, 1 - held, 1 - held)
-        self.cut = is_spread(weight)
-
-    def keep(self, weight: Tensor) -> None:
-        """Take what the matrix does with the basis now as what it must go on doing."""
-        self.anchor = self.reading(weight).clone()
-
-    def reading(self, weight: Tensor) -> Tensor:
-        """The part of the matrix along the basis, in float32."""
-        w = local(weight).float()
-        return sum_shards(self.basis @ w, weight, 0) if self.rows else sum_shards(w @ self.basis.T, weight, 1)
-
-    def project(self, weight: Tensor, strength: float = 1.0) -> Tensor:
-        """The matrix with its change along the basis taken out, in full or in part."""
-        self.meet(weight)
-        w = local(weight).float()
-        gone = self.reading(weight)
-        if self.anchor is not None:
-            gone = gone - self.anchor
-        left, right = (self.basis.T, gone) if self.rows else (gone, self.basis)
-        out = torch.addmm(w, left, right, alpha=-strength)
-        return like(out.to(weight.dtype), weight)
 
 
 def held_matrices(
@@ -78,7 +29,8 @@ def held_matrices(
     modules = dict(base.named_modules())
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
     held: dict[str, Held] = {}
-    shared: dict[tuple[int, str | None, str], Tensor] = {}  # maps behind one norm meet one basis
+    shared: dict[tuple[int, str | None, str], Seen] = {}  # maps behind one norm meet one basis
+    directions: dict[int, dict[torch.device, Tensor]] = {}  # and all norms one factor
     loose: list[str] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -96,16 +48,16 @@ def held_matrices(
         if subspace is None:
             continue
         key = (id(subspace), role.norm, role.side)
-        basis = shared[key] if key in shared else _seen(role, subspace, modules)
-        size = parameter.shape[0] if _held_first(part, role, modules[module]) else parameter.shape[-1]
-        if size != basis.shape[1]:
+        if key not in shared:
+            shared[key] = _seen(role, subspace, modules, directions)
+        size, first = parameter.shape, _held_first(part, role, modules[module])
+        if (width := size[0] if first else size[-1]) != subspace.width:
             raise ShapeMismatch(
-                f"the factor has width d={basis.shape[1]}, {name!r} meets a stream of width {size}. "
+                f"the factor has width d={subspace.width}, {name!r} meets a stream of width {width}. "
                 "Was it found on another model?"
             )
-        matrix = Held(basis, _held_first(part, role, modules[module]))
+        matrix = Held(shared[key], first)
         matrix.meet(parameter)
-        shared[key] = basis if matrix.cut else matrix.basis
         if part == "weight":
             _check_tied(parameter, role, modules, table)
             matrix.keep(parameter.detach())
@@ -181,17 +133,14 @@ def _by_site(factors: tuple[Subspace, ...]) -> dict[str, Subspace]:
     return found
 
 
-def _seen(role: Role, factor: Subspace, modules: Mapping[str, nn.Module]) -> Float[Tensor, "k d"]:
-    """The factor as this map meets it, orthonormal: behind the norm's gain where one stands between."""
-    gain = NormGain.of(modules[role.norm] if role.norm else None, factor.width)
-    directions = factor.write if role.side == "read" else factor.read
-    if len(gain.gain) != factor.width:
+def _seen(
+    role: Role, factor: Subspace, modules: Mapping[str, nn.Module], directions: dict[int, dict[torch.device, Tensor]]
+) -> Seen:
+    """The factor as this map meets it: behind the norm's gain where one stands between."""
+    gain = NormGain.of(modules[role.norm], factor.width) if role.norm else None
+    if gain is not None and len(gain.gain) != factor.width:
         raise ShapeMismatch(
             f"the factor has width d={factor.width}, norm {role.norm!r} {len(gain.gain)}. Was it found on another model?"
         )
-    shown = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
-    # twice orthogonalised in double: what the guard leaves is then float32's own rounding
-    q = torch.linalg.qr(shown.double().T).Q
-    if q.shape[1] == 0 or not torch.isfinite(q).all():
-        raise SiteNotFound(f"norm {role.norm!r} shows nothing of the factor")
-    return q.T.float().contiguous()
+    rows = factor.write if role.side == "read" else factor.read
+    return Seen(directions.setdefault(id(rows), {rows.device: rows}), gain, reads=role.side == "read")

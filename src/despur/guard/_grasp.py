@@ -6,7 +6,8 @@ from typing import final
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace, method
-from despur.guard._bases import Held, Sides, held_matrices
+from despur.guard._bases import Sides, held_matrices
+from despur.guard._held import Held
 
 
 @final

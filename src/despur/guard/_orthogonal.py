@@ -11,7 +11,7 @@ from despur.core import Context, Edit, Site, method, record
 from despur.core._roles import base_modules
 from despur.core._rows import batches
 from despur.core.errors import BadInput, CannotAttach
-from despur.guard._bases import Held
+from despur.guard._held import Held
 from despur.guard._own_text import OwnText, as_base
 from despur.guard._updates import is_linear, trained_updates
 
