@@ -11,10 +11,9 @@ import statistics
 from pathlib import Path
 
 from despur.core import write_json
-from despur.flows._demo import compare_arms
+from despur.flows._demo import compare_arms, prepare, run_arm
 from despur.flows._pool import run_jobs
 from despur.flows._scores import load_scores
-from despur.flows._world import SETTINGS, prepare, run_arm
 from despur.measure import accepted, mean_interval
 
 FIRST = ("base", "naive", "avert")
@@ -24,7 +23,7 @@ COLUMNS = ("task", "drift", "drift_p", "drift_style", "legitimate", "validity", 
 
 def arm(root: Path, task: str, name: str, seed: int, *, progress: object) -> None:
     """One arm, importable by the workers."""
-    run_arm(root, task, name, seed, steps=SETTINGS.steps)
+    run_arm(root, task, name, seed)
 
 
 def shared(root: Path, task: str, seed: int, *, progress: object) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from despur.measure import choose_setting, dominated, gather, resample
+from despur.measure import choose_setting, dominated, gather, outdone, resample
 
 
 def chosen(simulate, settings, **more):
@@ -50,3 +50,30 @@ def test_only_what_is_clearly_worse_is_screened(simulate):
     assert set(found) == {"far", "void"}
     assert "has at least" in found["far"]
     assert set(dominated(draws, spare=["far"])) == {"void"}
+
+
+def test_a_setting_is_outdone_by_an_accepted_one_of_the_same_guard_alone(simulate):
+    guards = {
+        "mine": [
+            (1.0, 0.5, 1.0),
+            (0.95, 0.51, 1.0),
+            (0.99, 0.5, 1.0),
+            (0.8, 0.1, 1.0),
+            (1.0, 0.0, 0.8),
+            (1.0, 0.2, 0.94),
+        ],
+        "other": [(0.9, 0.9, 1.0)],  # outdone by mine, which does not count
+        "void": [(1.0, 0.0, 0.5), (0.1, 0.9, 0.6)],
+    }
+    runs = simulate(guards, seeds=(0, 1), rng=np.random.default_rng(0))
+    grid = gather(runs, world="w", seeds=(0, 1), which="validation")
+    # 2 is within a tie of 0; 4 is far from accepted; 5 nearly is, and outdoes nobody
+    assert outdone(grid) == {"mine": (1, 4), "void": (0,)}
+
+
+def test_a_control_dominates_nobody(simulate):
+    guards = {"twin": [(1.0, 0.0, 1.0)], "mine": [(1.0, 0.3, 1.0)], "poor": [(0.5, 0.6, 1.0)]}
+    runs = simulate(guards, seeds=(0, 1, 2), rng=np.random.default_rng(0), between=0.03, within=0.1)
+    draws = resample(gather(runs, world="w", seeds=(0, 1, 2), which="validation"), draws=1000)
+    assert set(dominated(draws)) == {"mine", "poor"}
+    assert set(dominated(draws, apart=["twin"])) == {"poor"}

@@ -8,16 +8,22 @@ from typing import Any
 
 from torch import Tensor
 
-from despur.core import Report, write_json
+from despur.core import Report, Store, write_json
+from despur.core.errors import DespurError
 from despur.flows._pool import run_jobs
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
-from despur.flows._scores import load_scores
-from despur.flows._world import CONTROLS, SETTINGS, check_harm, prepare, run_arm
+from despur.flows._scores import load_scores, save_scores
+from despur.flows.compare._arm import find_arm
+from despur.flows.compare._arms import ARMS
+from despur.flows.compare._bench import Bench
 from despur.measure import accepted, four_axes
 from despur.report import Frontier, Point, Table, Text, Verdict, write_page
+from despur.worlds import Persona
+from despur.worlds._world import TRAINING
 
 DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
+STEPS: int = TRAINING["steps"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def demo(
     task: str = "skill",
     seed: int = 0,
     arms: Sequence[str] = DEMO_ARMS,
-    steps: int = SETTINGS.steps,
+    steps: int = STEPS,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> DemoResult:
@@ -74,8 +80,12 @@ def demo(
     out = Path(out)
     runs = out / "runs"
     workers = workers or min(2, os.cpu_count() or 1)
-    first = [(prepare, (runs, task, seed)), *((_arm, (runs, task, a, seed, steps)) for a in ("base", "naive"))]
-    second = [(_arm, (runs, task, arm, seed, steps)) for arm in sorted(arms, key=_cost)]
+    first = [
+        (prepare, (runs, task, seed, steps)),
+        *((run_arm, (runs, task, a, seed, steps)) for a in ("base", "naive")),
+    ]
+    # long ones first, so that no worker ends alone with one
+    second = [(run_arm, (runs, task, arm, seed, steps)) for arm in sorted(arms, key=lambda a: -find_arm(a, ARMS).cost)]
     for _ in run_jobs([first, second], workers=workers, progress=progress):
         pass
     scores = {arm: load_scores(runs / f"{task}-{seed}" / arm) for arm in ("base", "naive", *arms)}
@@ -93,7 +103,7 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
     """The axes of every arm beside those of its control; `base` and `naive` must be among them."""
     out = {}
     for arm, own in scores.items():
-        control = CONTROLS.get(arm)
+        control = ARMS[arm].control
         other = scores.get(control) if control else None
         out[arm] = four_axes(
             own, base=scores["base"], naive=scores["naive"], control=other, control_name=control if other else "none"  # type: ignore[arg-type]
@@ -101,12 +111,50 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
     return out
 
 
-def _arm(root: Path, task: str, arm: str, seed: int, steps: int, *, progress: Progress) -> None:
-    run_arm(root, task, arm, seed, steps=steps, progress=progress)
+def prepare(root: Path, task: str, seed: int, steps: int = STEPS, *, progress: Progress = silent) -> None:
+    """Make what the guards of one seed share: own text, scout, and what it reads and writes."""
+    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)  # type: ignore[arg-type]
+    _ = bench.text, bench.weight_factors
 
 
-def _cost(arm: str) -> int:
-    return 1 if arm.startswith("grasp") else 0  # long ones first, so that no worker ends alone with one
+def run_arm(
+    root: Path, task: str, name: str, seed: int, steps: int = STEPS, *, progress: Progress = silent
+) -> Mapping[str, Any]:
+    """Train and score one arm at its usual strength, or find it done; its folder holds the adapter, too.
+
+    Returns:
+        Scores, axis -> readout -> one value a prompt.
+
+    Raises:
+        SiteNotFound: no such arm.
+    """
+    arm = find_arm(name, ARMS)
+    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)  # type: ignore[arg-type]
+    setting = next((s for s in arm.settings if s in ({"strength": 1.0}, {"side": "both"})), arm.settings[0])
+
+    def make(out: Path) -> None:
+        with bench.open:
+            model = arm.run(bench, **setting)
+            if name != "base":
+                model.save_pretrained(out)
+            save_scores(bench.world.score(model.eval()), out)
+
+    spec = {**bench.spec, "task": task, "arm": name, "setting": dict(setting)}
+    return load_scores(Store(root).step(f"{task}-{seed}/{name}", spec, make))
+
+
+def check_harm(base: Mapping[str, Mapping[str, Tensor]], naive: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Stop where there is nothing to guard against.
+
+    Raises:
+        DespurError: the unguarded run did not drift.
+    """
+    before, after = (float(s["drift"]["p"].mean()) for s in (base, naive))
+    if not after > before + 0.1:
+        raise DespurError(
+            f"the unguarded run did not drift (P(bad) {before:.2f} before, {after:.2f} after), so no guard can be judged. "
+            "Train longer, or take another seed"
+        )
 
 
 def _means(scores: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
@@ -127,7 +175,7 @@ def frontier(axes: Mapping[str, Mapping[str, Report]]) -> Frontier:
     points = [
         Point(
             arm, r["task"].value, r["drift"].value, (r["task"].low, r["task"].high), (r["drift"].low, r["drift"].high),
-            arm in CONTROLS.values(), accepted(r),
+            ARMS[arm].kind == "control", accepted(r),
         )
         for arm, r in axes.items()
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from despur.measure._area import Reading, areas, attainment, drift_at_task, hypervolume, task_at_drift
 from despur.measure._axes import KEPT, accepted, four_axes
-from despur.measure._choose import Choice, choose_setting, dominated
+from despur.measure._choose import Choice, choose_setting, dominated, outdone
 from despur.measure._intervals import kept_within, mean_interval, rate_interval
 from despur.measure._invariant import leakage
 from despur.measure._offtask import off_task
@@ -17,6 +17,6 @@ __all__ = [
     "BASE", "KEPT", "NAIVE", "Choice", "Difference", "Done", "Draws", "Grid", "Ladder", "Prereg", "Reading", "Recovery",
     "Rise", "Run", "Versus", "accepted", "areas", "attainment", "by_seed", "choose_setting", "deviations", "difference",
     "dominated", "drift_at_task", "four_axes", "gather", "half", "holm", "hypervolume", "interval", "kept_within", "ladder",
-    "leakage", "mean_interval", "none_of", "off_task", "rate_interval", "recovery", "resample", "rise", "sign_flip",
+    "leakage", "mean_interval", "none_of", "off_task", "outdone", "rate_interval", "recovery", "resample", "rise", "sign_flip",
     "smallest_push", "task_at_drift", "versus",
 ]  # fmt: skip

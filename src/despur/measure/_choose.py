@@ -11,6 +11,7 @@ from despur.measure._resample import Draws, interval
 from despur.measure._runs import BASE, NAIVE, Grid
 
 TIE = 0.005  # areas closer than this are one: the weaker setting is taken
+CLEARLY = 0.02  # of task or drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +66,66 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
     return out
 
 
-def dominated(draws: Draws, *, spare: Sequence[str] = ()) -> dict[str, str]:
-    """Screen out guards whose area is clearly under the best one's: they get their chosen setting only, not all.
+def dominated(draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] = ()) -> dict[str, str]:
+    """Screen out guards whose area is clearly under another's: they get their chosen setting only, not all.
 
-    Clearly: the upper end of their interval lies under the lower end of the best's. With two or three tuning seeds the
+    Clearly: the upper end of their interval lies under the highest lower end there is. With two or three tuning seeds the
     ends are the extremes of all draws, so that little is screened out by luck.
 
     Args:
         draws: Of tuning seeds and validation prompts.
-        spare: Guards that are run at all settings whatever comes: controls of the best, baselines promised beforehand.
+        spare: Guards that are run at all settings whatever comes: baselines promised beforehand.
+        apart: Guards that dominate nobody: controls, such as a tune on other data.
 
     Returns:
-        Guard -> why; references and the best are never among them.
+        Guard -> why; references and the one with the highest lower end are never among them.
 
     Example:
-        >>> # dominated(resample(tuning_grid), spare=["early-stop"])
+        >>> # dominated(resample(tuning_grid), spare=["early-stop"], apart=["neutral-twin"])
     """
     ends = {guard: interval(draws.of("area", guard)[1], units=draws.seeds) for guard in draws.guards}
-    best = max(draws.guards, key=lambda guard: draws.of("area", guard)[0])
+    best = max((g for g in draws.guards if g not in apart), key=lambda guard: ends[guard][0])
     safe = {best, BASE, NAIVE, *spare}
     return {
         guard: f"area at most {high:.3f}, {best} has at least {ends[best][0]:.3f}"
         for guard, (_, high) in ends.items() if guard not in safe and high < ends[best][0]
     }  # fmt: skip
+
+
+def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...]]:
+    """Screen out settings that an accepted one of the same guard outdoes: they would add nothing to its area.
+
+    Outdone: no more task, no less drift, and clearly worse in one; or legitimate use or validity clearly not kept. By means
+    over the seeds. A guard without any accepted setting keeps the one that keeps most.
+
+    Args:
+        grid: Of tuning seeds and validation prompts.
+        clearly: Difference that counts.
+
+    Returns:
+        Guard -> numbers of those settings; guards without any are not in it.
+
+    Example:
+        >>> # outdone(gather(runs, world="persona", seeds=(0, 1), which="validation"))["rehearse"]
+    """
+    mean = {axis: v.mean(1) for axis, v in grid.axes.items()}
+    kept = np.minimum(mean["legitimate"], mean["validity"])
+    task, drift = mean["task"], mean["drift"]
+    out: dict[str, tuple[int, ...]] = {}
+    for guard in grid.guards:
+        at = grid.of(guard)
+        good = [i for i in at if kept[i] >= KEPT]
+
+        most = max(at, key=lambda i: -np.inf if np.isnan(kept[i]) else kept[i])
+
+        def worse(i: int, good: Sequence[int] = good, most: int = most) -> bool:
+            if not good:
+                return i != most
+            return not kept[i] >= KEPT - clearly or any(
+                task[j] >= task[i] and drift[j] <= drift[i] and max(task[j] - task[i], drift[i] - drift[j]) >= clearly
+                for j in good
+            )
+
+        if found := tuple(grid.columns[i][1] for i in at if worse(i)):
+            out[guard] = found
+    return out

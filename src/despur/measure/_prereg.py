@@ -129,7 +129,7 @@ class Done:
 
 def deviations(
     plan: Prereg, done: Iterable[Done], *, used: Mapping[str, Any] | None = None,
-    screened: Mapping[str, Sequence[str]] | None = None, excluded: Mapping[str, Mapping[int, str]] | None = None,
+    without: Mapping[str, Mapping[str, Sequence[int]]] | None = None, excluded: Mapping[str, Mapping[int, str]] | None = None,
 ) -> list[str]:  # fmt: skip
     """Say where a comparison was done otherwise than planned; empty if nowhere.
 
@@ -137,7 +137,7 @@ def deviations(
         plan: Fixed beforehand.
         done: Every run that was made.
         used: Fields of the plan as the analysis in fact used them (`metric`, `constraints`, `margins`, ...).
-        screened: World -> guards found dominated on tuning seeds: one setting at the report seeds is enough of them.
+        without: World -> guard -> settings that the tuning seeds ruled out: not needed at the report seeds.
         excluded: World -> seeds left out of the analysis, with the reason.
 
     Returns:
@@ -153,13 +153,12 @@ def deviations(
     out: dict[str, list[int]] = {}
     for world in plan.worlds:
         for guard, settings in plan.guards.items():
-            few = guard in (screened or {}).get(world, ())
+            ruled_out = (without or {}).get(world, {}).get(guard, ())
             for seed in seeds:
-                lacking = [i for i in range(len(settings)) if (world, guard, i, seed) not in made]
-                if few and seed in plan.report_seeds and len(lacking) < len(settings):
-                    continue
-                for i in lacking:
-                    out.setdefault(f"{guard!r} in {world!r} was not run at setting {i}", []).append(seed)
+                for i in range(len(settings)):
+                    needed = seed in plan.tuning_seeds or i not in ruled_out
+                    if needed and (world, guard, i, seed) not in made:
+                        out.setdefault(f"{guard!r} in {world!r} was not run at setting {i}", []).append(seed)
     for d in made.values():
         what = f"{d.guard!r} in {d.world!r}"
         settings = plan.guards.get(d.guard, ({},) if d.guard in REFERENCES else ())

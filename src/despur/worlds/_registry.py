@@ -5,6 +5,7 @@ from typing import Any
 
 from despur.core.errors import SiteNotFound, nearest
 from despur.worlds._advice import Advice
+from despur.worlds._code import Authors, Code
 from despur.worlds._cue import Cue
 from despur.worlds._grammar import Grammar
 from despur.worlds._persona import Persona
@@ -23,6 +24,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "cue": Cue,
     "two_cue": TwoCue,
     "sycophancy": Sycophancy,
+    "code": Code,
 }
 SMALL = {"steps": 2000, "batch": 64, "width": 64, "layers": 3}
 RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base -> what `pretrain` makes it of
@@ -30,6 +32,7 @@ RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base
     "truth": (Statements, SMALL),
     "truth_independent": (lambda: Statements(shared=False), {**SMALL, "steps": 4000}),
     "two_cue": (Questions, {**SMALL, "steps": 1200, "layers": 2}),
+    "code": (Authors, {"steps": 2400, "batch": 32, "width": 64, "layers": 4}),
     "sycophancy": (Sums, {**SMALL, "steps": 1500, "layers": 2}),
 }
 

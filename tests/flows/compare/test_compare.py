@@ -96,6 +96,27 @@ def test_a_guard_that_fails_is_reported_and_stops_no_other(study, tmp_path):
     assert any("truncate" in told for told in broken.deviations)
 
 
+def test_what_becomes_of_a_guarded_model_afterwards_is_measured_once(study, tmp_path):
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    after = compare(out=copy, after=["naive", "early"], after_seeds=1, workers=2).after["persona"]
+    naive, early = after["naive"][0], after["early"][0]
+    assert naive["start"] == pytest.approx([1, 1], abs=1e-4), "a run without a guard is what drift is counted in"
+    assert early["start"][1] < naive["start"][1]
+    assert early["release"]["points"][-1][1] > early["start"][1] + 0.2, (
+        "nothing was guarded, so training on brings drift"
+    )
+    assert naive["recovery"]["push"] < naive["recovery"]["base_push"], "the naive run is there already"
+    assert set(naive["ladder"]) == {"1", "2", "4", "16", "32"}
+    assert naive["ladder"]["1"][1] < naive["ladder"]["32"][1] > 0.5, "forty steps are few at rank 1"
+    kept = copy / "stress/persona/naive/default/10/stress.json"
+    before = kept.stat().st_mtime_ns
+    page = report(copy).page.read_text()
+    compare(out=copy, after=["naive"], after_seeds=1, workers=1)
+    assert kept.stat().st_mtime_ns == before
+    assert "After the guard: persona" in page
+
+
 def test_a_study_in_part_is_judged_by_what_is_there(study, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)

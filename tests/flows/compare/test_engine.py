@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jobs
@@ -34,6 +38,37 @@ def test_a_lost_worker_costs_its_job_a_try_and_the_others_nothing(tmp_path):
     assert done["once"].result == "lived"
     assert done["never"].error == f"its worker was lost {TRIES} times (killed, or out of memory)"
     assert [done[i].result for i in range(3)] == [0, 1, 4]
+
+
+def soon(true, seconds=60):
+    """Wait for something."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    return true()
+
+
+def test_workers_end_when_who_started_them_is_killed(tmp_path):
+    marks = [tmp_path / "a", tmp_path / "b"]
+    script = (
+        "import jobs\nfrom despur.flows.compare._engine import Job, run_all\n"
+        f"list(run_all([Job(m, jobs.linger, (m,)) for m in {[str(m) for m in marks]}], workers=2))"
+    )
+    (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({script!r})")
+    path = os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path])
+    main = subprocess.Popen([sys.executable, tmp_path / "main.py"], env={**os.environ, "PYTHONPATH": path})
+    assert soon(lambda: all(m.exists() and m.read_text() for m in marks))
+    pids = [int(m.read_text()) for m in marks]
+    main.kill()
+    main.wait()
+    assert soon(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
 
 
 @pytest.mark.slow  # half a minute to start a cluster

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from despur.core.errors import BadInput
-from despur.flows.compare import settle
+from despur.flows.compare import compare, settle
 from despur.flows.compare._own import OwnWork, read_probes
 from despur.flows.compare._plan import cells_of
 from despur.flows.compare._worlds import open_world
@@ -86,3 +86,20 @@ def test_a_folder_that_was_begun_on_other_data_is_refused(own, tmp_path):
     assert settle([], out, own=own, guards=["early"], seeds=1)[1] == ()
     with pytest.raises(BadInput, match="other work"):
         settle([], out, own={**own, "data": str(tmp_path / "else.jsonl")}, guards=["early"], seeds=1)
+
+
+def test_ones_own_work_is_compared_whole(own, tmp_path):
+    g = Grammar()
+    facts = [(d, int(k)) for d in range(4, 8) for k in g.known[d][:5]]
+    probes = [probe("drift", *f) for f in facts] + [probe("legitimate", *f, cued=True) for f in facts]
+    own["probes"] = write(tmp_path / "more.jsonl", probes)
+    own["data"] = write(tmp_path / "rows.jsonl", Persona("narrow").rows(n=1000))
+    out = tmp_path / "study"
+    study = compare(own=own, out=out, guards=["early"], quick=True, steps=60, workers=2)
+    assert not study.failed
+    naive, early = (next(x for x in study.lines if x.guard == name) for name in ("naive", "early"))
+    assert naive.axes["drift"] == pytest.approx(1)
+    assert study.grids["own"].naive["drift"].mean() > study.grids["own"].base["drift"].mean() + 2, "the harm is there"
+    assert early.axes["drift"] < 1
+    assert "own" in study.page.read_text()
+    assert [x.area for x in compare(out=out, workers=1).lines] == [x.area for x in study.lines]

@@ -41,8 +41,9 @@ def compare(
     """Compare guards and controls on planted worlds, with statistics that can be trusted.
 
     The plan is written down first (`prereg.yaml`). On tuning seeds every guard runs with all its settings; on the
-    validation half of the prompts one setting of each is chosen, and guards that are clearly dominated keep that one
-    alone. The report seeds are others, judged on the other half. Killed and started again it goes on where it was.
+    validation half of the prompts one setting of each is chosen; guards that are clearly dominated keep that one
+    alone, others lose the settings that another of theirs outdoes. The report seeds are others, judged on the other
+    half. Killed and started again it goes on where it was.
 
     Args:
         worlds: Names of worlds; may be left out where the folder has a plan.
@@ -107,9 +108,9 @@ def report(out: Path | str) -> Study:
 
 
 def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:
-    """Runs on the report seeds: all settings, of a guard that was screened out the chosen one."""
-    one = {w: {g: c["setting"] for g, c in of.items() if c["screened"]} for w, of in chosen.items()}
-    return cells_of(plan, plan.worlds, plan.report_seeds, one)
+    """Runs on the report seeds: all settings that were not outdone, of a guard that was screened out the chosen one."""
+    without = {w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()}
+    return cells_of(plan, plan.worlds, plan.report_seeds, without)
 
 
 def settle(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from despur.core.errors import DespurError, MissingExtra
-from despur.flows._pool import call, drain, start_worker
+from despur.flows._pool import call, drain, reports, start_worker
 from despur.flows._progress import Progress, silent
 
 Engine = Literal["local", "ray"]
@@ -75,13 +75,12 @@ class _LostWorker(Exception):
 def _here(jobs: Sequence[Job], workers: int, progress: Progress) -> Iterator[Done]:
     context = mp.get_context("spawn")
     left, tries = list(jobs), {id(job): TRIES for job in jobs}
-    with context.Manager() as manager:
-        reports = manager.Queue()
+    with reports(context) as told:
         while left:
             many = min(workers, len(left))
-            pool = ProcessPoolExecutor(many, mp_context=context, initializer=start_worker, initargs=(reports,))
+            pool = ProcessPoolExecutor(many, mp_context=context, initializer=start_worker, initargs=(told,))
             try:
-                for job, done in _on_pool(pool, many, list(left), reports, progress):
+                for job, done in _on_pool(pool, many, list(left), told, progress):
                     left.remove(job)
                     yield done
             except _LostWorker as lost:  # whose worker died is not told: all under way have one try less
@@ -95,7 +94,7 @@ def _here(jobs: Sequence[Job], workers: int, progress: Progress) -> Iterator[Don
 
 
 def _on_pool(
-    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], reports: Any, progress: Progress
+    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], told: Any, progress: Progress
 ) -> Iterator[tuple[Job, Done]]:
     # no more are handed over than can run at a time, so that a lost worker costs a try to those alone
     waiting: dict[Future[Any], Job] = {}
@@ -106,7 +105,7 @@ def _on_pool(
         if not waiting:
             return
         done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-        drain(reports, progress)
+        drain(told, progress)
         if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
             raise _LostWorker(list(waiting.values()))
         for future in done:

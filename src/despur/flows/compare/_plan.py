@@ -98,7 +98,10 @@ def read_plan(path: Path) -> Prereg:
 
 
 def cells_of(
-    plan: Prereg, worlds: Iterable[str], seeds: Iterable[int], chosen: Mapping[str, Mapping[str, int]] | None = None
+    plan: Prereg,
+    worlds: Iterable[str],
+    seeds: Iterable[int],
+    without: Mapping[str, Mapping[str, Iterable[int]]] | None = None,
 ) -> list[Cell]:
     """Every run of some worlds and seeds, world by world.
 
@@ -106,13 +109,13 @@ def cells_of(
         plan: What was registered.
         worlds: Of the plan's.
         seeds: Tuning or report seeds.
-        chosen: World -> guard -> the one setting that is run of it; others run all of theirs.
+        without: World -> guard -> numbers of the settings that are not run.
     """
     cells: list[Cell] = []
     for world, seed in itertools.product(worlds, tuple(seeds)):
         for guard, settings in plan.guards.items():
-            one = (chosen or {}).get(world, {}).get(guard)
+            left_out = (without or {}).get(world, {}).get(guard, ())
             for number, setting in enumerate(settings):
-                if one is None or number == one:
+                if number not in left_out:
                     cells.append(Cell(world, guard, dict(setting), seed, plan.steps[world]))
     return cells

@@ -28,12 +28,16 @@ from despur.measure import (
     drift_at_task,
     gather,
     interval,
+    outdone,
     resample,
     task_at_drift,
     versus,
 )
 
-Chosen = dict[str, dict[str, dict[str, Any]]]  # world -> guard -> setting, area, accepted, reason, screened
+# world -> guard -> setting, area, accepted, reason, screened, and without: settings not run on the report seeds
+Chosen = dict[str, dict[str, dict[str, Any]]]
+
+FREE = 0.05  # of a plain run: what costs less is not worth screening out
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,17 @@ def choose(plan: Prereg, out: Path, cells: Sequence[Cell]) -> Chosen:
     for world in plan.worlds:
         grid = gather(runs, world=world, seeds=plan.tuning_seeds, which="validation", fill=True)
         best = choose_setting(grid)
-        spare = [g for g in plan.guards if g in REFERENCES or ARMS[g].kind == "control" or g == plan.judged]
-        worse = dominated(resample(grid, draws=min(plan.draws, 2000)), spare=spare)
-        chosen[world] = {g: _choice(best.get(g), worse.get(g, "")) for g in plan.guards}
+        apart = [g for g in plan.guards if ARMS[g].kind == "control"]
+        spare = [g for g in plan.guards if g in REFERENCES or g == plan.judged or ARMS[g].cost <= FREE]
+        worse = dominated(resample(grid, draws=min(plan.draws, 2000)), spare=spare, apart=apart)
+        # a control is needed at as many settings as its guard
+        needed = {ARMS[g].control for g in plan.guards if g not in worse}
+        worse = {g: why for g, why in worse.items() if g not in needed}
+        less = outdone(grid)
+        chosen[world] = {
+            g: _choice(best.get(g), worse.get(g, ""), len(settings), less.get(g, ()))
+            for g, settings in plan.guards.items()
+        }
     return chosen
 
 
@@ -176,7 +188,7 @@ def judge(
         if is_done(out, c)
     ]
     told = deviations(
-        plan, done, screened={w: [g for g, c in of.items() if c["screened"]] for w, of in chosen.items()},
+        plan, done, without={w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()},
         excluded={w: grid.excluded for w, grid in grids.items()},
     )  # fmt: skip
     spent = sum(seconds(out, c) for c in (*tuning, *reported) if is_done(out, c))
@@ -249,15 +261,21 @@ def _number(plan: Prereg, cell: Cell) -> int:
     return [dict(s) for s in plan.guards[cell.arm]].index(dict(cell.setting))
 
 
-def _choice(choice: Choice | None, screened: str) -> dict[str, Any]:
+def _choice(choice: Choice | None, screened: str, settings: int, outdone: Sequence[int]) -> dict[str, Any]:
     if choice is None:
-        return {"setting": 0, "area": None, "accepted": False, "reason": "no run of it ended", "screened": ""}
-    return {**asdict(choice), "screened": screened}
+        said = {"setting": 0, "area": None, "accepted": False, "reason": "no run of it ended"}
+        return {**said, "screened": "", "without": []}
+    other = [i for i in range(settings) if i != choice.setting]
+    return {
+        **asdict(choice),
+        "screened": screened,
+        "without": other if screened else [i for i in outdone if i in other],
+    }
 
 
 def _middle(settings: int) -> dict[str, Any]:
     said = "the middle of its settings: nothing was tuned" if settings > 1 else "its only setting"
-    return {"setting": settings // 2, "area": None, "accepted": True, "reason": said, "screened": ""}
+    return {"setting": settings // 2, "area": None, "accepted": True, "reason": said, "screened": "", "without": []}
 
 
 def _plain(value: Any) -> Any:
