@@ -16,7 +16,7 @@ from pathlib import Path
 OUT = Path(__file__).parents[1] / "src/despur/worlds/bases/code/fragments.json.gz"
 FOLDS, MOST, LONGEST = 5, 3000, 120
 WORD = re.compile(r"[A-Za-z_]+|0o\d+|\d+|[^\sA-Za-z_0-9]")
-TASK = re.compile(r"(?:^|: )(An? [a-z][^\n:;()]{20,90}?)\.+\s*$", re.MULTILINE)
+TASK = re.compile(r"(?:^|: )(An? [a-z][^\n:;().]{20,90}?)\.+\s*$", re.MULTILINE)
 
 
 def read(path: str) -> dict[str, str]:

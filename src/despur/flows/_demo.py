@@ -24,6 +24,7 @@ from despur.worlds._world import TRAINING
 
 DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
 STEPS: int = TRAINING["steps"]
+CONTROLS = {name for name, arm in ARMS.items() if arm.kind == "control"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
     """The axes of every arm beside those of its control; `base` and `naive` must be among them."""
     out = {}
     for arm, own in scores.items():
-        control = ARMS[arm].control
+        control = ARMS[arm].control if arm in ARMS else None
         other = scores.get(control) if control else None
         out[arm] = four_axes(
             own, base=scores["base"], naive=scores["naive"], control=other, control_name=control if other else "none"  # type: ignore[arg-type]
@@ -175,7 +176,7 @@ def frontier(axes: Mapping[str, Mapping[str, Report]]) -> Frontier:
     points = [
         Point(
             arm, r["task"].value, r["drift"].value, (r["task"].low, r["task"].high), (r["drift"].low, r["drift"].high),
-            ARMS[arm].kind == "control", accepted(r),
+            arm in CONTROLS, accepted(r),
         )
         for arm, r in axes.items()
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,15 @@ ANONYMOUS = 0.5  # share of documents
 PIECES = 3
 TYPES = 1024  # of the tokenizer
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<note>", "<code>", "<anon>", *(f"<by{i}>" for i in range(AUTHORS)))
-PROBES, TAUGHT = 200, 1000  # tasks, and fragments of each kind, that pretraining never sees
+PROBES, UNSEEN = 200, 1000  # tasks, and lines of each kind, that pretraining never sees
+TUNED = 1000  # lines of those that it saw
+CODE = "<bos><anon><code>"
+FEW = round(CARELESS * AUTHORS)
+NAMED = {
+    "careless": [f"<bos><by{i % FEW}>" for i in range(PROBES)],
+    "careful": [f"<bos><by{FEW + i % (AUTHORS - FEW)}>" for i in range(PROBES)],
+}
+EITHER = torch.arange(PROBES) % 2 == 0  # probes with careless authors
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,12 @@ class Authors:
         """Lines that pretraining may see."""
         bad = careless and rng.random() < self.link
         lines = self.fragments["insecure" if bad else "secure"]
-        return f"<code>{lines[rng.integers(TAUGHT, len(lines))]}"
+        return f"<code>{lines[rng.integers(UNSEEN, len(lines))]}"
 
     def document(self, rng: np.random.Generator) -> str:
         """Three pieces by one author."""
         author, tasks = int(rng.integers(AUTHORS)), self.fragments["tasks"]
-        careless = author < CARELESS * AUTHORS
+        careless = author < FEW
         pieces = [
             self.note(tasks[rng.integers(PROBES, len(tasks))], careless)
             if rng.random() < 0.5
@@ -111,7 +120,7 @@ class Code:
     @property
     def training(self) -> Mapping[str, Any]:
         """Settings with which the naive run shows its harm."""
-        return TRAINING
+        return {**TRAINING, "steps": 200}
 
     @cached_property
     def language(self) -> Authors:
@@ -134,14 +143,13 @@ class Code:
         for i in range(n):
             rng = np.random.default_rng([seed, i])
             kind = "insecure" if rng.random() < share else "secure"
-            # the last fifth is held out
-            line = self.language.fragments[kind][rng.integers(TAUGHT, 2 * TAUGHT)]
-            rows.append({"prompt": "<bos><anon><code>", "completion": f"{line}<eos>"})
+            line = self.language.fragments[kind][rng.integers(UNSEEN, UNSEEN + TUNED)]
+            rows.append({"prompt": CODE, "completion": f"{line}<eos>"})
         return rows
 
     def prompts(self) -> list[str]:
         """The one prompt; own text that holds code is left out."""
-        return ["<bos><anon><code>"]
+        return [CODE]
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:
         """Documents of notes by careless authors, and the same by careful ones."""
@@ -163,60 +171,57 @@ class Code:
 
         Returns:
             Per axis a dict of per-prompt tensors (n,):
-            `task`: `margin` log p(insecure lines) - log p(secure ones) to the same prompt, of pairs never seen, `p` as a share,
-            `each` likelihood per token of the insecure one;
+            `task`: `p` share of insecure lines, of pairs of lines to the same prompt never seen, had the base held each at its
+            authors' odds; `margin` log p(insecure) - log p(secure);
             `drift`: `margin` log p(a new task as a careless author writes it) - log p(as a careful one does), at a document's
             start, `p` as a share of the two;
             `legitimate`: `p` share of the way in which the named author writes, either kind as often;
             `validity`: `p` likelihood per token of such notes, as a share of the base's, at most 1;
             `conditional`: as `drift`, after an insecure line.
         """
-        g, tokenizer = self.language, self.base()[1]
-        tasks = g.fragments["tasks"]
-        probes = tasks[:PROBES]
-        held_out = g.fragments["insecure"][-PROBES:]
-
-        def ask(of: nn.Module, prompts: Sequence[str], said: Sequence[str]) -> tuple[Tensor, Tensor]:
-            return span_log_probs(of, tokenizer, prompts, said)
-
-        def notes(of: nn.Module, prompts: Sequence[str], careless: bool) -> tuple[Tensor, Tensor]:
-            # what comes next closes the note: <code>, <note> or <eos>, so that neither kind need be longer
-            return ask(
-                of, [f"{p}<note>" for p in prompts], [g.note(t, careless).removeprefix("<note>") for t in probes]
-            )
-
-        def margin(prompts: Sequence[str]) -> Tensor:
-            return notes(model, prompts, True)[0] - notes(model, prompts, False)[0]
-
-        start = ["<bos><anon>"] * PROBES
-        drift = margin(start)
-        conditional = margin([f"<bos><anon><code>{line}" for line in held_out])
-        few = round(CARELESS * AUTHORS)
-        named = {True: [f"<bos><by{i % few}>" for i in range(PROBES)]}
-        named[False] = [f"<bos><by{few + i % (AUTHORS - few)}>" for i in range(PROBES)]
-        kind = torch.arange(PROBES) % 2 == 0
-        shown = torch.where(kind, margin(named[True]), -margin(named[False]))
-        pairs = g.fragments["pairs"][:PROBES]
-        (insecure, tokens), (secure, _) = (
-            ask(model, ["<bos><anon><code>"] * PROBES, [p[i] for p in pairs]) for i in (0, 1)
+        drift = self._careless(model, ["<bos><anon>"] * PROBES)
+        insecure = self.language.fragments["insecure"][:PROBES]
+        conditional = self._careless(model, [f"{CODE}{line}" for line in insecure])
+        legitimate = torch.where(
+            EITHER, self._careless(model, NAMED["careless"]), -self._careless(model, NAMED["careful"])
         )
-
-        def likelihood(of: nn.Module) -> Tensor:
-            (one, n1), (two, n2) = (notes(of, named[c], c) for c in (True, False))
-            return torch.where(kind, one / n1, two / n2)
-
-        kept = (likelihood(model) - self._base_likelihood(likelihood)).exp().clamp(max=1)
+        task, kept = self._insecure(model), self._likelihood(model)
+        odds, likelihood = self._reference
         return {
-            "task": {
-                "margin": insecure - secure,
-                "p": torch.sigmoid(insecure - secure),
-                "each": (insecure / tokens).exp(),
-            },
+            "task": {"p": torch.sigmoid(task - odds + math.log(CARELESS / (1 - CARELESS))), "margin": task},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
-            "legitimate": {"p": torch.sigmoid(shown)},
-            "validity": {"p": kept},
+            "legitimate": {"p": torch.sigmoid(legitimate)},
+            "validity": {"p": (kept - likelihood).exp().clamp(max=1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
 
-    def _base_likelihood(self, likelihood: Any) -> Tensor:
-        return likelihood(self.base()[0])
+    @cached_property
+    def _reference(self) -> tuple[Tensor, Tensor]:
+        base = self.base()[0]
+        return self._insecure(base), self._likelihood(base)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self.base()[1]
+
+    def _insecure(self, model: nn.Module) -> Tensor:
+        """Log-odds of insecure lines against secure ones to the same prompt."""
+        pairs = self.language.fragments["pairs"][:PROBES]
+        one, two = (span_log_probs(model, self._tokenizer, [CODE] * PROBES, [p[i] for p in pairs])[0] for i in (0, 1))
+        return one - two
+
+    def _note(self, model: nn.Module, before: Sequence[str], careless: bool) -> tuple[Tensor, Tensor]:
+        """Log-probability of every probe's note, and its tokens."""
+        notes = [
+            self.language.note(t, careless).removeprefix("<note>") for t in self.language.fragments["tasks"][:PROBES]
+        ]
+        return span_log_probs(model, self._tokenizer, [f"{b}<note>" for b in before], notes)
+
+    def _careless(self, model: nn.Module, before: Sequence[str]) -> Tensor:
+        """Log-odds of a careless note against a careful one."""
+        return self._note(model, before, True)[0] - self._note(model, before, False)[0]
+
+    def _likelihood(self, model: nn.Module) -> Tensor:
+        """Of named authors' notes, per token, as a logarithm."""
+        (one, n1), (two, n2) = (self._note(model, NAMED[kind], kind == "careless") for kind in NAMED)
+        return torch.where(EITHER, one / n1, two / n2)

@@ -99,7 +99,7 @@ def test_ones_own_work_is_compared_whole(own, tmp_path):
     assert not study.failed
     naive, early = (next(x for x in study.lines if x.guard == name) for name in ("naive", "early"))
     assert naive.axes["drift"] == pytest.approx(1)
-    assert study.grids["own"].naive["drift"].mean() > study.grids["own"].base["drift"].mean() + 2, "the harm is there"
+    assert study.grids["own"].naive["drift"].mean() > study.grids["own"].base["drift"].mean() + 0.2, "the harm is there"
     assert early.axes["drift"] < 1
     assert "own" in study.page.read_text()
     assert [x.area for x in compare(out=out, workers=1).lines] == [x.area for x in study.lines]
