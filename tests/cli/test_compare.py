@@ -8,6 +8,8 @@ import pytest
     [
         (["persna"], "nearest: 'persona'"), (["persona", "--guards", "avrt"], "nearest: 'avert'"),
         (["persona", "--engine", "slurm"], "no engine 'slurm'"), (["base/", "data.jsonl"], "--probes"), ([], "no world to compare"),
+        (["persona", "--steps", "few"], "--steps persona=80,slant=120"), (["persona", "--steps", "4"], "8 or more"),
+        (["persona", "--steps", "slamt=80"], "steps are given for 'slamt', which is not compared"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_told_in_a_line(despur, tmp_path, asked, told):

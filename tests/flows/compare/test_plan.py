@@ -76,3 +76,8 @@ def test_the_same_arguments_again_keep_the_shared_work_of_a_run_that_was_killed(
     assert (out / "shared" / "persona-10").exists()
     with pytest.raises(BadInput, match="--deviate"):
         settle(["slant"], out, guards=["early"], quick=True)
+
+
+def test_steps_may_differ_by_world_and_others_keep_their_own(tmp_path):
+    plan, _ = settle(["persona", "slant"], tmp_path / "study", guards=["early"], steps={"persona": 80})
+    assert plan.steps == {"persona": 80, "slant": 480}
