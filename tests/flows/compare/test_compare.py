@@ -9,7 +9,8 @@ import pytest
 from despur.core.errors import BadInput
 from despur.flows.compare import compare, report
 from despur.flows.compare._cell import Cell, is_done
-from despur.flows.compare._plan import FILE, read_plan, write_plan
+from despur.flows.compare._compare import by_cost
+from despur.flows.compare._plan import FILE, cells_of, read_plan, write_plan
 
 STEPS = 40
 
@@ -124,6 +125,21 @@ def test_a_study_in_part_is_judged_by_what_is_there(study, tmp_path):
     part = report(copy)
     assert "truncate" not in [x.guard for x in part.lines]
     assert part.deviations
+
+
+def test_references_run_first_and_without_them_nothing_is_judged(study, tmp_path):
+    cells = by_cost(cells_of(study.plan, ["persona"], [10, 11]))
+    assert [c.arm for c in cells[:4]] == ["base", "naive"] * 2
+    assert {c.arm for c in cells[4:]} == {"early", "truncate", "truncate-random", "truncate-bottom"} & set(
+        study.plan.guards
+    )
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    for seed in (10, 11):
+        shutil.rmtree(copy / f"cells/persona/naive/default/{seed}")
+    part = report(copy)
+    assert part.lines == ()
+    assert any("'naive' in 'persona' was not run" in told for told in part.deviations)
 
 
 def test_no_study_is_told(tmp_path):

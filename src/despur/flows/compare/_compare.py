@@ -12,7 +12,7 @@ from despur.flows.compare._aftermath import stress_cells
 from despur.flows.compare._arm import find_arm
 from despur.flows.compare._cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows.compare._engine import Engine, Job, run_all
-from despur.flows.compare._plan import FILE, cells_of, read_plan, register, write_plan
+from despur.flows.compare._plan import FILE, REFERENCES, cells_of, read_plan, register, write_plan
 from despur.flows.compare._stress import run_stress
 from despur.flows.compare._study import Chosen, Study, choose, judge
 from despur.flows.compare._worlds import OWN, describe_own, is_own
@@ -199,7 +199,7 @@ class _Runner:
 
 
 def by_cost(cells: Iterable[Cell]) -> list[Cell]:
-    """Long runs first, so that no worker ends alone with one."""
+    """References first, without which nothing can be judged; then long runs, so that no worker ends alone with one."""
     from despur.flows.compare._arms import ARMS
 
-    return sorted(cells, key=lambda c: -ARMS[c.arm].cost)
+    return sorted(cells, key=lambda c: (c.arm not in REFERENCES, -ARMS[c.arm].cost))
