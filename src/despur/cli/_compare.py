@@ -163,7 +163,7 @@ def _show(study: Any, as_json: bool) -> None:
 
 def _table(world: str, study: Any) -> Table:
     table = Table(title=f"[bold]{world}[/bold]", title_justify="left", box=None, header_style="bold")
-    for name in ("guard", "area", "95 %", "task", "drift", "legitimate", "validity", "cost", "p"):
+    for name in ("guard", "area", "95 %", "task", "drift", "legit.", "valid.", "cost", "p"):
         table.add_column(name, justify="left" if name == "guard" else "right", no_wrap=True)
     lines = [x for x in study.lines if x.world == world]
     for x in sorted(lines, key=lambda x: -x.area if x.area == x.area else 1):

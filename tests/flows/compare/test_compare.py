@@ -97,6 +97,7 @@ def test_a_guard_that_fails_is_reported_and_stops_no_other(study, tmp_path):
     assert any("truncate" in told for told in broken.deviations)
 
 
+@pytest.mark.slow  # a score of small runs
 def test_what_becomes_of_a_guarded_model_afterwards_is_measured_once(study, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)
