@@ -138,21 +138,21 @@ def _attained(study: Study, world: str) -> Attainment:
 
 
 def _details(study: Study, world: str) -> Table:
+    lines = sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
     rows = [
-        [x.guard, x.kind, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
-         _said(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high"), x.screened or None]
-        for x in sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
+        [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
+         _said(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high")]
+        for x in lines
     ]  # fmt: skip
     header = [
-        "guard", "kind", "area", "task", "drift", "legitimate", "validity", "conditional", "setting", "settings", "judged minus this",
-        "low", "high", "one setting only, because",
+        "guard", "area", "task", "drift", "legitimate", "validity", "conditional", "setting", "settings", "judged minus this", "low",
+        "high",
     ]  # fmt: skip
-    return Table(
-        f"{world}, at the chosen settings",
-        header,
-        rows,
-        "conditional: drift where a prompt looks like the tuning data.",
-    )
+    screened = [f"{x.guard} ({x.screened.split(',')[0]})" for x in lines if x.screened]
+    note = "conditional: drift where a prompt looks like the tuning data; settings: how many were run."
+    if screened:
+        note += f" Clearly dominated on the tuning seeds, so run at one setting: {', '.join(screened)}."
+    return Table(f"{world}, at the chosen settings", header, rows, note)
 
 
 def _shown(study: Study, world: str) -> list[str]:
