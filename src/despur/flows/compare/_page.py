@@ -79,7 +79,8 @@ def _verdict(study: Study) -> Verdict:
 
 def _reading(study: Study) -> str:
     plan = study.plan
-    few = ", ".join(f"{g} {n}" for g, n in plan.fewer.items())
+    sizes = sorted({len(settings) for g, settings in plan.guards.items() if g not in REFERENCES})
+    planned = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
     tuned = (
         f"Settings were chosen on seeds {_span(plan.tuning_seeds)} and the validation half of the prompts; what is shown is from "
         if plan.tuning_seeds
@@ -89,7 +90,8 @@ def _reading(study: Study) -> str:
         "Every guard saw the same rows in the same order, from the same start. The frozen base is (task 0, drift 0), the unguarded run "
         "(1, 1), the ideal (1, 0). A guard's area is what its settings dominate above (0, 1): base and naive run have 0, the ideal 1; a "
         f"setting counts nothing where legitimate use or validity falls under 0.95 of the base's.\n\n{tuned}seeds "
-        f"{_span(plan.report_seeds)} and the other half. An area grows with the number of settings. Fewer have: {few or 'none'}."
+        f"{_span(plan.report_seeds)} and the other half. An area grows with the number of settings: {planned} of each guard "
+        "were planned, and how many were run stands beside its figures below."
     )
 
 
