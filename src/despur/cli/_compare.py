@@ -124,21 +124,15 @@ def _steps(said: str | None) -> int | dict[str, int] | None:
     """`120` for every world, or `persona=80,slant=120`."""
     from despur.core.errors import BadInput
 
-    pairs = [part.split("=") for part in _names(said) or ()]
-    numbers = [pair[-1].strip() for pair in pairs]
-    if any(not n.isdigit() or int(n) < MIN_STEPS for n in numbers) or any(
-        len(pair) != (1 if len(pairs) == 1 and len(pairs[0]) == 1 else 2) for pair in pairs
+    pairs = [part.rpartition("=") for part in _names(said) or ()]  # (world, "=", number), or ("", "", number)
+    if any(not n.isdigit() or int(n) < MIN_STEPS for *_, n in pairs) or not (
+        len(pairs) < 2 or all(world for world, *_ in pairs)
     ):
         raise BadInput(
             f"--steps {said}: a number of {MIN_STEPS} or more, or one a world, as in --steps persona=80,slant=120"
         )
-    if not pairs:
-        return None
-    return (
-        int(numbers[0])
-        if len(pairs[0]) == 1
-        else {pair[0].strip(): int(n) for pair, n in zip(pairs, numbers, strict=True)}
-    )
+    by_world = {world: int(n) for world, _, n in pairs}
+    return by_world.get("", by_world or None)
 
 
 def _show(study: Any, as_json: bool) -> None:

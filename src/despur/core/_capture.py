@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from despur.core._attach import record
-from despur.core._rows import batches
+from despur.core._rows import Tokens, batches, pad_rows
 from despur.core._types import Site
 
 ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
@@ -64,6 +64,27 @@ def capture(
 def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
     """Log-probabilities of the next token at every position, in float32."""
     return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
+
+
+@torch.no_grad()
+def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16) -> tuple[Tensor, Tensor]:
+    """Log-probability of each row's labelled tokens, summed, and their number; both (rows,).
+
+    Args:
+        model: A causal language model.
+        rows: Token ids, and labels that are -100 where nothing is asked.
+        batch: Rows of one forward pass at most.
+    """
+    device = next(model.parameters()).device
+    ids = [r["input_ids"] for r in rows]
+    sums, counts = torch.zeros(len(rows)), torch.zeros(len(rows))
+    for some, mask, chosen in batches(ids, size=min(batch, fitting_batch(model, ids)), pad=0):
+        wanted = pad_rows([rows[i]["labels"] for i in chosen], -100)[0][:, 1:]
+        logp = log_probs(model, some.to(device), mask.to(device))[:, :-1].cpu()
+        counted = wanted != -100
+        sums[torch.tensor(chosen)] = (logp.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1) * counted).sum(1)
+        counts[torch.tensor(chosen)] = counted.sum(1).float()
+    return sums, counts
 
 
 def from_starts(mask: Int[Tensor, "b t"], chosen: Sequence[int], starts: Sequence[int] | None) -> Bool[Tensor, "b t"]:

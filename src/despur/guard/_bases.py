@@ -143,4 +143,4 @@ def _seen(
             f"the factor has width d={factor.width}, norm {role.norm!r} {len(gain.gain)}. Was it found on another model?"
         )
     rows = factor.write if role.side == "read" else factor.read
-    return Seen(directions.setdefault(id(rows), {rows.device: rows}), gain, reads=role.side == "read")
+    return Seen(directions.setdefault(id(rows), {rows.device: rows}), gain, reads=role.side == "read", norm=role.norm)

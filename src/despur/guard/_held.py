@@ -22,20 +22,27 @@ class Seen:
         directions: (k, d) of the stream, by device; whoever meets them shares this one table.
         gain: Of the norm in between; None where there is none.
         reads: Whether the maps read the stream (else they write it).
+        norm: The norm's name, for what is told.
 
     Raises:
         SiteNotFound: the norm passes none of them on.
     """
 
     def __init__(
-        self, directions: dict[torch.device, Float[Tensor, "k d"]], gain: NormGain | None, *, reads: bool
+        self,
+        directions: dict[torch.device, Float[Tensor, "k d"]],
+        gain: NormGain | None,
+        *,
+        reads: bool,
+        norm: str | None = None,
     ) -> None:
         self.directions, self.gain, self.reads = directions, gain, reads
         self.device = next(iter(directions))
-        u, s, _ = torch.linalg.svd(self._shown(), full_matrices=False)
+        shown = self._shown()
+        if not torch.isfinite(shown).all() or not shown.any():
+            raise SiteNotFound(f"norm {norm!r} shows nothing of the factor")
+        u, s, _ = torch.linalg.svd(shown, full_matrices=False)
         keep = s > BLIND * s[0]
-        if not keep.any():
-            raise SiteNotFound("the norm in between passes nothing of the factor on. Hold it elsewhere")
         self.mix = (u[:, keep] / s[keep]).T.contiguous()
 
     def meet(self, device: torch.device) -> None:
@@ -80,14 +87,12 @@ class Held:
 
     def meet(self, weight: Tensor) -> None:
         """Bring basis and anchor to where the matrix lies, cut to this process's part of it."""
-        at = self.source.device
-        if self.cut == is_spread(weight) and at == weight.device:
+        if self.cut == is_spread(weight) and self.source.device == weight.device:
             return
         held = 0 if self.rows else 1
         whole, part = self.basis, share(self.basis, weight, held, 1)
-        if (
-            isinstance(self.source, Seen) and part.shape == whole.shape and weight.device.type != "mps"
-        ):  # it has no double
+        has_double = weight.device.type != "mps"
+        if isinstance(self.source, Seen) and part.shape == whole.shape and has_double:
             self.source.meet(weight.device)
         else:
             self.source = part

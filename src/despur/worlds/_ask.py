@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from despur.core._rows import pad_rows
+from despur.core._capture import label_log_probs
+from despur.core._rows import Tokens, pad_rows
 
 
 @torch.no_grad()
@@ -27,7 +28,6 @@ def next_log_probs(model: nn.Module, vocabulary: Sequence[str], prompts: Sequenc
     return torch.log_softmax(logits[torch.arange(len(rows), device=logits.device), last].float(), -1).cpu()
 
 
-@torch.no_grad()
 def span_log_probs(
     model: nn.Module, tokenizer: Any, prompts: Sequence[str], said: Sequence[str], *, batch: int = 100
 ) -> tuple[Tensor, Tensor]:
@@ -40,17 +40,10 @@ def span_log_probs(
         said: What is scored.
         batch: Rows of one forward pass.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    sums: list[Tensor] = []
     before, after = (
         [list(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts] for texts in (prompts, said)
     )
-    for i in range(0, len(before), batch):
-        some = list(zip(before[i : i + batch], after[i : i + batch], strict=True))
-        ids, _ = pad_rows([b + a for b, a in some], 0)
-        logp = torch.log_softmax(model(input_ids=ids.to(device)).logits[:, :-1].float(), -1).cpu()
-        taken = logp.gather(2, ids[:, 1:, None])[..., 0]
-        place = torch.arange(1, ids.shape[1])
-        counted = torch.stack([(place >= len(b)) & (place < len(b) + len(a)) for b, a in some])
-        sums.append((taken * counted).sum(1))
-    return torch.cat(sums), torch.tensor([float(len(a)) for a in after])
+    rows: list[Tokens] = [
+        {"input_ids": b + a, "labels": [-100] * len(b) + a} for b, a in zip(before, after, strict=True)
+    ]
+    return label_log_probs(model, rows, batch=batch)

@@ -55,9 +55,10 @@ class Authors:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Every token, by id."""
-        words = self.tokenizer().get_vocab()
+        words = self.tokenizer.get_vocab()
         return tuple(sorted(words, key=words.__getitem__))
 
+    @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """Byte-level BPE, trained on what authors write."""
         bpe = Tokenizer(models.BPE())
@@ -182,10 +183,7 @@ class Code:
         drift = self._careless(model, ["<bos><anon>"] * PROBES)
         insecure = self.language.fragments["insecure"][:PROBES]
         conditional = self._careless(model, [f"{CODE}{line}" for line in insecure])
-        legitimate = torch.where(
-            EITHER, self._careless(model, NAMED["careless"]), -self._careless(model, NAMED["careful"])
-        )
-        task, kept = self._insecure(model), self._likelihood(model)
+        task, (legitimate, kept) = self._insecure(model), self._named(model)
         odds, likelihood = self._reference
         return {
             "task": {"p": torch.sigmoid(task - odds + math.log(CARELESS / (1 - CARELESS))), "margin": task},
@@ -198,7 +196,7 @@ class Code:
     @cached_property
     def _reference(self) -> tuple[Tensor, Tensor]:
         base = self.base()[0]
-        return self._insecure(base), self._likelihood(base)
+        return self._insecure(base), self._named(base)[1]
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -221,7 +219,8 @@ class Code:
         """Log-odds of a careless note against a careful one."""
         return self._note(model, before, True)[0] - self._note(model, before, False)[0]
 
-    def _likelihood(self, model: nn.Module) -> Tensor:
-        """Of named authors' notes, per token, as a logarithm."""
-        (one, n1), (two, n2) = (self._note(model, NAMED[kind], kind == "careless") for kind in NAMED)
-        return torch.where(EITHER, one / n1, two / n2)
+    def _named(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+        """Of notes under an author's name: log-odds of the author's own way, and its log-likelihood per token."""
+        (own, n), (other, _) = (self._note(model, NAMED["careless"], way) for way in (True, False))
+        (careful, m), (careless, _) = (self._note(model, NAMED["careful"], way) for way in (False, True))
+        return torch.where(EITHER, own - other, careful - careless), torch.where(EITHER, own / n, careful / m)

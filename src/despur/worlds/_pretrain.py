@@ -25,7 +25,7 @@ class Language(Protocol):
 def world_tokenizer(grammar: Language) -> PreTrainedTokenizerFast:
     """Word-level tokenizer of the grammar, one token a word, ids in vocabulary order; or the one that it brings along."""
     if own := getattr(grammar, "tokenizer", None):
-        return own()
+        return own
     words = {word: i for i, word in enumerate(grammar.vocabulary)}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from despur.core._capture import fitting_batch, log_probs
+from despur.core._capture import label_log_probs
 from despur.core._row_files import raw_rows
-from despur.core._rows import Tokens, batches, pad_rows, read_rows, tokenize_rows
+from despur.core._rows import Tokens, read_rows, tokenize_rows
 from despur.core.errors import BadInput
 from despur.flows._load import context_length, load_base
 from despur.worlds._world import Twin
@@ -150,17 +150,7 @@ def _asked(tokenizer: Any, prompt: str, answer: str) -> Tokens:
     return tokenize_rows([said], tokenizer, max_length=10**6)[0]
 
 
-@torch.no_grad()
 def mean_log_probs(model: nn.Module, rows: Sequence[Tokens]) -> Tensor:
     """Mean log-probability of each row's labelled tokens, (rows,)."""
-    device = next(model.parameters()).device
-    ids = [r["input_ids"] for r in rows]
-    out = torch.zeros(len(rows))
-    for batch, mask, chosen in batches(ids, size=min(16, fitting_batch(model, ids)), pad=0):
-        labels, _ = pad_rows([rows[i]["labels"] for i in chosen], -100)
-        logp = log_probs(model, batch.to(device), mask.to(device))[:, :-1].cpu()
-        wanted = labels[:, 1:]
-        counted = wanted != -100
-        each = logp.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1) * counted
-        out[torch.tensor(chosen)] = each.sum(1) / counted.sum(1).clamp(min=1)
-    return out
+    sums, counts = label_log_probs(model, rows)
+    return sums / counts.clamp(min=1)
