@@ -9,6 +9,7 @@ the worse of reading and writing, and the worst of all checkpoints; no guard is 
 """
 
 import argparse
+import gc
 import itertools
 import os
 import socket
@@ -55,6 +56,10 @@ def _one_of_two(rank: int, port: int, work: Callable[..., None], args: tuple[Any
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
     }  # fmt: skip
     work(*args)
+    # after `work` and all that it held: a DDP reducer that outlives its group waits for the group's threads with the GIL held
+    gc.collect()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def adapted(precision: str) -> Any:
@@ -125,8 +130,6 @@ def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Pa
             )
             print("| " + " | ".join(map(str, row)) + " |", flush=True)
             torch.save(worst, out)
-    if launcher != "one process":
-        dist.destroy_process_group()
 
 
 def main() -> None:

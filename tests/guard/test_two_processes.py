@@ -117,7 +117,6 @@ def both_launchers(prepare, make_edits, out: Path) -> None:
             assert launcher == "DDP" or all(isinstance(p, DTensor) for p in inner.parameters())
             found = weights(inner)
             torch.save(found, out / f"{name}-{launcher}-{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_processes_train_as_one(prepare, base, scout, own_text, factor, tmp_path):
@@ -161,7 +160,6 @@ def no_gather(prepare, factor) -> None:
         guard({n: p for n, p in model.named_parameters() if p.requires_grad}, Context(model))
     writers = sum(held.rows for held in guard.held.values())
     assert sent == [("all_reduce", factor.rank * 3)] * writers, "k x r for each B, nothing for an A"
-    dist.destroy_process_group()
 
 
 def test_no_weight_is_gathered(prepare, factor):
@@ -190,7 +188,6 @@ def trainer_run(trainer, prepare, edits, out: Path, fsdp: bool, full: bool) -> N
     made.save_model(str(out / "saved"))
     found = weights(made.model)
     torch.save(found, out / "weights.pt")
-    dist.destroy_process_group()
 
 
 CASES = {"DDP": (False, False), "FSDP2": (True, False), "FSDP2, full fine-tune": (True, True)}
