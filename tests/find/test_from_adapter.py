@@ -73,6 +73,18 @@ def test_from_adapter_finds_it_in_its_layer_and_behind_its_norm(side, kinds, per
     assert all(f.rank == 4 for f in found.values()), "without a level the leading ones come unasked"
 
 
+def test_what_one_run_of_several_reads_is_found_beside_what_the_others_read(base, v):
+    other = nn.functional.normalize(torch.randn(len(v), generator=torch.Generator().manual_seed(8)), dim=0)
+    runs = [made(base, READERS, v, seed=1), made(base, READERS, other, seed=2)]
+    one, both = (from_adapter(given, base, side="read", rank=2, level=None)[0] for given in (runs[0], runs))
+    assert (one.read @ v).norm() > 0.97
+    assert (one.read @ other).norm() < 0.7, "the first run alone shows nothing of the second's way"
+    assert min((both.read @ v).norm(), (both.read @ other).norm()) > 0.97
+    assert both.evidence["modules"] == 2 * one.evidence["modules"]
+    alone = from_adapter([runs[0]], base, side="read", rank=2, level=None)[0]
+    assert torch.equal(alone.read, one.read)
+
+
 def test_from_adapter_reports_little_on_random_adapters(tiny):
     base = tiny()  # without gains: readers behind one norm share its gains, and that is something shared
     reported = [

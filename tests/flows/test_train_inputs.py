@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,6 +89,43 @@ def test_a_certificate_that_a_kill_kept_from_being_written_is_written_by_the_nex
     train(base, rows_file, out=run, guard="grasp", settings=QUICK, scout_steps=6, **TEXT)
     assert verify(base, run / "adapter").verdict == "holds"
     assert weights(run / "adapter") == before
+
+
+def test_several_scouts_hold_more_and_lora_sits_where_it_is_told_to(base, rows_file, run, tmp_path):
+    settings = replace(QUICK, targets="readers")
+    made = {
+        n: train(
+            base, rows_file, out=tmp_path / str(n), guard="grasp", settings=settings, scout_steps=6, scouts=n, **TEXT
+        )
+        for n in (1, 2)
+    }
+    adapted = Adapter.read(made[2].adapter).updates
+    assert {name.rpartition(".")[2] for name in adapted} == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    assert weights(tmp_path / "1" / "scout") == weights(tmp_path / "2" / "scout")
+    assert weights(tmp_path / "2" / "scout_2") != weights(tmp_path / "2" / "scout")
+    assert weights(made[1].adapter) != weights(made[2].adapter)
+    held = [load_factors(tmp_path / str(n) / "weight_factors") for n in (1, 2)]
+    assert not torch.allclose(held[0][0].read, held[1][0].read), "the second scout changes what is held"
+    assert max(r.value for r in made[2].leak.values()) <= 1e-6
+    again = replay(tmp_path / "2" / "run.json", out=tmp_path / "again")
+    assert weights(again.adapter) == weights(made[2].adapter)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"scouts": 2}, "scouts=2 with guard 'avert'"),
+        ({"scouts": 0, "guard": "grasp"}, "at least 1"),
+        ({"scouts": 2, "guard": "grasp", "scout": "x"}, "with a scout that was given"),
+        ({"settings": replace(QUICK, targets="q_proj, qproj")}, "no map 'qproj'; nearest: 'q_proj'"),
+    ],
+)
+def test_scouts_and_targets_that_would_do_nothing_are_refused_before_anything_is_written(
+    given, said, base, rows_file, tmp_path
+):
+    with pytest.raises(BadInput, match=said):
+        train(base, rows_file, out=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
 
 
 def test_standard_input_is_read_once_and_kept_for_resuming_and_replaying(base, run, stdin, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from despur.core.errors import BadInput
-from despur.measure import holm, none_of, rate_interval, sign_flip, versus
+from despur.measure import holm, max_t, none_of, rate_interval, sign_flip, versus
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 8, 10, 16])
@@ -45,6 +45,41 @@ def test_holm_against_a_worked_example():
     assert list(holm(ps)) == list(ps)
     assert holm({"a": 0.7, "b": 0.9}) == {"a": 1.0, "b": 1.0}
     assert holm({}) == {}
+
+
+def test_max_t_of_one_baseline_is_the_sign_flip_test():
+    for seed in range(20):
+        gap = np.random.default_rng(seed).normal(0.4, 1, 7)
+        assert max_t({"a": gap})["a"] == pytest.approx(sign_flip(gap))
+
+
+def test_max_t_can_tell_what_holm_never_could():
+    draw = np.random.default_rng(0)
+    gaps = {str(i): 1 + 0.1 * draw.normal(size=8) for i in range(35)} | {"even": draw.normal(size=8)}
+    ps = {name: sign_flip(gap) for name, gap in gaps.items()}
+    assert min(holm(ps).values()) > 0.25
+    joint = max_t(gaps)
+    assert max(p for name, p in joint.items() if name != "even") == pytest.approx(2 / 2**8)
+    assert joint["even"] >= ps["even"] > 0.05, "adjusted, so never under the test alone"
+
+
+def test_max_t_keeps_the_rate_of_any_false_claim():
+    draw = np.random.default_rng(0)
+
+    def least() -> float:
+        shared = draw.normal(size=8)  # what a seed does to all baselines
+        return min(max_t({str(i): 0.5 * shared + draw.normal(size=8) for i in range(12)}).values())
+
+    assert np.mean([least() <= 0.05 for _ in range(300)]) <= 0.07
+
+
+def test_max_t_draws_signs_where_they_are_many_and_says_what_it_cannot_take():
+    assert max_t({}) == {}
+    assert max_t({"a": np.ones(20), "b": np.tile([1.0, -1.0], 10)}) == {"a": pytest.approx(0, abs=1e-4), "b": 1.0}
+    with pytest.raises(BadInput, match="same seeds"):
+        max_t({"a": [1.0, 2.0], "b": [1.0]})
+    with pytest.raises(BadInput, match="finite"):
+        max_t({"a": [1.0, float("nan")]})
 
 
 def test_holm_keeps_the_rate_of_any_false_claim():

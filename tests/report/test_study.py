@@ -64,9 +64,9 @@ def test_labels_lie_inside(page, value, name, many):
 
 def test_league_is_sorted_and_says_what_it_knows(page):
     rows = [
-        Standing("worse", "nothing", [(0.2, 0.1, 0.3)], legitimate=1.0, seeds=8, p_holm=1e-5),
+        Standing("worse", "nothing", [(0.2, 0.1, 0.3)], legitimate=1.0, seeds=8, p=1e-5),
         Standing("unknown", "", [(NAN, NAN, NAN)]), Standing("best", "text", [(0.9, 0.8, 1.0)], drift_at_task=0.1, seeds=8),
-        Standing("random", "", [(0.05, 0.0, 0.1)], control=True, seeds=8, p_holm=0.03),
+        Standing("random", "", [(0.05, 0.0, 0.1)], control=True, seeds=8, p=0.03),
         Standing("void", "", [(0.0, 0.0, 0.0)], accepted=False, seeds=8),
     ]  # fmt: skip
     seen = page(League("", ["w"], rows, judged="best"))

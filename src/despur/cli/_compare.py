@@ -147,7 +147,7 @@ def _show(study: Any, as_json: bool) -> None:
             out_console.print(f"Note: {told}", style="dim", highlight=False, markup=False, soft_wrap=True)
         out_console.print(
             "Area: task × (1 - drift) that a guard's settings dominate: base and naive run 0, the ideal 1.\n"
-            f"p: {study.plan.judged} against it, sign-flip over seeds, Holm over baselines.\n"
+            f"p: {study.plan.judged} against it, sign-flip over seeds, all baselines jointly.\n"
             f"Plan {study.plan.digest[:12]}, {study.seconds / 60:.0f} minutes of processor time. Report: [bold]{study.page}[/bold]",
             highlight=False,
         )
@@ -164,7 +164,7 @@ def _table(world: str, study: Any) -> Table:
         axes = [_figure(x.axes[a]) for a in ("task", "drift", "legitimate", "validity")]
         table.add_row(
             f"[dim]{x.guard}[/dim]" if x.kind in ("control", "reference") else x.guard, _figure(x.area),
-            f"{_figure(x.low)}–{_figure(x.high)}", *axes, _figure(x.cost, 1), _figure(x.above.get("p_holm", float("nan"))),
+            f"{_figure(x.low)}–{_figure(x.high)}", *axes, _figure(x.cost, 1), _figure(x.above.get("p_joint", float("nan"))),
             style="bold" if x.guard == study.plan.judged else None,
         )  # fmt: skip
     return table

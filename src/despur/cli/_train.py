@@ -52,6 +52,13 @@ def train(
     lr: Annotated[float, typer.Option(min=0, help="Learning rate, falling linearly to zero.")] = 1e-4,
     batch: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 16,
     rank: Annotated[int, typer.Option(min=1, help="LoRA rank; alpha is twice that.")] = 16,
+    targets: Annotated[
+        str,
+        typer.Option(
+            help="Maps that get LoRA: all-linear, readers (those that read the stream, which `grasp` can hold whole), or names "
+            "with commas."
+        ),
+    ] = "all-linear",
     max_length: Annotated[int, typer.Option(min=8, help="Tokens of a row that are kept.")] = 1024,
     save_every: Annotated[
         int | None,
@@ -93,6 +100,13 @@ def train(
             rich_help_panel=_GUARD, help="Audit folder whose factors `grasp` or `hold` holds, not the scout's."
         ),
     ] = None,
+    scouts: Annotated[
+        int,
+        typer.Option(
+            min=1, rich_help_panel=_GUARD,
+            help="Scouts, each with its own seed, that `grasp` learns from; three hold a shortcut that one misses.",
+        ),
+    ] = 1,
     rounds: Annotated[
         int,
         typer.Option(
@@ -132,11 +146,11 @@ def train(
             f"--resume {str(resume)!r} goes on in its own folder, and --config or -o names another. Leave them out, or repeat "
             f"the run elsewhere: --config {resume / 'config.yaml'} -o NEW_FOLDER"
         )
-    settings = Settings(steps=steps, lr=lr, batch=batch, rank=rank, max_length=max_length, seed=seed)
+    settings = Settings(steps=steps, lr=lr, batch=batch, rank=rank, max_length=max_length, targets=targets, seed=seed)
     with progress_bars(quiet=as_json) as progress:
         result = run(
             base, data, out=out, guard=guard, settings=settings, scout_steps=scout_steps, scout=scout, factors=factors,
-            rounds=rounds, strength=strength, own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin,
+            scouts=scouts, rounds=rounds, strength=strength, own_rows=own_rows, own_tokens=own_tokens, rehearse_on=rehearse_on, twin=twin,
             save_every=save_every, eval_every=eval_every, patience=patience, overwrite=overwrite,
             progress=progress,  # type: ignore[arg-type]
         )  # fmt: skip

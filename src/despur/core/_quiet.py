@@ -15,6 +15,7 @@ def quiet_loading() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft")
+            warnings.filterwarnings("ignore", "fan_in_fan_out")  # of GPT-2's Conv1D PEFT sees to it itself
             yield
     finally:
         if was:

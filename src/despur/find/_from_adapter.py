@@ -1,13 +1,13 @@
 """Directions from an adapter's weights alone: what its modules share, its loudest, and what hides in their tails."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from despur.core import Adapter, NormGain, Role, Site, Subspace, layer_path
+from despur.core import Adapter, LowRank, NormGain, Role, Site, Subspace, layer_path
 from despur.core._lowrank import Core
 from despur.core._roles import base_modules
 from despur.find._ranked import Null, rank_directions
@@ -18,7 +18,7 @@ _NOUGHT = 1e-6  # of a module's largest singular value: less is rounding, and no
 
 
 def from_adapter(
-    adapter: Adapter | Path | str,
+    adapter: Adapter | Path | str | Sequence[Adapter | Path | str],
     base: Any,
     *,
     side: Literal["read", "write"] = "write",
@@ -39,7 +39,8 @@ def from_adapter(
     `"tail"` asks what the weaker half of each module's spectrum agrees on, modules alike.
 
     Args:
-        adapter: A PEFT folder, or an adapter already read.
+        adapter: A PEFT folder, or an adapter already read; or several, of the same data from other seeds: their modules
+            count alike. One run goes one of many ways, several show more of them (`benchmarks/cue_seeds.py`).
         base: Its base model.
         side: What the modules read, or what they write.
         per: One basis for the whole stream, one a layer, or one a norm (each norm's readers together).
@@ -51,7 +52,7 @@ def from_adapter(
         null: Whether they are; see `SharedDirections`.
         seed: Seeds them.
         roles: For architectures that are not in the table; see `stream_roles`.
-        cores: What `LowRank.core` gave by module, where it was taken already for a table of spectra.
+        cores: What `LowRank.core` gave by module of a single adapter, where it was taken already for a table of spectra.
 
     Returns:
         One Subspace a site, those that beat the null; empty when nothing is shared.
@@ -63,17 +64,16 @@ def from_adapter(
     Example:
         >>> # factors = from_adapter("adapter/", AutoModelForCausalLM.from_pretrained("base/"))
     """
-    if not isinstance(adapter, Adapter):
-        adapter = Adapter.read(adapter)
-        adapter.check(base)
+    adapters = [_opened(a, base) for a in ([adapter] if isinstance(adapter, Adapter | Path | str) else adapter)]
     path = layer_path(base) if per != "stream" else ""
-    sites: dict[str, list[Role]] = {}
-    for role in adapter.roles(base, roles).values():
-        if role.side == side:
-            sites.setdefault(_site_name(role, per, path), []).append(role)
+    sites: dict[str, list[tuple[Role, LowRank]]] = {}
+    for one in adapters:
+        for name, role in one.roles(base, roles).items():
+            if role.side == side:
+                sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
     found: list[Subspace] = []
     for name, members in sites.items():
-        rows, sizes = _stack(adapter, base, members, how, cores or {})
+        rows, sizes = _stack(base, members, how, cores or {})
         if not sizes:
             continue
         ranked = rank_directions(
@@ -90,8 +90,15 @@ def from_adapter(
     return tuple(found)
 
 
+def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:
+    if not isinstance(adapter, Adapter):
+        adapter = Adapter.read(adapter)
+        adapter.check(base)
+    return adapter
+
+
 def _stack(
-    adapter: Adapter, base: Any, members: Iterable[Role], how: How, cores: Mapping[str, Core]
+    base: Any, members: Sequence[tuple[Role, LowRank]], how: How, cores: Mapping[str, Core]
 ) -> tuple[Tensor, list[int]]:
     """Rows of the modules that have any, one behind the other and weighed, and how many each has.
 
@@ -101,10 +108,9 @@ def _stack(
     modules = base_modules(base)
     width = base.config.hidden_size
     gains: dict[str | None, NormGain] = {}
-    rows = torch.empty(sum(adapter.updates[m.module].down.shape[0] for m in members), width)
+    rows = torch.empty(sum(update.down.shape[0] for _, update in members), width)
     sizes: list[int] = []
-    for role in members:
-        update = adapter.updates[role.module]
+    for role, update in members:
         core = cores[role.module] if role.module in cores else update.core()
         whole = int((core.values > _NOUGHT * core.values[0]).sum())
         part = slice(whole - whole // 2 if how == "tail" else 0, whole)

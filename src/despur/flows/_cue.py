@@ -1,6 +1,8 @@
 """Arms of the `cue` world as learning curves: when is the shortcut taken, and what does a guard change?"""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,13 @@ from despur.flows._progress import Progress, silent
 from despur.guard import OwnText, grasp
 from despur.worlds import Cue, persona_base
 
-CUE_ARMS = ("naive", "grasp", "grasp-random")
-CUE_SETTINGS = Settings(steps=300, lr=1e-3, batch=48, rank=8)
-CUE_RANK = 12  # of 64; on seeds 0 and 1 16 held more back, but its random control did some of it, too
+CUE_CONTROLS = ("grasp-random-0", "grasp-random-1", "grasp-random-2")  # one draw may hit what the task needs
+CUE_ARMS = ("naive", "grasp", *CUE_CONTROLS)
+# maps that write the stream read inside their blocks, past every norm at which directions can be held
+CUE_SETTINGS = Settings(steps=200, lr=1e-3, batch=48, rank=8, targets="readers")
+CUE_FACTS = 320
+CUE_RANK = 6  # of 64; on seeds 20 to 29 4 let two of ten through
+CUE_SCOUTS = 3  # one scout takes one way of reading the cue, the guarded run another
 CUE_SCOUT_STEPS = 240
 EVERY = 10
 
@@ -29,12 +35,14 @@ def run_cue(
     *,
     steps: int = CUE_SETTINGS.steps,
     rank: int = CUE_RANK,
+    scouts: int = CUE_SCOUTS,
+    targets: str = CUE_SETTINGS.targets,
     progress: Progress = silent,
 ) -> Mapping[str, Any]:
     """Train one arm and keep its curve: step -> accuracy with the cue aligned, absent, in conflict.
 
-    The guard holds what each norm's readers of an unguarded scout (own seed) read most; the control
-    holds random directions of the same rank and share of activation variance.
+    The guard holds what each norm's readers of unguarded scouts (own seeds) read most; the controls
+    hold random directions of the same rank and share of activation variance.
 
     Args:
         root: Run store.
@@ -42,34 +50,40 @@ def run_cue(
         seed: Of rows, LoRA start, scout and control.
         steps: Optimiser steps.
         rank: Directions held at each norm.
+        scouts: Unguarded runs whose readings are held.
+        targets: Maps that get LoRA; see `Settings`.
         progress: Called after every step.
     """
     if arm not in CUE_ARMS:
         raise SiteNotFound(f"no arm {arm!r} in the cue world. There are: {', '.join(CUE_ARMS)}")
     torch.set_num_threads(1)
-    world, store = Cue(seed), Store(root)
+    world, store = Cue(seed, size=CUE_FACTS), Store(root)
     base, tokenizer = persona_base()
-    settings = Settings(**{**CUE_SETTINGS.to_dict(), "seed": seed, "steps": steps})
-    spec = {"seed": seed, "base_fingerprint": fingerprint(base)}
-    name, held = (arm, {}) if arm == "naive" else (f"{arm}-{rank}", {"held": rank, "scout": CUE_SCOUT_STEPS})
+    settings = replace(CUE_SETTINGS, seed=seed, steps=steps, targets=targets)
+    spec = {"seed": seed, "base_fingerprint": fingerprint(base), "facts": CUE_FACTS}
+    own = [replace(settings, seed=seed + 500 + 1000 * i, steps=CUE_SCOUT_STEPS) for i in range(scouts)]
+    held = {} if arm == "naive" else {"held": rank, "scouts": scouts, "scout_steps": CUE_SCOUT_STEPS}
+    name = cue_folder(arm, rank=rank, scouts=scouts, targets=targets)
 
     def rows_of(seed: int) -> Any:
         return tokenize_rows(world.rows(seed=seed), tokenizer, max_length=16)
 
-    def scout(out: Path) -> None:
-        own = Settings(**{**settings.to_dict(), "seed": seed + 500, "steps": CUE_SCOUT_STEPS})
-        model = new_adapter(base, own)
-        fit(model, rows_of(seed + 500), own, stage=f"cue scout #{seed}", progress=progress)
+    def scout(out: Path, own: Settings) -> None:
+        model = new_adapter(persona_base()[0], own)
+        fit(model, rows_of(own.seed), own, stage=f"cue scout #{own.seed}", progress=progress)
         model.save_pretrained(out)
 
     def factors() -> tuple[Subspace, ...]:
-        folder = store.step(f"cue-{seed}/scout", {**spec, "steps": CUE_SCOUT_STEPS}, scout)
+        folders = [
+            store.step(f"cue-{seed}/scout-{o.seed}-{targets}", {**spec, **o.to_dict()}, partial(scout, own=o))
+            for o in own
+        ]
         plain, _ = persona_base()
-        found = from_adapter(Adapter.read(folder), plain, side="read", per="norm", rank=rank, level=None)
+        found = from_adapter([Adapter.read(f) for f in folders], plain, side="read", per="norm", rank=rank, level=None)
         if arm == "grasp":
             return found
         text = OwnText.sample(plain, tokenizer, rows=128, max_new_tokens=48, seed=seed)
-        return random_twins(plain, found, text.rows[:128], seed=seed)[0]
+        return random_twins(plain, found, text.rows[:128], seed=seed + 1000 * CUE_CONTROLS.index(arm))[0]
 
     def make(out: Path) -> None:
         edits = [] if arm == "naive" else [grasp(factors(), side="read")]
@@ -87,3 +101,8 @@ def run_cue(
 
     folder = store.step(f"cue-{seed}/{name}", {**spec, **held, "arm": arm, **settings.to_dict()}, make)
     return read_json(folder / "curve.json")
+
+
+def cue_folder(arm: str, *, rank: int = CUE_RANK, scouts: int = CUE_SCOUTS, targets: str = CUE_SETTINGS.targets) -> str:
+    """Name of an arm's folder within `cue-SEED/`."""
+    return f"{arm}-{targets}" if arm == "naive" else f"{arm}-{rank}-{scouts}-{targets}"

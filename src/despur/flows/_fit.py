@@ -14,10 +14,11 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
-from despur.core import Edit
+from despur.core import Edit, stream_roles
 from despur.core._quiet import quiet_loading
 from despur.core._rows import Tokens, pad_rows
 from despur.core._train import GuardCallback
+from despur.core.errors import BadInput, nearest
 from despur.flows._checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._progress import Progress, silent
 from despur.flows._watch import Evaluate, Fitted, Watch
@@ -33,6 +34,8 @@ class Settings:
         batch: Rows a step.
         rank: LoRA rank; alpha is twice that.
         max_length: Tokens of a row that are kept.
+        targets: Maps that get LoRA: `"all-linear"`, `"readers"` (those that read the stream, which a guard of reading can
+            hold whole; others read inside their blocks), or names, separated by commas.
         seed: Seeds LoRA's start, the order of the rows and the guard's draws.
     """
 
@@ -41,6 +44,7 @@ class Settings:
     batch: int = 16
     rank: int = 16
     max_length: int = 1024
+    targets: str = "all-linear"
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,13 +53,44 @@ class Settings:
 
 
 def new_adapter(base: nn.Module, settings: Settings) -> Any:
-    """Wrap a base with a fresh LoRA on every linear map; the same seed starts the same adapter."""
+    """Wrap a base with a fresh LoRA; the same seed starts the same adapter.
+
+    Raises:
+        BadInput: the base has no map of a name that `settings.targets` gives.
+    """
     torch.manual_seed(settings.seed)
     config = LoraConfig(
-        r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=settings.rank,
+        lora_alpha=2 * settings.rank,
+        target_modules=lora_targets(base, settings.targets),
+        task_type="CAUSAL_LM",
     )
     with quiet_loading():
         return get_peft_model(base, config)  # type: ignore[arg-type]
+
+
+def lora_targets(base: nn.Module, said: str) -> str | list[str]:
+    """PEFT's `target_modules` for what `Settings.targets` says.
+
+    Raises:
+        BadInput: the base has no map of that name.
+    """
+    if said == "all-linear":
+        return said
+    head = base.get_output_embeddings()  # type: ignore[operator]
+    modules = {name for name, module in base.named_modules() if module is not head}
+    if said == "readers":
+        return sorted(
+            {n.rpartition(".")[2] for n, r in stream_roles(base).items() if r.side == "read" and n in modules}
+        )
+    names = [name.strip() for name in said.split(",")]
+    known = sorted({name.rpartition(".")[2] for name in modules})
+    if unknown := [n for n in names if n not in known]:
+        raise BadInput(
+            f"targets {said!r}: this base has no map {unknown[0]!r}{nearest(unknown[0], known)}. "
+            "Give all-linear, readers, or names as in `despur sites BASE`, separated by commas"
+        )
+    return names
 
 
 def fit(

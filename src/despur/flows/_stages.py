@@ -130,14 +130,16 @@ class Stages:
 
         return load_factors(self.step("factors", {"of": "activations", "scout": weights_digest(scout)}, make))
 
-    def weight_factors(self, scout: Path) -> tuple[Subspace, ...]:
-        """Per norm what the scout reads, per layer what it writes."""
+    def weight_factors(self, *scouts: Path) -> tuple[Subspace, ...]:
+        """Per norm what the scouts read, per layer what they write."""
 
         def make(out: Path) -> None:
             model, _ = load_base(self.base)
-            save_factors(scout_directions(Adapter.read(scout), model), out)
+            save_factors(scout_directions([Adapter.read(s) for s in scouts], model), out)
 
-        return load_factors(self.step("weight_factors", {"of": "weights", "scout": weights_digest(scout)}, make))
+        return load_factors(
+            self.step("weight_factors", {"of": "weights", "scout": ",".join(map(weights_digest, scouts))}, make)
+        )
 
     def rejoined(self, former: Sequence[Subspace], adapter: Path, number: int) -> tuple[Subspace, ...]:
         """What a guarded adapter reads and writes, joined with what it was held on."""

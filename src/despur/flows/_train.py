@@ -11,7 +11,7 @@ from despur.core._rows import Tokens, tokenize_rows
 from despur.core.errors import BadInput, SiteNotFound, nearest
 from despur.flows._certificate import FILE, factors_digest
 from despur.flows._certify import certify
-from despur.flows._fit import Settings
+from despur.flows._fit import Settings, lora_targets
 from despur.flows._history import Looks
 from despur.flows._load import context_length, load_base
 from despur.flows._progress import Progress, silent
@@ -36,6 +36,7 @@ def train(
     scout_steps: int | None = None,
     scout: Path | str | None = None,
     factors: Path | str | None = None,
+    scouts: int = 1,
     rounds: int = 1,
     strength: float = 1.0,
     own_rows: int = 256,
@@ -64,6 +65,7 @@ def train(
         scout_steps: Steps of the unguarded scout, a quarter of the run's (16 at least) if left out.
         scout: Folder of an adapter to take as the scout; none is trained then.
         factors: Folder of an audit, or of factors, for `grasp` or `hold`; None takes the scout's own directions.
+        scouts: How many `grasp` learns from, each with its own seed: one takes one way to a shortcut, several show more.
         rounds: How often `grasp` trains; after each, what its adapter reads and writes most joins what is held.
         strength: Strength of the guard; 1 is its default.
         own_rows: Rows of own text to sample.
@@ -86,7 +88,7 @@ def train(
     """
     if guard not in GUARDS:
         raise SiteNotFound(f"no guard {guard!r}{nearest(guard, GUARDS)}. There are: {', '.join(GUARDS)}")
-    check_choices(guard, rounds=rounds, factors=factors, scout=scout, scout_steps=scout_steps)
+    check_choices(guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps)
     looks = Looks(save_every, eval_every, patience)
     looks.check()
     settings, out = settings or Settings(), Path(out)
@@ -94,6 +96,7 @@ def train(
     model, tokenizer = load_base(base)
     settings = replace(settings, max_length=context_length(model, settings.max_length))
     layer_path(model)  # an unknown architecture is told before anything is trained
+    lora_targets(model, settings.targets)
     tokens = tokenize_rows(given.rows, tokenizer, max_length=settings.max_length)
     kept, held_out = _split(tokens, settings.seed)
     notes = [*given.notes]
@@ -107,7 +110,7 @@ def train(
     notes += said
     arguments: dict[str, Any] = {
         "base": base, "data": str(given.path), "guard": guard, **settings.to_dict(),
-        "scout_steps": scout_steps, "scout": scout and str(scout), "factors": factors and str(factors), "rounds": rounds,
+        "scout_steps": scout_steps, "scout": scout and str(scout), "factors": factors and str(factors), "scouts": scouts, "rounds": rounds,
         "strength": strength, "own_rows": own_rows, "own_tokens": own_tokens,
         "rehearse_on": rehearse_on and str(rehearse_on), "twin": twin, "save_every": save_every, "eval_every": eval_every,
         "patience": patience,
@@ -122,7 +125,13 @@ def train(
     scouted = taken or run.adapter("scout", short, patient=False)
     text = run.own_text(own_rows, own_tokens, rehearse_on, settings.seed, "own_text")
     found = run.factors(scouted, text)
-    held = {"grasp": lambda: chosen or run.weight_factors(scouted), "hold": lambda: chosen or found}.get(guard, tuple)()
+    more = [
+        run.adapter(f"scout_{i + 1}", replace(short, seed=short.seed + 1000 * i), patient=False)
+        for i in range(1, scouts)
+    ]
+    held = {"grasp": lambda: chosen or run.weight_factors(scouted, *more), "hold": lambda: chosen or found}.get(
+        guard, tuple
+    )()
     edits: dict[str, Any] = {
         "avert": lambda: [avert(text, scouted, strength=strength)],
         "rehearse": lambda: [rehearse(text, strength=strength)],
@@ -140,13 +149,15 @@ def train(
     for number in range(1, rounds):
         folder = run.adapter(f"round_{number}", settings, edits[guard], {**spec, "factors": factors_digest(held)})
         held = run.rejoined(held, folder, number + 1)
-    if chosen or rounds > 1:
+    if chosen or more or rounds > 1:
         spec["factors"] = factors_digest(held)
     adapter = run.adapter("adapter", settings, edits[guard], spec)
     naive = run.adapter("twin", settings) if twin else scouted
     plain, _ = load_base(base)
     if guard != "none" and not (adapter / FILE).exists():
-        said = {k: arguments[k] for k in (*settings.to_dict(), "scout_steps", "rounds", "own_rows", "own_tokens")}
+        said = {
+            k: arguments[k] for k in (*settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
+        }
         certify(adapter, plain, held, guard=guard, strength=strength, settings=said, data=given.path)
     # measured on held-out rows and on own text that no guard has seen
     middle = found[len(found) // 2]

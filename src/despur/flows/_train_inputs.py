@@ -65,7 +65,13 @@ def read_data(data: Path | str, out: Path) -> Data:
 
 
 def check_choices(
-    guard: str, *, rounds: int, factors: Path | str | None, scout: Path | str | None, scout_steps: int | None
+    guard: str,
+    *,
+    rounds: int,
+    scouts: int,
+    factors: Path | str | None,
+    scout: Path | str | None,
+    scout_steps: int | None,
 ) -> None:
     """Refuse what would have no effect.
 
@@ -74,6 +80,19 @@ def check_choices(
     """
     if rounds < 1:
         raise BadInput(f"rounds={rounds}; at least 1 is needed")
+    if scouts < 1:
+        raise BadInput(f"scouts={scouts}; at least 1 is needed")
+    if scouts > 1 and (guard != "grasp" or factors is not None or scout is not None):
+        given = (
+            f"guard {guard!r}"
+            if guard != "grasp"
+            else "factors that were given"
+            if factors
+            else "a scout that was given"
+        )
+        raise BadInput(
+            f"scouts={scouts} with {given}; only grasp on scouts of its own learns from several. Leave --scouts out"
+        )
     if rounds > 1 and guard != "grasp":
         raise BadInput(
             f"rounds={rounds} with guard {guard!r}; only grasp finds its directions again. Leave --rounds out"

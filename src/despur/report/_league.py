@@ -29,7 +29,7 @@ def league_table(block: League) -> Table:
     cells: list[list[Cell]] = [
         [
             row.name + " (control)" * row.control + " (not accepted)" * (not row.accepted), row.needs, row.mean, row.drift_at_task,
-            row.task_at_drift, row.legitimate, row.validity, row.setting, row.seeds, row.cost, _p(row.p_holm),
+            row.task_at_drift, row.legitimate, row.validity, row.setting, row.seeds, row.cost, _p(row.p),
         ]
         for row in rows
     ]  # fmt: skip

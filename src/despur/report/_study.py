@@ -28,7 +28,7 @@ class Standing:
         setting: The chosen one, in words.
         seeds: Behind the figures.
         cost: Time of a run, the naive run's being 1.
-        p_holm: Of the judged guard against this one, adjusted.
+        p: Of the judged guard against this one, adjusted.
         control: Drawn hollow.
         accepted: False draws it grey.
     """
@@ -43,7 +43,7 @@ class Standing:
     setting: str = ""
     seeds: int = 0
     cost: Number = NAN
-    p_holm: Number = NAN
+    p: Number = NAN
     control: bool = False
     accepted: bool = True
 

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +49,7 @@ class Bench:
         self.world, self.seed, self.progress = world, seed, progress
         given = dict(world.training)
         self.count, self.own_tokens = given.pop("rows"), given.pop("own_tokens", OWN_TOKENS)
-        self.settings = Settings(**{**given, "steps": steps or given["steps"], "seed": seed})
+        self.settings = replace(Settings(**given), steps=steps or given["steps"], seed=seed)
         self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
         self._tokens: dict[tuple[str, int], list[Tokens]] = {}
         self.open = contextlib.ExitStack()  # what a run leaves on its model while that is scored

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -79,7 +79,7 @@ def _plain_run(name: str, steps: int, out: Path) -> float:
     world = open_world(name, out)
     given = {k: v for k, v in world.training.items() if k != "rows"}
     model, tokenizer = world.base()
-    settings = Settings(**{**given, "steps": WARM + TIMED})
+    settings = replace(Settings(**given), steps=WARM + TIMED)
     rows = tokenize_rows(world.rows(n=settings.batch * 4), tokenizer, max_length=settings.max_length)
     times: list[float] = []
     fit(

@@ -49,7 +49,7 @@ def write_study_page(study: Study) -> None:
         League("All guards and controls", list(study.grids), _standings(study), plan.judged,
                "Bars: 95 % intervals, hierarchical bootstrap over seeds and prompts. Columns drift … validity: means over the worlds, at "
                "the setting chosen on tuning seeds. Cost: processor time in plain runs. p: the judged guard against this one, exact "
-               "sign-flip test over seeds, Holm over all baselines; the largest over the worlds."),
+               "sign-flip test over seeds, all baselines jointly (max-T); the largest over the worlds."),
         Panels("Settings, weak to strong", [Panel(w, _frontiers(study, w)) for w in study.grids],
                "Means over seeds; the best guards by area. Hollow: control. Grey: legitimate use or validity under 0.95 of base."),
         *(_attained(study, w) for w in study.grids),
@@ -107,7 +107,7 @@ def _standings(study: Study) -> list[Standing]:
             guard, some[0].needs, [(lines[w].area, lines[w].low, lines[w].high) if w in lines else missing for w in study.grids],
             _mean([x.drift_at_task for x in some]), _mean([x.task_at_drift for x in some]), _mean([x.axes["legitimate"] for x in some]),
             _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_said(x.setting) for x in some)), min(x.seeds for x in some),
-            _mean([x.cost for x in some]), max((x.above.get("p_holm", NAN) for x in some), default=NAN),
+            _mean([x.cost for x in some]), max((x.above.get("p_joint", NAN) for x in some), default=NAN),
             some[0].kind in ("control", "reference"), any(x.accepted for x in some),
         ))  # fmt: skip
     return rows

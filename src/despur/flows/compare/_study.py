@@ -52,7 +52,7 @@ class Line:
         area: Dominated area, mean over seeds, with its 95 % interval.
         low: Of the interval.
         high: Of the interval.
-        above: Area of the judged guard minus this one's, interval, Holm's p; NaN where it is not a baseline.
+        above: Area of the judged guard minus this one's, interval, p alone, jointly and by Holm; NaN where it is not a baseline.
         setting: The chosen one's options.
         axes: Axis -> mean at the chosen setting.
         drift_at_task: Drift where 98 % of the task is learned, interpolated; NaN where it is never learned.
@@ -208,7 +208,9 @@ def judge(
         record,
     )
     write_tables((*tuning, *reported), out, tuning=plan.tuning_seeds)
-    write_json(out / "results.json", study.to_dict())
+    write_json(
+        out / "results.json", {**study.to_dict(), "page": study.page.name}
+    )  # beside it, wherever the folder goes
     write_study_page(study)
     return study
 
@@ -234,6 +236,7 @@ def _lines(plan: Prereg, grid: Grid, draws: Draws, chosen: Mapping[str, Any], co
                 "low": gap.low,
                 "high": gap.high,
                 "p": tests[guard].p,
+                "p_joint": tests[guard].p_joint,
                 "p_holm": tests[guard].p_holm,
             }
         lines.append(
