@@ -104,7 +104,7 @@ def train(
         int,
         typer.Option(
             min=1, rich_help_panel=_GUARD,
-            help="Scouts, each with its own seed, that `grasp` learns from; three hold a shortcut that one misses.",
+            help="Scouts, each with its own seed, that `grasp` learns from; with three a shortcut leaks later than with one.",
         ),
     ] = 1,
     rounds: Annotated[

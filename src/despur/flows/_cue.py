@@ -23,7 +23,7 @@ CUE_ARMS = ("naive", "grasp", *CUE_CONTROLS)
 CUE_SETTINGS = Settings(steps=200, lr=1e-3, batch=48, rank=8, targets="readers")
 CUE_FACTS = 320
 CUE_RANK = 6  # of 64; on seeds 20 to 29 4 let two of ten through
-CUE_SCOUTS = 3  # one scout takes one way of reading the cue, the guarded run another
+CUE_SCOUTS = 3  # one scout takes one way of reading the cue, the guarded run another: with three it leaks later
 CUE_SCOUT_STEPS = 240
 EVERY = 10
 

@@ -76,7 +76,8 @@ def grasp(
     Differs: reconstructed; the paper may project another side or the gradient. Norm gain, whole weights
         and per-norm bases are ours.
     Limits: closes one route. The base computes the factor upstream, so an update can switch it on
-        without writing along V, and frozen maps rebuild it. Where a norm follows a writing map (Gemma 2),
+        without writing along V, and frozen maps rebuild it. Maps that write the stream read inside their blocks, where
+        nothing is held: LoRA on readers alone closes that door (`cue` in docs/log.md). Where a norm follows a writing map (Gemma 2),
         the norm's division can still rescale what the base itself writes along V.
     """
     return _HoldWeights(factor, side, strength, roles)
