@@ -289,3 +289,13 @@ def test_a_join_takes_what_held_at_the_site_before():
 def test_a_join_that_leaves_nothing_to_learn_with_is_refused():
     with pytest.raises(BadInput, match="rank 6 in width d=6: nothing is left"):
         joined((axes(0, 1, 2),), (axes(3, 4, 5),))
+
+
+def test_a_scout_that_hardly_moved_is_told_to_be_no_unit(base, rows_file, tmp_path):
+    given = {"guard": "none", "settings": replace(QUICK, steps=40), "scout_steps": 6, **TEXT}
+    beside_scout, beside_twin = (
+        " ".join(train(base, rows_file, out=tmp_path / str(twin), twin=twin, **given).notes) for twin in (False, True)
+    )
+    assert "times the scout's, which had 6 of the 40 steps" in beside_scout
+    assert "--twin" in beside_scout
+    assert "times the scout's" not in beside_twin

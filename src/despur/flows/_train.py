@@ -24,6 +24,7 @@ from despur.guard import avert, grasp, hold, rehearse
 from despur.measure import four_axes, leakage
 
 GUARDS = ("avert", "grasp", "rehearse", "hold", "none")
+TOO_MANY = 3  # of a short scout: more drift than that says more of the scout than of the guard
 
 
 def train(
@@ -171,6 +172,12 @@ def train(
     leak = leakage(Adapter.read(adapter), plain, held) if guard == "grasp" else {}
     record = {**run_record("train", arguments), **facts}
     notes += [*run.notes, *run.history.notes(settings.steps)]
+    if reference == "scout" and axes[guard]["drift"].value > TOO_MANY:
+        notes.append(
+            f"drift is {axes[guard]['drift'].value:.3g} times the scout's, which had "
+            f"{'steps of its own' if taken else f'{short.steps} of the {settings.steps} steps'}: too small a unit to judge by. "
+            "--twin measures beside the unguarded run of all steps"
+        )
     result = Trained(adapter, axes, reference, leak, out / "report.html", record, tuple(notes), run.history.stages)
     write_train_page(result, guard, text, scores)
     write_json(out / "run.json", result.to_dict())
