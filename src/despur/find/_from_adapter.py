@@ -65,6 +65,7 @@ def from_adapter(
         >>> # factors = from_adapter("adapter/", AutoModelForCausalLM.from_pretrained("base/"))
     """
     adapters = [_opened(a, base) for a in ([adapter] if isinstance(adapter, Adapter | Path | str) else adapter)]
+    known = cores or {} if len(adapters) == 1 else {}  # by module's name, which several adapters share
     path = layer_path(base) if per != "stream" else ""
     sites: dict[str, list[tuple[Role, LowRank]]] = {}
     for one in adapters:
@@ -73,7 +74,7 @@ def from_adapter(
                 sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
     found: list[Subspace] = []
     for name, members in sites.items():
-        rows, sizes = _stack(base, members, how, cores or {})
+        rows, sizes = _stack(base, members, how, known)
         if not sizes:
             continue
         ranked = rank_directions(

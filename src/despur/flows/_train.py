@@ -174,8 +174,8 @@ def train(
     notes += [*run.notes, *run.history.notes(settings.steps)]
     if reference == "scout" and axes[guard]["drift"].value > TOO_MANY:
         notes.append(
-            f"drift is {axes[guard]['drift'].value:.3g} times the scout's, which had "
-            f"{'steps of its own' if taken else f'{short.steps} of the {settings.steps} steps'}: too small a unit to judge by. "
+            f"drift is {axes[guard]['drift'].value:.3g} times the scout's"
+            f"{'' if taken else f', which had {short.steps} of the {settings.steps} steps'}: too small a unit to judge by. "
             "--twin measures beside the unguarded run of all steps"
         )
     result = Trained(adapter, axes, reference, leak, out / "report.html", record, tuple(notes), run.history.stages)

@@ -84,11 +84,7 @@ def check_choices(
         raise BadInput(f"scouts={scouts}; at least 1 is needed")
     if scouts > 1 and (guard != "grasp" or factors is not None or scout is not None):
         given = (
-            f"guard {guard!r}"
-            if guard != "grasp"
-            else "factors that were given"
-            if factors
-            else "a scout that was given"
+            f"guard {guard!r}" if guard != "grasp" else "a scout that was given" if scout else "factors that were given"
         )
         raise BadInput(
             f"scouts={scouts} with {given}; only grasp on scouts of its own learns from several. Leave --scouts out"

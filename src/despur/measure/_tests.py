@@ -76,21 +76,17 @@ def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, 
     """
     if not differences:
         return {}
-    sizes = {len(d) for d in differences.values()}
-    gaps = (
-        np.array([np.asarray(d, dtype=float) for d in differences.values()]) if len(sizes) == 1 else np.array(math.nan)
-    )
-    if gaps.size == 0 or not np.isfinite(gaps).all():
+    rows = [np.asarray(d, dtype=float) for d in differences.values()]
+    n = rows[0].size
+    if n == 0 or any(row.size != n or not np.isfinite(row).all() for row in rows):
         raise BadInput("joint sign flips need finite differences, the same seeds for every baseline")
-    n = gaps.shape[1]
+    gaps = np.stack(rows)
     if n <= EXACT:
         signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
     else:
         signs = np.vstack([np.ones(n), np.random.default_rng(0).choice((-1, 1), (2**EXACT - 1, n))])
     root = np.sqrt((gaps**2).mean(1))
-    flipped = (
-        np.abs(signs @ gaps.T) / n / np.where(root > 0, root, 1.0)
-    )  # (patterns, baselines); the first is what was seen
+    flipped = np.abs(signs @ gaps.T) / n / np.where(root > 0, root, 1.0)  # (patterns, baselines), first what was seen
     order = np.argsort(-flipped[0], kind="stable")
     largest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]  # of this baseline and all behind it
     raised = np.maximum.accumulate((largest >= flipped[0, order] - 1e-12).mean(0))
