@@ -1,6 +1,6 @@
 """Ten seeds of the cue world: when is the shortcut taken, and what does grasp change?
 
-    python benchmarks/cue_seeds.py -o runs/cue_seeds            # about 12 minutes on two cores
+    python benchmarks/cue_seeds.py -o runs/cue_seeds            # about 8 minutes on two cores
     python benchmarks/cue_seeds.py --scouts 1                   # what one scout alone is worth
     python benchmarks/cue_seeds.py --targets all-linear         # LoRA on maps, too, that read inside their blocks
 
