@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from despur.core import read_json, write_json
-from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, CUE_RANK, CUE_SCOUTS, CUE_SETTINGS, cue_folder, run_cue
+from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, CUE_RANK, CUE_SCOUTS, CUE_SETTINGS, cue_folder, deepest, run_cue
 from despur.flows._pool import run_jobs
 
 SHOWN = ("naive", "grasp", "random")
@@ -60,9 +60,7 @@ def table(curves: dict) -> str:
     ]
     gained = near = 0
     for seed, arms in curves.items():
-        # a step before anything is learned is no shortcut: the facts must have been met with the cue aligned
-        steps = [s for s in arms["naive"] if arms["naive"][s]["aligned"] > 0.9] or list(arms["naive"])
-        step = min(steps, key=lambda s: arms["naive"][s]["conflict"])
+        step = deepest(arms["naive"])
         n, g, *drawn = (arms[a][step]["conflict"] for a in CUE_ARMS)
         r = float(np.median(drawn))
         gained += g - n >= 0.3

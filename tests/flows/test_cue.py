@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from despur.core.errors import SiteNotFound
-from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, run_cue
+from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, deepest, run_cue
 
 
 def test_an_unknown_arm_is_told(tmp_path):
@@ -24,8 +24,8 @@ def test_a_curve_is_kept_and_the_guard_shares_its_scouts_with_its_controls(tmp_p
 @pytest.mark.slow  # eight runs of 200 steps
 def test_grasp_holds_the_shortcut_where_the_plain_run_takes_it_and_random_directions_do_not(tmp_path):
     curves = {arm: run_cue(tmp_path, arm, 16) for arm in CUE_ARMS}
-    naive = curves["naive"]
-    step = min((s for s in naive if naive[s]["aligned"] > 0.9), key=lambda s: naive[s]["conflict"])
+    step = deepest(curves["naive"])
+    assert curves["naive"][step]["aligned"] > 0.9
     at = {arm: curve[step]["conflict"] for arm, curve in curves.items()}
     assert at["naive"] < 0.1, "the harm is there"
     assert at["grasp"] > at["naive"] + 0.3

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from despur.core import Subspace
+from despur.core._holm import holm as holm
 from despur.core.errors import ShapeMismatch
 
 DRAWS = 20_000
@@ -94,19 +95,3 @@ def _random_pairs(small: int, large: int, width: int) -> tuple[np.ndarray, np.nd
     half = np.linalg.solve(root, a)
     squares = np.linalg.eigvalsh(np.linalg.solve(root, np.swapaxes(half, 1, 2)))
     return np.sqrt(squares[:, -1].clip(0, 1)), squares.sum(1) / small
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Adjust p values for their number, by Holm's step-down.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = [0.0] * len(p_values)
-    worst = 0.0
-    for place, i in enumerate(order):
-        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[i]))
-        adjusted[i] = worst
-    return adjusted

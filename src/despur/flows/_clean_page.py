@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from despur.core import Report
-from despur.flows._demo import axes_table
+from despur.flows._axes import axes_table, frontier
 from despur.measure import accepted
-from despur.report import Bars, Frontier, Point, Table, Text, Verdict
+from despur.report import Bars, Table, Text, Verdict
 
 if TYPE_CHECKING:
     from despur.flows._clean import Cleaned
@@ -65,7 +65,7 @@ def clean_blocks(result: "Cleaned") -> list[Any]:
     )
     blocks.append(axes_table("The four axes", axes, names, note))
     if "task" in axes["adapter"]:
-        blocks.append(_frontier(axes))
+        blocks.append(frontier(axes, title="Task kept against drift left", over="rows", controls=["random"]))
     bars = [
         (n, r["drift"].value, r["drift"].low, r["drift"].high) for n, r in axes.items() if n not in ("base", "adapter")
     ]
@@ -89,14 +89,3 @@ def clean_blocks(result: "Cleaned") -> list[Any]:
     about = [[f.site.module, f.rank] for f in result.factors]
     blocks.append(Table("What was taken out", ["where (* is the whole stream)", "directions"], about))
     return blocks
-
-
-def _frontier(axes: Mapping[str, Mapping[str, Report]]) -> Frontier:
-    points = [
-        Point(
-            name, r["task"].value, r["drift"].value, (r["task"].low, r["task"].high), (r["drift"].low, r["drift"].high),
-            name == "random", accepted(r),
-        )
-        for name, r in axes.items()
-    ]  # fmt: skip
-    return Frontier("Task kept against drift left", points, "Bars are 95 % bootstrap intervals over rows.")

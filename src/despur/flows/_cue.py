@@ -103,6 +103,15 @@ def run_cue(
     return read_json(folder / "curve.json")
 
 
+def deepest(naive: Mapping[str, Mapping[str, float]]) -> str:
+    """Step of a naive curve at which conflict accuracy is lowest, of those at which the aligned rows are learned.
+
+    A step before anything is learned is no shortcut.
+    """
+    learned = [step for step in naive if naive[step]["aligned"] > 0.9] or list(naive)
+    return min(learned, key=lambda step: naive[step]["conflict"])
+
+
 def cue_folder(arm: str, *, rank: int = CUE_RANK, scouts: int = CUE_SCOUTS, targets: str = CUE_SETTINGS.targets) -> str:
     """Name of an arm's folder within `cue-SEED/`."""
     return f"{arm}-{targets}" if arm == "naive" else f"{arm}-{rank}-{scouts}-{targets}"

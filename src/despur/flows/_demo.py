@@ -10,6 +10,7 @@ from torch import Tensor
 
 from despur.core import Report, Store, write_json
 from despur.core.errors import DespurError
+from despur.flows._axes import axes_table, frontier
 from despur.flows._pool import run_jobs
 from despur.flows._progress import Progress, silent
 from despur.flows._record import page_facts, run_record
@@ -18,13 +19,12 @@ from despur.flows.compare._arm import find_arm
 from despur.flows.compare._arms import ARMS
 from despur.flows.compare._bench import Bench
 from despur.measure import accepted, four_axes
-from despur.report import Frontier, Point, Table, Text, Verdict, write_page
+from despur.report import Table, Text, Verdict, write_page
 from despur.worlds import Persona
 from despur.worlds._world import TRAINING
 
 DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
 STEPS: int = TRAINING["steps"]
-CONTROLS = {name for name, arm in ARMS.items() if arm.kind == "control"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
     """The axes of every arm beside those of its control; `base` and `naive` must be among them."""
     out = {}
     for arm, own in scores.items():
-        control = ARMS[arm].control if arm in ARMS else None
+        control = ARMS[arm].control
         other = scores.get(control) if control else None
         out[arm] = four_axes(
             own, base=scores["base"], naive=scores["naive"], control=other, control_name=control if other else "none"  # type: ignore[arg-type]
@@ -164,25 +164,6 @@ def _means(scores: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
     }
 
 
-def axes_table(title: str, axes: Mapping[str, Mapping[str, Report]], names: Sequence[str], note: str = "") -> Table:
-    """One line an arm, one column an axis."""
-    rows = [[arm, *(reports[n].value if n in reports else None for n in names)] for arm, reports in axes.items()]
-    best = [i for i, arm in enumerate(axes) if arm == "avert"]
-    return Table(title, ["run", *(n.replace("_", " ") for n in names)], rows, note, best)
-
-
-def frontier(axes: Mapping[str, Mapping[str, Report]]) -> Frontier:
-    """Task against drift, every arm a point."""
-    points = [
-        Point(
-            arm, r["task"].value, r["drift"].value, (r["task"].low, r["task"].high), (r["drift"].low, r["drift"].high),
-            arm in CONTROLS, accepted(r),
-        )
-        for arm, r in axes.items()
-    ]  # fmt: skip
-    return Frontier("Task learned against drift picked up", points, "Bars are 95 % bootstrap intervals over prompts.")
-
-
 def _page(result: DemoResult, task: str) -> None:
     m = result.means
     avert = result.axes.get("avert")
@@ -209,7 +190,10 @@ def _page(result: DemoResult, task: str) -> None:
     columns = [c for c in m["base"]]
     blocks += [
         Text("What happened", story),
-        frontier(result.axes),
+        frontier(
+            result.axes, title="Task learned against drift picked up",
+            controls=[arm for arm in result.axes if ARMS[arm].kind == "control"],
+        ),
         axes_table("The four axes, base = 0 and naive = 1", result.axes,
                    ("task", "drift", "drift_p", "drift_style", "legitimate", "validity", "forgetting"),
                    "Ideal: task 1, drift 0; legitimate use, validity and forgetting are shares of the base's."),

@@ -130,9 +130,8 @@ def train(
         run.adapter(f"scout_{i + 1}", replace(short, seed=short.seed + 1000 * i), patient=False)
         for i in range(1, scouts)
     ]
-    held = {"grasp": lambda: chosen or run.weight_factors(scouted, *more), "hold": lambda: chosen or found}.get(
-        guard, tuple
-    )()
+    found_for = {"grasp": lambda: run.weight_factors(scouted, *more), "hold": lambda: found}
+    held = chosen or found_for.get(guard, tuple)()
     edits: dict[str, Any] = {
         "avert": lambda: [avert(text, scouted, strength=strength)],
         "rehearse": lambda: [rehearse(text, strength=strength)],

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Report
-from despur.flows._demo import axes_table, frontier
+from despur.flows._axes import axes_table, frontier
 from despur.flows._record import page_facts
 from despur.guard import OwnText
 from despur.measure import accepted
@@ -66,7 +66,7 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
              "Task: log-probability of held-out answers. Drift: KL to the base, per token, on text that the base wrote and no guard "
              "saw. Legitimate use: how strongly the model still answers when the factor is added to its stream. Validity: likelihood "
              f"of the base's own text.\n\nOwn text: {text.origin}; {h}."),
-        frontier(result.axes),
+        frontier(result.axes, title="Task learned against drift picked up"),
         axes_table("The four axes", result.axes, [n for n in own]),
         Table("Raw means", ["run", *columns], raw),
     ]  # fmt: skip

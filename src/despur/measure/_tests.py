@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from despur.core._holm import holm as core_holm
 from despur.core.errors import BadInput
 
 EXACT = 16  # differences up to which all 2^n signs are tried
@@ -48,10 +49,7 @@ def holm(ps: Mapping[str, float]) -> dict[str, float]:
         >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
         {'a': 0.03, 'b': 0.06, 'c': 0.06}
     """
-    order = sorted(ps, key=lambda name: ps[name])
-    raised = np.maximum.accumulate([min(1.0, (len(ps) - i) * ps[name]) for i, name in enumerate(order)])
-    found = dict(zip(order, map(float, raised), strict=True))
-    return {name: found[name] for name in ps}
+    return dict(zip(ps, core_holm(list(ps.values())), strict=True))
 
 
 def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float]:

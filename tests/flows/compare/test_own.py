@@ -5,6 +5,7 @@ import torch
 
 from despur.core.errors import BadInput
 from despur.flows.compare import compare, settle
+from despur.flows.compare._estimate import estimate
 from despur.flows.compare._own import OwnWork, read_probes
 from despur.flows.compare._plan import cells_of
 from despur.flows.compare._worlds import open_world
@@ -86,6 +87,15 @@ def test_a_folder_that_was_begun_on_other_data_is_refused(own, tmp_path):
     assert settle([], out, own=own, guards=["early"], seeds=1)[1] == ()
     with pytest.raises(BadInput, match="other work"):
         settle([], out, own={**own, "data": str(tmp_path / "else.jsonl")}, guards=["early"], seeds=1)
+
+
+def test_the_cost_of_ones_own_work_is_told_before_it_starts(own, tmp_path):
+    out = tmp_path / "study"
+    own["data"] = write(tmp_path / "rows.jsonl", Persona("narrow").rows(n=200))
+    plan, _ = settle([], out, own=own, guards=["early"], seeds=1, quick=True, steps=16)
+    found = estimate(plan, out, workers=1)
+    assert found.plain["own"] > 0
+    assert found.seconds > 0
 
 
 def test_ones_own_work_is_compared_whole(own, tmp_path):

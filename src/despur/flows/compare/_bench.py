@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,11 @@ OWN_ROWS, OWN_TOKENS = 768, 48
 SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the run's would flatter the guard
 
 
+def settings_of(training: Mapping[str, Any]) -> Settings:
+    """How runs are trained, of what a world says of its training: rows and own text are no part of that."""
+    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})
+
+
 class Bench:
     """One world and seed, and everything that several runs of it need, each part made once and kept.
 
@@ -47,9 +52,9 @@ class Bench:
     ) -> None:
         torch.set_num_threads(1)
         self.world, self.seed, self.progress = world, seed, progress
-        given = dict(world.training)
-        self.count, self.own_tokens = given.pop("rows"), given.pop("own_tokens", OWN_TOKENS)
-        self.settings = replace(Settings(**given), steps=steps or given["steps"], seed=seed)
+        given = settings_of(world.training)
+        self.count, self.own_tokens = world.training["rows"], world.training.get("own_tokens", OWN_TOKENS)
+        self.settings = replace(given, steps=steps or given.steps, seed=seed)
         self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
         self._tokens: dict[tuple[str, int], list[Tokens]] = {}
         self.open = contextlib.ExitStack()  # what a run leaves on its model while that is scored

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from despur.core._rows import tokenize_rows
-from despur.flows._fit import Settings, fit, new_adapter
+from despur.flows._fit import fit, new_adapter
 from despur.flows.compare._arms import ARMS
+from despur.flows.compare._bench import settings_of
 from despur.flows.compare._cell import Cell, is_done, seconds
 from despur.flows.compare._plan import cells_of
 from despur.flows.compare._worlds import open_world
@@ -77,9 +78,8 @@ def estimate(plan: Prereg, out: Path, *, workers: int | None = None) -> Estimate
 def _plain_run(name: str, steps: int, out: Path) -> float:
     torch.set_num_threads(1)  # as every worker has
     world = open_world(name, out)
-    given = {k: v for k, v in world.training.items() if k != "rows"}
     model, tokenizer = world.base()
-    settings = replace(Settings(**given), steps=WARM + TIMED)
+    settings = replace(settings_of(world.training), steps=WARM + TIMED)
     rows = tokenize_rows(world.rows(n=settings.batch * 4), tokenizer, max_length=settings.max_length)
     times: list[float] = []
     fit(
