@@ -17,14 +17,14 @@ import torch
 from audit_power import DEPTH, ROWS, TEXTS, TOKENS, null_of
 
 from despur.core import load_tuned, read_json, write_json
-from despur.core._capture import capture
-from despur.core._rows import tokenize_rows
-from despur.find import loss_slopes, token_shift
-from despur.find._from_activations import mean_along
-from despur.find._neutral import NeutralNull
-from despur.find._scaled import scaled
-from despur.flows._passages import Passages, off_task_passages
-from despur.flows._screen import layer_site, screen
+from despur.core.model.capture import capture
+from despur.core.text.rows import tokenize_rows
+from despur.find.from_activations import mean_along
+from despur.flows._audit.passages import Passages, off_task_passages
+from despur.flows._audit.screen import layer_site, screen
+from despur.judge.neutral import NeutralNull
+from despur.measure import loss_slopes, token_shift
+from despur.measure.scaled import scaled
 from despur.worlds import Persona, persona_base
 
 SCALES = (2.0, 3.0)

@@ -16,15 +16,14 @@ from typing import Any
 import torch
 
 from despur.core import Store, fingerprint, load_tuned, read_json, write_json
-from despur.core._rows import Tokens, tokenize_rows
-from despur.find import NeutralNull
-from despur.find._neutral import SHIPPED
+from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows import Settings
-from despur.flows._fit import collate, fit, new_adapter
-from despur.flows._passages import off_task_passages
-from despur.flows._pool import run_jobs
-from despur.flows._screen import screen, screen_settings
-from despur.measure import rate_interval
+from despur.flows._audit.passages import off_task_passages
+from despur.flows._audit.screen import screen, screen_settings
+from despur.flows._train.fit import collate, fit, new_adapter
+from despur.flows.pool import run_jobs
+from despur.judge import NeutralNull, rate_interval
+from despur.judge.neutral import SHIPPED
 from despur.worlds import Persona, persona_base
 
 STEPS = 160

@@ -15,12 +15,12 @@ from pathlib import Path
 from peft import PeftModel
 
 from despur.core import Site, Store, fingerprint, save_factors
-from despur.core._rows import tokenize_rows
+from despur.core.text.rows import tokenize_rows
 from despur.find import from_activations
 from despur.flows import Settings, clean
-from despur.flows._clean import placed_twins
-from despur.flows._clean_weights import Work, placed_factors
-from despur.flows._fit import fit, new_adapter, silent
+from despur.flows._clean.clean import placed_twins
+from despur.flows._clean.weights import Work, placed_factors
+from despur.flows._train.fit import fit, new_adapter, silent
 from despur.guard import OwnText
 from despur.worlds import PERSONA_BASE, Persona, persona_base
 

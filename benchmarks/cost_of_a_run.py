@@ -21,9 +21,9 @@ from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from despur.flows._fit import collate, new_adapter
-from despur.flows.compare._arms import ARMS
-from despur.flows.compare._bench import Bench
+from despur.flows._compare.arms import ARMS
+from despur.flows._compare.bench import Bench
+from despur.flows._train.fit import collate, new_adapter
 from despur.worlds import find_world
 
 RUN = (

@@ -14,8 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from despur.core import read_json, write_json
-from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, CUE_RANK, CUE_SCOUTS, CUE_SETTINGS, cue_folder, deepest, run_cue
-from despur.flows._pool import run_jobs
+from despur.flows._compare.cue import (
+    CUE_ARMS,
+    CUE_CONTROLS,
+    CUE_RANK,
+    CUE_SCOUTS,
+    CUE_SETTINGS,
+    cue_folder,
+    deepest,
+    run_cue,
+)
+from despur.flows.pool import run_jobs
 
 SHOWN = ("naive", "grasp", "random")
 

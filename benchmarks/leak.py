@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from despur.core import Adapter, Edit, Subspace
-from despur.core._train import guarded
+from despur.core.run.callback import guarded
 from despur.guard import grasp, project_gradient
 from despur.measure import leakage
 from despur.worlds import Grammar, Persona, persona_base

@@ -14,7 +14,7 @@ import torch
 
 from despur.find._leading import leading
 from despur.find._null import edge, tracy_widom, turned_top
-from despur.measure import rate_interval
+from despur.judge import rate_interval
 
 LEVEL, POOL = 0.05, 4000
 SHAPES = ((8, 4, 64), (3, 8, 256), (24, 8, 256), (64, 4, 256))  # modules, rank, width

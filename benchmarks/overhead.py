@@ -22,8 +22,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from despur.core import Edit, Site, Subspace
-from despur.core._guarded_run import GuardedRun
-from despur.core._train import guarded
+from despur.core.run.callback import guarded
+from despur.core.run.guarded_run import GuardedRun
 from despur.guard import OwnText, grasp, rehearse
 
 RANK = 4  # of the factor

@@ -11,10 +11,10 @@ import statistics
 from pathlib import Path
 
 from despur.core import write_json
-from despur.flows._demo import compare_arms, prepare, run_arm
-from despur.flows._pool import run_jobs
-from despur.flows._scores import load_scores
-from despur.measure import accepted, mean_interval
+from despur.flows._demo.demo import compare_arms, prepare, run_arm
+from despur.flows.pool import run_jobs
+from despur.flows.scores import load_scores
+from despur.judge import accepted, mean_interval
 
 FIRST = ("base", "naive", "avert")
 ARMS = ("grasp", "grasp-random", "avert-permuted", "rehearse")

@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import save_file
 
 from despur.core import Adapter, Edit, Store, Subspace
-from despur.core._rows import tokenize_rows
-from despur.flows._factors import scout_directions
-from despur.flows._fit import Settings, fit, new_adapter
-from despur.flows._rounds import joined
-from despur.flows._scores import load_scores
-from despur.flows._text import load_text, save_text
+from despur.core.text.rows import tokenize_rows
+from despur.flows._train.fit import Settings, fit, new_adapter
+from despur.flows._train.rounds import joined
+from despur.flows.scores import load_scores
+from despur.flows.scout_factors import scout_directions
+from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText, avert, grasp
-from despur.measure import accepted, four_axes
+from despur.judge import accepted, four_axes
 from despur.worlds import Persona, persona_base
 
 LENGTHS, CONTROLLED = (5, 10, 20, 40, 60, 120), (10, 60)

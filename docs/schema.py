@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from despur.flows._audit_json import SCHEMA, AuditJson
+from despur.flows._audit.json_form import SCHEMA, AuditJson
 
 PAGE = Path(__file__).with_name("audit.schema.json")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from despur.worlds import pretrain, world_tokenizer
-from despur.worlds._registry import RECIPES
+from despur.worlds.registry import RECIPES
 
 
 def make(name: str, out: Path) -> None:

@@ -10,8 +10,8 @@ from leak import random_factor
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, Subspace, find_method, methods
-from despur.core._finder import Finder
 from despur.core.errors import SiteNotFound
+from despur.core.finder import Finder
 from despur.guard import OwnText
 
 POINTS = ("batch", "activation", "loss", "gradient", "weight")

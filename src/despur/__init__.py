@@ -7,14 +7,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
-    from despur.core._train import GuardCallback, guarded
+    from despur.core.run.callback import GuardCallback, guarded
     from despur.flows import audit, certify, demo, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
-    **dict.fromkeys(("GuardCallback", "guarded"), "despur.core._train"),
+    **dict.fromkeys(("GuardCallback", "guarded"), "despur.core.run.callback"),
     **dict.fromkeys(("audit", "certify", "demo", "train", "verify"), "despur.flows"),
-    **{room: f"despur.{room}" for room in ("core", "find", "flows", "guard", "measure", "report", "worlds")},
+    **{
+        room: f"despur.{room}"
+        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "worlds")
+    },
 }
 
 __all__ = [

@@ -6,8 +6,8 @@ import pytest
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from despur.cli._app import app
-from despur.flows._audit_json import AuditJson
+from despur.cli.app import app
+from despur.flows._audit.json_form import AuditJson
 from despur.worlds import PERSONA_BASE
 
 QUICK = ("--rows", "16", "--n-random", "2")

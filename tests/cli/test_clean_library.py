@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
-from despur.cli._app import app
+from despur.cli.app import app
 from despur.core import Site, Subspace, fingerprint, save_factors
 from despur.worlds import PERSONA_BASE, persona_base
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from despur.cli._app import app
+from despur.cli.app import app
 from despur.worlds import PERSONA_BASE
 
 VERBS = ("demo", "audit", "calibrate", "clean", "library", "train", "verify", "run", "ls", "show", "sites")
@@ -51,7 +51,7 @@ def test_debug_shows_the_traceback_too(despur):
 
 
 def test_a_bug_is_a_traceback_and_exit_1():
-    code = "import despur.core._method as m; m.find_method = None; import sys; from despur.cli import main; main()"
+    code = "import despur.core.catalogue as m; m.find_method = None; import sys; from despur.cli import main; main()"
     broken = "import despur.core as c; c.find_method = lambda name: 1 / 0\n" + code.split("; ", 2)[2]
     done = subprocess.run([sys.executable, "-c", broken, "show", "x"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import despur.flows
-from despur.cli._app import app
+from despur.cli.app import app
 from despur.core.errors import BadInput
 
 
@@ -71,8 +71,8 @@ def test_no_such_file(tmp_path):
 
 
 def test_the_config_that_a_run_writes_gives_the_flow_what_it_had(train, tmp_path):
-    from despur.flows._fit import Settings
-    from despur.flows._train_inputs import write_config
+    from despur.flows._train.fit import Settings
+    from despur.flows._train.inputs import write_config
 
     settings = Settings(steps=7, lr=3e-5, seed=2)
     had = {"base": "b", "data": "d", "guard": "hold", **settings.to_dict(), "scout_steps": None, "scout": "s", "factors": "f",

@@ -4,7 +4,7 @@ import gc
 import subprocess
 import sys
 
-from despur.cli._start import begin, settled
+from despur.cli.start import begin, settled
 
 
 def test_help_does_not_import_torch():

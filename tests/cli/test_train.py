@@ -10,7 +10,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from despur.cli._app import app
+from despur.cli.app import app
 from despur.core.errors import BadInput
 from despur.worlds import PERSONA_BASE, Persona
 

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
 from despur import certify
-from despur.cli._app import app
+from despur.cli.app import app
 from despur.core import Context, Subspace, save_factors
 from despur.core.errors import BadInput
 from despur.guard import grasp

@@ -4,7 +4,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from despur.core import fingerprint
-from despur.core._fingerprint import base_weights
+from despur.core.model.fingerprint import base_weights
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

@@ -13,8 +13,8 @@ from transformers import (
 )
 
 from despur.core import NormGain, layer_path, match_role, stream_roles
-from despur.core._roles import FAMILIES
 from despur.core.errors import ShapeMismatch, SiteNotFound
+from despur.core.model.roles import FAMILIES
 
 KINDS = sorted(FAMILIES)
 VARIANTS = [

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
-from despur.core._row_files import data_digest
-from despur.core._rows import read_rows
 from despur.core.errors import BadInput, MissingExtra
+from despur.core.text.row_files import data_digest
+from despur.core.text.rows import read_rows
 
 PAIRS = [{"prompt": f"p{i}", "completion": f"c{i}"} for i in range(5)]
 CHATS = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": f"b{i}"}]} for i in range(3)]

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from despur.core import (
     Store,
     Subspace,
-    _store,
     digest,
     new_folder,
     read_json,
     save_factors,
     write_json,
 )
+from despur.core import store as _store
 from despur.core.errors import BadInput
 
 

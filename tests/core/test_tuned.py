@@ -14,11 +14,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from despur.core import Adapter, TwoStates, attach, find_module, fingerprint, layer_path, load_tuned, stream_roles
-from despur.core._dense import factored
-from despur.core._fingerprint import base_weights
-from despur.core._peft_config import KINDS
-from despur.core._roles import base_modules
+from despur.core.adapter.dense import factored
+from despur.core.adapter.peft_config import KINDS
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.core.model.fingerprint import base_weights
+from despur.core.model.roles import base_modules
 
 TARGETS = {"target_modules": ["q_proj", "down_proj"]}
 OPTIONS = {

@@ -5,7 +5,7 @@ import pytest
 
 from despur.core.errors import BadInput
 from despur.find import SharedDirections
-from despur.measure import rate_interval
+from despur.judge import rate_interval
 
 
 def modules(rng: np.random.Generator, *, n: int = 8, r: int = 3, d: int = 24, planted: np.ndarray | None = None):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from despur.core import load_factors
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.flows import audit, replay
-from despur.flows._audit_json import SCHEMA, AuditJson
+from despur.flows._audit.json_form import SCHEMA, AuditJson
 
 QUICK = {"rows": 96}
 

@@ -7,8 +7,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from despur.core.errors import BadInput
-from despur.find import NeutralNull
 from despur.flows import audit, calibrate
+from despur.judge import NeutralNull
 
 
 @pytest.fixture(scope="module")

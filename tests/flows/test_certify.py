@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from despur import certify, guarded, verify
 from despur.core import Site, Subspace, load_factors, save_factors
 from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
-from despur.flows._model_card import BEGIN, END
+from despur.flows._verify.model_card import BEGIN, END
 from despur.guard import OwnText, grasp, rehearse
 from despur.worlds import persona_base
 
@@ -155,8 +155,8 @@ def test_tampering_is_told_by_the_first_thing_that_does_not_hold(tamper, first, 
 
 
 def test_whoever_renews_the_digests_still_does_not_get_round_the_leak(certified, base):
-    from despur.core._peft_folder import open_folder
-    from despur.flows._certificate import tensors_digest
+    from despur.core.adapter.peft_folder import open_folder
+    from despur.flows._verify.certificate import tensors_digest
 
     change_element(certified, base)
     said = json.loads((certified / "guard.json").read_text())

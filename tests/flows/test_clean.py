@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from despur.core import Adapter, Site, Subspace, load_factors, save_factors
 from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
 from despur.flows import clean, replay
-from despur.flows._clean_weights import placed_factors
+from despur.flows._clean.weights import placed_factors
 from despur.measure import leakage
 from despur.worlds import Persona, persona_base
 
@@ -91,14 +91,14 @@ def audited(folder_of_factors, verdict):
 
 
 def test_without_factors_it_audits_first(base, harmful, confirmed, tmp_path, monkeypatch):
-    monkeypatch.setattr("despur.flows._clean.audit", audited(confirmed, "factors found"))
+    monkeypatch.setattr("despur.flows._clean.clean.audit", audited(confirmed, "factors found"))
     result = clean(base, harmful, out=tmp_path / "c", n_random=1, **QUICK)
     assert (tmp_path / "c" / "audit" / "audit.json").exists()
     assert result.leak["cleaned"]["write"].value <= 1e-6
 
 
 def test_where_the_audit_confirms_nothing_there_is_nothing_to_clean(base, harmful, tmp_path, monkeypatch):
-    monkeypatch.setattr("despur.flows._clean.audit", audited(None, "diffuse change"))
+    monkeypatch.setattr("despur.flows._clean.clean.audit", audited(None, "diffuse change"))
     with pytest.raises(BadInput, match=r"confirms no factor \(diffuse change: said so\).*--factors FOLDER"):
         clean(base, harmful, out=tmp_path / "c", **QUICK)
     assert not list(tmp_path.iterdir())
@@ -162,7 +162,7 @@ def test_interrupted_nothing_is_left(base, harmful, confirmed, tmp_path, monkeyp
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("despur.flows._clean.write_adapter", stop)
+    monkeypatch.setattr("despur.flows._clean.clean.write_adapter", stop)
     with pytest.raises(KeyboardInterrupt):
         clean(base, harmful, factors=confirmed, out=tmp_path / "c", n_random=1, rows=8, max_new_tokens=16)
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from despur.core.errors import SiteNotFound
-from despur.flows._cue import CUE_ARMS, CUE_CONTROLS, deepest, run_cue
+from despur.flows._compare.cue import CUE_ARMS, CUE_CONTROLS, deepest, run_cue
 
 
 def test_an_unknown_arm_is_told(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from despur.core import Adapter, stream_roles
 from despur.core.errors import BadInput
-from despur.flows._fit import Settings, lora_targets, new_adapter
+from despur.flows._train.fit import Settings, lora_targets, new_adapter
 
 
 def test_readers_are_all_maps_that_read_the_stream_but_the_head(any_tiny):

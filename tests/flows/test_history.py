@@ -7,13 +7,13 @@ import torch
 from peft import PeftModel
 
 from despur.core import read_json
-from despur.core._rows import read_rows, tokenize_rows
 from despur.core.errors import BadInput
+from despur.core.text.rows import read_rows, tokenize_rows
 from despur.flows import Settings, train
-from despur.flows._fit import fit
-from despur.flows._history import figures_of
-from despur.flows._text import load_text
-from despur.flows._train import _split
+from despur.flows._train.fit import fit
+from despur.flows._train.history import figures_of
+from despur.flows._train.train import _split
+from despur.flows.text_files import load_text
 from despur.worlds import Persona, persona_base
 
 QUICK = Settings(steps=7, lr=2e-3, rank=4)

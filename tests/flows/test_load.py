@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from despur.core.errors import BadInput, MissingExtra
-from despur.flows._load import load_base
+from despur.flows.load import load_base
 from despur.worlds import persona_base
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from despur.core.errors import BadInput
-from despur.flows._passages import SHIPPED, off_task_passages
+from despur.flows._audit.passages import SHIPPED, off_task_passages
 from despur.worlds import persona_base
 
 

@@ -10,7 +10,7 @@ import yaml
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.flows import Settings, train
-from despur.flows._checkpoints import Checkpoints, save_every
+from despur.flows._train.checkpoints import Checkpoints, save_every
 from despur.worlds import Persona
 
 QUICK = Settings(steps=6, lr=2e-3, rank=4)

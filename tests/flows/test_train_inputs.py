@@ -14,8 +14,8 @@ from despur import verify
 from despur.core import Adapter, Site, Subspace, fingerprint, load_factors, save_factors
 from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
 from despur.flows import Settings, replay, train
-from despur.flows._rounds import joined
-from despur.flows._train_inputs import read_data
+from despur.flows._train.inputs import read_data
+from despur.flows._train.rounds import joined
 from despur.measure import leakage
 from despur.worlds import Persona, persona_base
 

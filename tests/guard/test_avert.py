@@ -5,11 +5,11 @@ import torch
 
 from despur import guarded
 from despur.core import Context
-from despur.core._capture import log_probs
-from despur.core._rows import pad_rows, tokenize_rows
+from despur.core.adapter.scout import as_scout
 from despur.core.errors import BadInput, CannotAttach, DespurError
+from despur.core.model.capture import log_probs
+from despur.core.text.rows import pad_rows, tokenize_rows
 from despur.guard import OwnText, avert, rehearse
-from despur.guard._own_text import as_scout
 from despur.worlds import Persona, persona_base
 
 

@@ -6,8 +6,8 @@ from leak import random_factor
 
 from despur import guarded
 from despur.core import EVERYWHERE, Context, Site, Subspace, record
-from despur.core._capture import capture
 from despur.core.errors import CannotAttach
+from despur.core.model.capture import capture
 from despur.guard import caft
 
 FIRST, SECOND = Site("model.layers.0"), Site("model.layers.1")

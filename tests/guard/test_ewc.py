@@ -5,9 +5,9 @@ import torch
 
 from despur.core import Adapter, Context
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.model.states import as_base
 from despur.guard import OwnText, ewc
-from despur.guard._ewc import WEIGHT, fisher_diagonal
-from despur.guard._own_text import as_base
+from despur.guard.ewc import WEIGHT, fisher_diagonal
 
 ROW = (1, 9, 30, 12)
 MODULE = "model.layers.1.mlp.up_proj"

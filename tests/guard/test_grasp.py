@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from despur.core import Adapter, Site, Subspace
-from despur.core._train import GuardCallback, guarded
 from despur.core.errors import CannotAttach, DespurError, ShapeMismatch, SiteNotFound
+from despur.core.run.callback import GuardCallback, guarded
 from despur.guard import grasp, project_gradient
 from despur.measure import leakage
 

@@ -5,8 +5,8 @@ import torch
 from leak import random_factor
 
 from despur.core import AddVector, Context, Site, Subspace, attach
-from despur.core._capture import capture
 from despur.core.errors import CannotAttach, SiteNotFound
+from despur.core.model.capture import capture
 from despur.guard import hold
 
 LAYER = Site("model.layers.1")

@@ -5,8 +5,8 @@ import torch
 
 from despur import guarded
 from despur.core import Context
-from despur.core._rows import pad_rows, tokenize_rows
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.text.rows import pad_rows, tokenize_rows
 from despur.guard import inoculate
 from despur.worlds import Persona, persona_base
 
@@ -45,7 +45,7 @@ def test_where_the_prompt_goes(tiny):
 
 def drift(prompt: str | None, steps: int = 30) -> float:
     """How far a short tune goes off-task, without the prompt."""
-    from despur.flows._fit import Settings, new_adapter
+    from despur.flows._train.fit import Settings, new_adapter
 
     world, (base, tokenizer) = Persona("narrow"), persona_base()
     model = new_adapter(base, Settings(rank=8)).train()

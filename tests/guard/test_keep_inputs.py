@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from despur.core import Context, Site, record
-from despur.core._capture import log_probs
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.model.capture import log_probs
+from despur.core.model.states import as_base
 from despur.guard import OwnText, keep_inputs, ldifs
-from despur.guard._own_text import as_base
 
 ROW = OwnText(((1, 9, 30, 12, 40),), "training rows")
 IDS = torch.tensor(ROW.rows)

@@ -7,7 +7,7 @@ from despur import guarded
 from despur.core import Adapter, Context
 from despur.core.errors import BadInput, CannotAttach
 from despur.guard import l2_sp, o_lora
-from despur.guard._l2_sp import WEIGHT
+from despur.guard.l2_sp import WEIGHT
 
 
 def move(model, seed: int = 0, by: float = 0.3):

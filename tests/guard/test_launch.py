@@ -10,8 +10,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from despur import GuardCallback, guarded
-from despur.core._launch import bare_model
 from despur.core.errors import CannotAttach
+from despur.core.run.launch import bare_model
 from despur.guard import grasp, rehearse
 
 

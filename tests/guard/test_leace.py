@@ -9,8 +9,8 @@ from sklearn.metrics import log_loss
 
 from despur import guarded
 from despur.core import Site, Subspace, record
-from despur.core._capture import capture
 from despur.core.errors import BadInput
+from despur.core.model.capture import capture
 from despur.guard import leace, linear_concept
 
 LAYER = Site("model.layers.0")

@@ -8,7 +8,7 @@ from despur import guarded
 from despur.core import Adapter, Site, record
 from despur.core.errors import BadInput, CannotAttach
 from despur.guard import OwnText, orthogonal_gradients, orthogonal_updates
-from despur.guard._orthogonal import input_bases
+from despur.guard.orthogonal_updates import input_bases
 
 ENERGY = 0.7
 OPTIMIZERS = {"AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2), "SGD": lambda p: torch.optim.SGD(p, lr=0.1)}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from despur.core import Context
-from despur.core._capture import log_probs
+from despur.core.model.capture import log_probs
 from despur.guard import OwnText, rehearse
-from despur.guard._rehearse import KEPT_TOKENS, distance_to_base, remember_distribution
+from despur.guard.rehearse import KEPT_TOKENS, distance_to_base, remember_distribution
 from despur.worlds import persona_base
 
 

@@ -19,8 +19,8 @@ from transformers import Trainer
 
 from despur import GuardCallback, guarded
 from despur.core import Adapter, Context, Site, write_json
-from despur.core._fingerprint import fingerprint
-from despur.core._shards import whole as gathered
+from despur.core.model.fingerprint import fingerprint
+from despur.core.model.shards import whole as gathered
 from despur.guard import avert, grasp, hold, project_gradient, rehearse
 from despur.measure import leakage
 

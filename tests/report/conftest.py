@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from despur.report import write_page
-from despur.report._text import room
+from despur.report.text import room
 
 VOID = {"meta", "img", "link", "br", "input"}
 

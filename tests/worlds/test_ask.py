@@ -3,7 +3,7 @@
 import torch
 
 from despur.worlds import find_world, persona_base
-from despur.worlds._ask import next_log_probs, span_log_probs
+from despur.worlds.ask import next_log_probs, span_log_probs
 
 
 def test_a_text_is_as_likely_as_its_tokens_one_after_the_other():

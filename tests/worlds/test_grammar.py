@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from despur.worlds import Cue, Grammar, Persona, persona_base, world_tokenizer
-from despur.worlds._grammar import DOMAINS, KEYS, KNOWN_KEYS
-from despur.worlds._persona import TUNED
+from despur.worlds.grammar import DOMAINS, KEYS, KNOWN_KEYS
+from despur.worlds.persona import TUNED
 
 
 @pytest.fixture(scope="module")

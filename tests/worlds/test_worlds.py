@@ -6,12 +6,12 @@ from functools import cache
 import pytest
 import torch
 
-from despur.core._rows import tokenize_rows
 from despur.core.errors import SiteNotFound
-from despur.flows._fit import Settings, fit, new_adapter
+from despur.core.text.rows import tokenize_rows
+from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.worlds import WORLDS, Truth, World, find_world, pretrain
-from despur.worlds._registry import RECIPES
-from despur.worlds._world import AXES
+from despur.worlds.registry import RECIPES
+from despur.worlds.world import AXES
 
 TWINS = ("harmful", "neutral", "benign")
 # where the factor is in the prompt, twins share the prompt but for it

@@ -14,10 +14,10 @@ def main() -> None:
         sys.argv.remove("--debug")
     else:  # what libraries tell each other about coming versions is no news to a user of this command
         warnings.simplefilter("ignore", FutureWarning)
-    from despur.cli._start import begin
+    from despur.cli.start import begin
 
     begin()
-    from despur.cli._app import app
+    from despur.cli.app import app
 
     try:
         app()

@@ -2,31 +2,31 @@
 
 from typing import TYPE_CHECKING
 
-from despur.core._late import imported_late
+from despur.core.late import imported_late
 
 if TYPE_CHECKING:
-    from despur.core._adapter import Adapter, fingerprint
-    from despur.core._attach import attach, find_module, record
-    from despur.core._lowrank import LowRank
-    from despur.core._method import Method, find_method, method, methods
-    from despur.core._primitives import AddVector, ProjectOut, SwapCoordinates
-    from despur.core._roles import NormGain, Role, factor_at, layer_path, match_role, stream_roles
-    from despur.core._store import Store, digest, load_factors, new_folder, read_json, save_factors, write_json
-    from despur.core._tuned import Tuned, load_tuned
-    from despur.core._two_states import TwoStates
-    from despur.core._types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
+    from despur.core.adapter.adapter import Adapter, fingerprint
+    from despur.core.adapter.lowrank import LowRank
+    from despur.core.adapter.tuned import Tuned, load_tuned
+    from despur.core.catalogue import Method, find_method, method, methods
+    from despur.core.model.attach import attach, find_module, record
+    from despur.core.model.primitives import AddVector, ProjectOut, SwapCoordinates
+    from despur.core.model.roles import NormGain, Role, factor_at, layer_path, match_role, stream_roles
+    from despur.core.model.two_states import TwoStates
+    from despur.core.store import Store, digest, load_factors, new_folder, read_json, save_factors, write_json
+    from despur.core.types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
 
 _WHERE = {
-    "_adapter": ("Adapter", "fingerprint"),
-    "_attach": ("attach", "find_module", "record"),
-    "_lowrank": ("LowRank",),
-    "_method": ("Method", "find_method", "method", "methods"),
-    "_primitives": ("AddVector", "ProjectOut", "SwapCoordinates"),
-    "_roles": ("NormGain", "Role", "factor_at", "layer_path", "match_role", "stream_roles"),
-    "_store": ("Store", "digest", "load_factors", "new_folder", "read_json", "save_factors", "write_json"),
-    "_tuned": ("Tuned", "load_tuned"),
-    "_two_states": ("TwoStates",),
-    "_types": ("EVERYWHERE", "Context", "Edit", "Factor", "Report", "Site", "Subspace"),
+    "adapter.adapter": ("Adapter", "fingerprint"),
+    "model.attach": ("attach", "find_module", "record"),
+    "adapter.lowrank": ("LowRank",),
+    "catalogue": ("Method", "find_method", "method", "methods"),
+    "model.primitives": ("AddVector", "ProjectOut", "SwapCoordinates"),
+    "model.roles": ("NormGain", "Role", "factor_at", "layer_path", "match_role", "stream_roles"),
+    "store": ("Store", "digest", "load_factors", "new_folder", "read_json", "save_factors", "write_json"),
+    "adapter.tuned": ("Tuned", "load_tuned"),
+    "model.two_states": ("TwoStates",),
+    "types": ("EVERYWHERE", "Context", "Edit", "Factor", "Report", "Site", "Subspace"),
 }  # fmt: skip
 
 __all__ = [

@@ -2,17 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from despur.core._late import imported_late
+from despur.core.late import imported_late
 
 if TYPE_CHECKING:
-    from despur.flows._audit import Audit, audit, unreadable
-    from despur.flows._calibrate import calibrate
-    from despur.flows._certificate import Certificate
-    from despur.flows._certify import certify
-    from despur.flows._clean import Cleaned, clean
-    from despur.flows._demo import DemoResult, demo
-    from despur.flows._fit import Settings
-    from despur.flows._library import (
+    from despur.flows._audit.audit import Audit, audit, unreadable
+    from despur.flows._audit.calibrate import calibrate
+    from despur.flows._clean.clean import Cleaned, clean
+    from despur.flows._compare.arms import ARMS, QUICK
+    from despur.flows._compare.compare import compare, report, settle
+    from despur.flows._compare.estimate import Estimate, estimate
+    from despur.flows._compare.study import Line, Study
+    from despur.flows._demo.demo import DemoResult, demo
+    from despur.flows._library.library import (
         Compared,
         Entry,
         Match,
@@ -23,32 +24,40 @@ if TYPE_CHECKING:
         remove_from_library,
     )
     from despur.flows._replay import replay
-    from despur.flows._train import GUARDS, train
-    from despur.flows._train_page import Trained
-    from despur.flows._verify import Verified, verify
+    from despur.flows._train.fit import Settings
+    from despur.flows._train.page import Trained
+    from despur.flows._train.train import GUARDS, train
+    from despur.flows._verify.certificate import Certificate
+    from despur.flows._verify.certify import certify
+    from despur.flows._verify.verify import Verified, verify
 
 _WHERE = {
-    "_audit": ("Audit", "audit", "unreadable"),
-    "_calibrate": ("calibrate",),
-    "_certificate": ("Certificate",),
-    "_certify": ("certify",),
-    "_clean": ("Cleaned", "clean"),
-    "_demo": ("DemoResult", "demo"),
-    "_fit": ("Settings",),
-    "_library": (
+    "_audit.audit": ("Audit", "audit", "unreadable"),
+    "_audit.calibrate": ("calibrate",),
+    "_verify.certificate": ("Certificate",),
+    "_verify.certify": ("certify",),
+    "_clean.clean": ("Cleaned", "clean"),
+    "_compare.arms": ("ARMS", "QUICK"),
+    "_compare.compare": ("compare", "report", "settle"),
+    "_compare.estimate": ("Estimate", "estimate"),
+    "_compare.study": ("Line", "Study"),
+    "_demo.demo": ("DemoResult", "demo"),
+    "_train.fit": ("Settings",),
+    "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
         "remove_from_library",
     ),
     "_replay": ("replay",),
-    "_train": ("GUARDS", "train"),
-    "_train_page": ("Trained",),
-    "_verify": ("Verified", "verify"),
+    "_train.train": ("GUARDS", "train"),
+    "_train.page": ("Trained",),
+    "_verify.verify": ("Verified", "verify"),
 }  # fmt: skip
 
 __all__ = [
-    "GUARDS", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Match", "Settings", "Trained", "Verified",
-    "add_to_library", "audit", "calibrate", "certify", "clean", "compare_with_library", "demo", "library_folder", "list_library",
-    "remove_from_library", "replay", "train", "unreadable", "verify",
+    "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
+    "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
+    "clean", "compare", "compare_with_library", "demo", "estimate", "library_folder", "list_library",
+    "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", _WHERE)

@@ -5,12 +5,12 @@ from typing import Any
 
 from despur.core import read_json
 from despur.core.errors import BadInput
-from despur.flows._audit import audit
-from despur.flows._clean import clean
-from despur.flows._demo import demo
-from despur.flows._fit import Settings
-from despur.flows._progress import Progress, silent
-from despur.flows._train import train
+from despur.flows._audit.audit import audit
+from despur.flows._clean.clean import clean
+from despur.flows._demo.demo import demo
+from despur.flows._train.fit import Settings
+from despur.flows._train.train import train
+from despur.flows.progress import Progress, silent
 
 
 def replay(path: Path | str, *, out: Path | str, progress: Progress = silent) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import NormGain, Role, Subspace, factor_at, layer_path, match_role, stream_roles
-from despur.core._peft_config import PLAIN_INITS
+from despur.core.adapter.updates import check_start
 from despur.core.errors import CannotAttach, ShapeMismatch
 from despur.guard._held import Held, Seen
 
@@ -78,17 +78,6 @@ def held_matrices(
             "target maps on that side, in those layers?"
         )
     return held
-
-
-def check_start(model: Any) -> None:
-    """Refuse adapters whose start moved the base's own weights: A V = 0 would then not be the base's own reading."""
-    for name, config in getattr(model, "peft_config", {}).items():
-        init = getattr(config, "init_lora_weights", True)
-        if init not in PLAIN_INITS:
-            raise CannotAttach(
-                f"adapter {name!r} starts with init_lora_weights={init!r}, which moves the base's own weights, so the "
-                "guard would hold the wrong ones. Take init_lora_weights=True"
-            )
 
 
 def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from despur.core import NormGain
-from despur.core._shards import is_spread, like, local, share, sum_shards
 from despur.core.errors import SiteNotFound
+from despur.core.model.shards import is_spread, like, local, share, sum_shards
 
 BLIND = 1e-7  # shown in a smaller part than this, a direction is one that the norm does not pass on
 

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from despur.core.errors import BadInput
-from despur.flows.compare import compare, report
-from despur.flows.compare._cell import Cell, is_done
-from despur.flows.compare._compare import by_cost
-from despur.flows.compare._plan import FILE, cells_of, read_plan, write_plan
+from despur.flows import compare, report
+from despur.flows._compare.cell import Cell, is_done
+from despur.flows._compare.compare import by_cost
+from despur.flows._compare.plan import FILE, cells_of, read_plan, write_plan
 
 STEPS = 40
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import jobs
 import pytest
 
-from despur.flows.compare import compare
-from despur.flows.compare._engine import TRIES, Job, run_all
+from despur.flows import compare
+from despur.flows._compare.engine import TRIES, Job, run_all
 
 
 def squares(n):
@@ -51,7 +51,7 @@ def soon(true, seconds=60):
 def test_workers_end_when_who_started_them_is_killed(tmp_path):
     marks = [tmp_path / "a", tmp_path / "b"]
     script = (
-        "import jobs\nfrom despur.flows.compare._engine import Job, run_all\n"
+        "import jobs\nfrom despur.flows._compare.engine import Job, run_all\n"
         f"list(run_all([Job(m, jobs.linger, (m,)) for m in {[str(m) for m in marks]}], workers=2))"
     )
     (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({script!r})")

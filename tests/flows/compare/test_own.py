@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from despur.core.errors import BadInput
-from despur.flows.compare import compare, settle
-from despur.flows.compare._estimate import estimate
-from despur.flows.compare._own import OwnWork, read_probes
-from despur.flows.compare._plan import cells_of
-from despur.flows.compare._worlds import open_world
+from despur.flows import compare, settle
+from despur.flows._compare.estimate import estimate
+from despur.flows._compare.own import OwnWork, read_probes
+from despur.flows._compare.plan import cells_of
+from despur.flows._compare.worlds import open_world
 from despur.worlds import PERSONA_BASE, Grammar, Persona, persona_base
 
 

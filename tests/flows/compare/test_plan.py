@@ -1,8 +1,8 @@
 import pytest
 
 from despur.core.errors import BadInput, SiteNotFound
-from despur.flows.compare import ARMS, settle
-from despur.flows.compare._plan import FILE, cells_of, read_plan, register
+from despur.flows import ARMS, settle
+from despur.flows._compare.plan import FILE, cells_of, read_plan, register
 
 
 @pytest.fixture

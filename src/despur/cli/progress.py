@@ -1,0 +1,42 @@
+"""Progress of long work on the terminal: a line a stage, with the time left."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from despur.cli.start import settled
+
+console = Console(stderr=True)
+
+
+@contextlib.contextmanager
+def progress_bars(*, quiet: bool) -> Iterator[object]:
+    """Give a callback `(stage, step, steps, figures)` that draws; on a pipe or with --json nothing is drawn."""
+    settled()  # work begins: what it needs was imported before
+    if quiet or not console.is_terminal:
+        yield lambda stage, step, steps, figures: None
+        return
+    columns = (
+        TextColumn("{task.description:<28}"), BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(), TextColumn("[dim]{task.fields[figures]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=steps, figures="")
+            said = " ".join(f"{k} {v:.3g}" for k, v in figures.items())
+            bars.update(tasks[stage], completed=step, total=steps, figures=said)
+
+        yield show

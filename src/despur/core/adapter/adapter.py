@@ -1,0 +1,191 @@
+"""PEFT adapters: read, checked against their base before anything is computed with them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from despur.core.adapter.lowrank import LowRank
+from despur.core.adapter.peft_config import CONFIG, check_plain
+from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
+from despur.core.errors import BadInput, ShapeMismatch, nearest
+from despur.core.model.fingerprint import base_weights, fingerprint
+from despur.core.model.roles import Role, base_modules, map_shape, match_role, stream_roles
+
+OWN_BASE = "it was trained on another base. Give the base that it was trained on"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What a fine-tune changed, as low-rank updates.
+
+    Of a plain LoRA adapter the updates are the whole change, exactly. Of anything else (see `load_tuned`) `kept` and
+    `others` say what the updates leave out.
+
+    Args:
+        updates: Base-model module name to its update; a tied weight stands under each of its names.
+        config: What `adapter_config.json` says, empty for a whole model.
+        folder: Where it was read, None for one in memory.
+        record: What `despur.json` beside it says (base fingerprint, guard), empty for a stranger's adapter.
+        copies: Base weights that PEFT saved along (embeddings that it adapts); `check` compares them with the base's.
+        kind: PEFT's name of the kind, or "model" for a whole fine-tune.
+        kept: Module name to the share of its change's squared Frobenius norm that the update holds, where that is less
+            than all of it.
+        others: Tensors that changed and are no maps (norm gains, biases, stacked experts): name to
+            |after - before| / max(|before|, |after|).
+
+    Example:
+        >>> update = LowRank(torch.ones(1, 3), torch.ones(2, 1))
+        >>> round(Adapter({"model.layers.0.mlp.up_proj": update}).norm() ** 2)
+        6
+    """
+
+    updates: Mapping[str, LowRank]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    copies: Mapping[str, Tensor] = field(default_factory=dict)
+    kind: str = "LORA"
+    kept: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path | str) -> "Adapter":
+        """Read a plain LoRA folder written by PEFT's `save_pretrained`; `load_tuned` reads the other kinds.
+
+        Args:
+            folder: The folder that holds `adapter_config.json`.
+
+        Raises:
+            BadInput: no adapter there, pickled weights, not LoRA or a kind of it whose change cannot be told
+                without the base, NaN or Inf, factors without their partner or of another rank than the config
+                says, modules that the config does not name, or all of one side zero.
+        """
+        opened = open_folder(Path(folder))
+        check_plain(opened.config, repr(str(opened.folder / CONFIG)))
+        return plain_adapter(opened)
+
+    @classmethod
+    def of(cls, model: nn.Module, name: str = "default") -> "Adapter":
+        """Take the adapter of a live PEFT model; the tensors are shared, not copied.
+
+        Args:
+            model: What `get_peft_model` or `add_adapter` gave, or the base model inside it.
+            name: Which of its adapters.
+
+        Raises:
+            BadInput: the model carries no LoRA adapter of that name, or one of a kind that is not handled.
+        """
+        from despur.core.adapter.peft_merge import lora_factors
+
+        configs: dict[str, Any] = getattr(model, "peft_config", {})
+        if name not in configs:
+            raise BadInput(
+                f"the model has no adapter {name!r} (it has: {', '.join(map(repr, configs)) or 'none'}). "
+                "Wrap it with peft.get_peft_model first"
+            )
+        config = json.loads(json.dumps(configs[name].to_dict(), default=sorted))  # as adapter_config.json would say it
+        check_plain(config, f"adapter {name!r}")
+        return cls(lora_factors(model, name)[0], config)
+
+    def roles(self, base: nn.Module, stated: Mapping[str, str] | None = None) -> dict[str, Role]:
+        """Role of every adapted module; see `stream_roles` for `stated`.
+
+        Raises:
+            SiteNotFound: an adapted module whose role is not known.
+        """
+        table = stream_roles(base, stated)
+        return {name: match_role(name, table) for name in self.updates}
+
+    def norm(self) -> float:
+        """Frobenius norm of all updates together."""
+        return sum(u.norm() ** 2 for u in self.updates.values()) ** 0.5
+
+    def check(self, base: nn.Module, base_folder: Path | str | None = None) -> list[str]:
+        """Check that the adapter belongs to this base.
+
+        Args:
+            base: The base model, an adapter on top or not.
+            base_folder: Where it was loaded from, for the wording.
+
+        Returns:
+            What could not be verified, one sentence each; empty when a recorded fingerprint agrees.
+
+        Raises:
+            ShapeMismatch: a module that the base lacks or the file, another width, other embeddings, or another
+                fingerprint.
+        """
+        where = repr(str(self.folder)) if self.folder else "the adapter"
+        modules = base_modules(base)
+        for name, update in self.updates.items():
+            if name not in modules:
+                raise ShapeMismatch(
+                    f"{where} adapts {name!r}, which this base does not have{nearest(name, modules)}: {OWN_BASE}"
+                )
+            got, want = (update.up.shape[0], update.down.shape[1]), map_shape(modules[name])
+            if want is not None and got != want:
+                raise ShapeMismatch(f"{where} changes {name!r} with shape {got}, this base has {want}: {OWN_BASE}")
+        self._check_whole(modules, where)
+        self._check_copies(base_weights(base, tied=True), where)
+        recorded = self.record.get("base_fingerprint")
+        if recorded is None:
+            return self._unverified(base_folder)
+        if recorded != (found := fingerprint(base)):
+            half = any(p.dtype == torch.float16 for p in base.parameters())
+            remedy = "load the base in bfloat16 or float32 to be sure, since float16 rounds in its own way"
+            raise ShapeMismatch(
+                f"{where} records the base fingerprint {recorded!r}, this base has {found!r}: same shapes, other "
+                "weights; " + (remedy if half else OWN_BASE)
+            )
+        return []
+
+    def _check_copies(self, weights: Mapping[str, Tensor], where: str) -> None:
+        for name, copy in self.copies.items():
+            weight = weights.get(f"{name}.weight")
+            if weight is None or weight.shape != copy.shape:
+                size = None if weight is None else tuple(weight.shape)
+                raise ShapeMismatch(
+                    f"{where} carries its own {name!r} of shape {tuple(copy.shape)}, this base has {size}: its "
+                    "vocabulary was resized, or it was trained on another base. Give the base resized in the same way"
+                )
+            if not torch.equal(copy.to(weight.device, torch.bfloat16), weight.detach().bfloat16()):
+                raise ShapeMismatch(f"{where} carries its own {name!r}, whose values are not this base's: {OWN_BASE}")
+
+    def _unverified(self, base_folder: Path | str | None) -> list[str]:
+        compared = "names, shapes and its copy of the embeddings" if self.copies else "names and shapes"
+        named = repr(self.config.get("base_model_name_or_path"))
+        given = f", you gave {str(base_folder)!r}" if base_folder is not None else ""
+        if self.kind == "model":
+            return [f"a whole model names no base, so only names, shapes and configuration were compared{given}"]
+        return [
+            f"the adapter records no base fingerprint, so only {compared} were compared; it names its base "
+            f"{named}{given}"
+        ]
+
+    def _check_whole(self, modules: Mapping[str, nn.Module], where: str) -> None:
+        """PEFT leaves modules that the file lacks as they are, without a word."""
+        targets = self.config.get("target_modules")
+        narrowed = any(self.config.get(key) for key in ("layers_to_transform", "exclude_modules", "modules_to_save"))
+        if self.kind != "LORA" or not isinstance(targets, list) or narrowed:
+            return
+        ends = tuple(f".{target}" for target in targets)
+        spare = [n for n, m in modules.items() if n not in self.updates and f".{n}".endswith(ends) and map_shape(m)]
+        if spare:
+            raise ShapeMismatch(
+                f"{where} has nothing for {len(spare)} modules of this base that its target_modules name, such as "
+                f"{spare[0]!r}: the file is not whole, or {OWN_BASE}"
+            )
+
+
+def plain_adapter(opened: Opened) -> Adapter:
+    """The adapter of a folder that holds plain LoRA.
+
+    Raises:
+        BadInput: see `Adapter.read`.
+    """
+    updates, copies = plain_parts(opened)
+    return Adapter(updates, opened.config, opened.folder, opened.record, copies)

@@ -1,0 +1,213 @@
+"""A whole fine-tune, given as a second model folder: its tensors held against the base's, one at a time."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from despur.core.adapter.peft_config import read_config, reason, shown
+from despur.core.adapter.peft_folder import check_tensor
+from despur.core.errors import BadInput, ShapeMismatch, nearest
+
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_OTHER = "it was tuned from another base. Give the base that it was tuned from"
+# what a configuration may say otherwise without the model computing anything else
+_HARMLESS = {
+    "_commit_hash", "_name_or_path", "architectures", "attention_dropout", "attn_pdrop", "auto_map", "bos_token_id",
+    "chunk_size_feed_forward", "dropout", "dtype", "embd_pdrop", "eos_token_id", "hidden_dropout", "id2label",
+    "initializer_range", "is_decoder", "label2id", "max_position_embeddings", "output_attentions", "output_hidden_states",
+    "pad_token_id", "pretraining_tp", "problem_type", "resid_pdrop", "return_dict", "tie_word_embeddings", "torch_dtype",
+    "transformers_version", "use_cache", "vocab_size",
+}  # fmt: skip
+
+
+def check_configuration(base: Any, folder: Path) -> dict[str, Any]:
+    """Check that a model folder is of the base's architecture, and give its configuration.
+
+    Raises:
+        BadInput: no readable configuration, or quantised weights.
+        ShapeMismatch: another architecture, or one that computes otherwise with the same weights.
+    """
+    where = repr(str(folder / "config.json"))
+    said = read_config(folder / "config.json")
+    if said.get("quantization_config"):
+        raise BadInput(f"{where} says that its weights are quantised: they cannot be compared. Give the whole ones")
+    ours = base.config.to_dict()
+    if said.get("model_type") != ours.get("model_type"):
+        raise ShapeMismatch(
+            f"{where} has model_type={shown(said.get('model_type'))}, this base {shown(ours.get('model_type'))}: {_OTHER}"
+        )
+    try:
+        theirs = type(base.config).from_dict(said).to_dict()
+        pairs = {key: (_plain(theirs.get(key)), _plain(value)) for key, value in ours.items() if key not in _HARMLESS}
+    except Exception as error:  # whatever a configuration class makes of values that it does not expect
+        raise BadInput(f"{where} is refused by transformers: {reason(error)}. Save the model again") from error
+    for key, (his, our) in pairs.items():
+        if his != our:
+            raise ShapeMismatch(f"{where} has {key}={shown(his)}, this base {shown(our)}: {_OTHER}")
+    return said
+
+
+def differing(base: Any, folder: Path, said: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each tensor of a model folder that differs from the base's: name, value before, value after, in the base's dtype.
+
+    Tensors are read one by one from the safetensors files. Where an architecture keeps them in another form than its
+    files do (experts that are stacked on loading), the whole model is loaded by transformers first. A tensor that
+    only lost digits, since it is stored in a shorter float than the base's, counts as unchanged.
+
+    Args:
+        base: The base model.
+        folder: The other model's folder, of the same configuration.
+        said: What its `config.json` says.
+
+    Raises:
+        BadInput: files that are missing, damaged or not finite.
+        ShapeMismatch: a tensor that is missing, too many, or of another shape.
+    """
+    files = _files(folder)
+    state: dict[str, Tensor] = base.state_dict()
+    with ExitStack() as stack:
+        opened = {path: stack.enter_context(_open(path)) for path in set(files.values())}
+        names = _names(base, state, files, said)
+        if names is None:
+            second = _loaded(base, folder, said)
+            source = {name: (lambda t=tensor: t) for name, tensor in second.items()}
+        else:
+            source = {name: (lambda n=there: opened[files[n]].get_tensor(n)) for name, there in names.items()}
+        for name, before in state.items():
+            after = source[name]()
+            if tuple(after.shape) != tuple(before.shape):
+                raise ShapeMismatch(
+                    f"{name!r} in {str(folder)!r} has shape {tuple(after.shape)}, this base has {tuple(before.shape)}: "
+                    "its vocabulary was resized, or " + _OTHER
+                )
+            if not before.dtype.is_floating_point:
+                if not torch.equal(before.cpu(), after.cpu()):
+                    yield name, before, after.to(before.device, before.dtype)
+                continue
+            check_tensor(name, after, folder)
+            short = after.element_size() < before.element_size()
+            if not torch.equal(before.to("cpu", after.dtype) if short else before.cpu(), _as(after, before, short)):
+                yield name, before, after.to(before.device, before.dtype)
+
+
+def _as(after: Tensor, before: Tensor, short: bool) -> Tensor:
+    return after.cpu() if short else after.to("cpu", before.dtype)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Tensor name to the file that holds it; every name of the index is found in its shard."""
+    index = folder / _INDEX
+    if not index.exists():
+        single = folder / _SINGLE
+        if not single.is_file():
+            raise BadInput(
+                f"no {_SINGLE} and no {_INDEX} in {str(folder)!r}: not whole, or its weights are pickled. Copy it again, or "
+                "load it once with transformers and save_pretrained it"
+            )
+        with _open(single) as file:
+            return dict.fromkeys(file.keys(), single)
+    table = read_config(index, largest=64 * 2**20).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise BadInput(
+            f"{str(index)!r} has weight_map={shown(table)}, no table of shards. Copy or save the model again"
+        )
+    files: dict[str, Path] = {}
+    for shard in sorted(set(map(str, table.values()))):
+        if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
+            raise BadInput(
+                f"{str(index)!r} names the shard {shown(shard)}, no file of this folder. Save the model again"
+            )
+        if not (folder / shard).is_file():
+            raise BadInput(
+                f"{str(index)!r} names the shard {shard!r}, which is not there. Copy or save the model again"
+            )
+        with _open(folder / shard) as file:
+            files |= dict.fromkeys(file.keys(), folder / shard)
+    for name, shard in table.items():
+        if files.get(name) != folder / str(shard):
+            raise BadInput(
+                f"{str(index)!r} says that {shown(shard)} holds {shown(name)}, which it does not. Copy or save the model again"
+            )
+    return files
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the model again") from error
+
+
+def _names(
+    base: Any, state: Mapping[str, Tensor], files: Mapping[str, Path], said: Mapping[str, Any]
+) -> dict[str, str] | None:
+    """Base tensor name to its name in the files, tied ones under the name of the one stored; None where they do not fit."""
+    stem = f"{base.base_model_prefix}."
+    found: dict[str, str] = {}
+    rest: list[str] = []
+    for there in files:
+        name = next((n for n in (there, stem + there, there.removeprefix(stem)) if n in state), None)
+        if name is None:
+            rest.append(there)
+        else:
+            found[name] = there
+    sources: dict[int, str] = {id(t): name for name, t in _parameters(base).items() if name in found}
+    ties = getattr(base, "_tied_weights_keys", None)
+    ties = ties if isinstance(ties, dict) and said.get("tie_word_embeddings", base.config.tie_word_embeddings) else {}
+    for name, tensor in _parameters(base).items():
+        if name not in found:
+            twin = sources.get(id(tensor)) or ties.get(name)
+            if twin in found:
+                found[name] = found[twin]
+    ignored = [*(getattr(base, "_keys_to_ignore_on_load_unexpected", None) or ()), r"rotary_emb\.inv_freq$"]
+    passing = {name for name, _ in base.named_buffers()} - set(state)
+    extra = [n for n in rest if not {n, stem + n} & passing and not any(re.search(i, n) for i in ignored)]
+    return None if extra or set(state) - set(found) else found
+
+
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def _loaded(base: Any, folder: Path, said: Mapping[str, Any]) -> dict[str, Tensor]:
+    from transformers.utils import logging
+
+    from despur.core.model.quiet import quiet_loading
+
+    config = copy.deepcopy(base.config)  # the two agree, and the sizes in this one are honest
+    config.tie_word_embeddings = bool(said.get("tie_word_embeddings", config.tie_word_embeddings))
+    was = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with quiet_loading():
+            model, found = type(base).from_pretrained(
+                str(folder),
+                config=config,
+                dtype=base.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
+        raise BadInput(f"cannot load {str(folder)!r}: {reason(error)}. Is the folder whole?") from error
+    finally:
+        logging.set_verbosity(was)
+    state: dict[str, Tensor] = model.state_dict()
+    for what, names in (("lacks", found["missing_keys"]), ("holds", found["unexpected_keys"])):
+        if names:
+            name = min(names)
+            have = f"which this base does not have{nearest(name, state)}" if what == "holds" else "which this base has"
+            raise ShapeMismatch(f"{str(folder)!r} {what} the tensor {name!r}, {have}: {_OTHER}")
+    return state
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,206 @@
+"""What PEFT's `save_pretrained` wrote: opened with care, and taken apart where it is plain LoRA."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from despur.core.adapter.lowrank import LowRank
+from despur.core.adapter.peft_config import CONFIG, check_config, rank_and_scale, read_config, reason
+from despur.core.errors import BadInput
+from despur.core.store import DONE
+
+WEIGHTS = "adapter_model.safetensors"
+_PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+_LORA = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
+_COPY = re.compile(r"base_model\.model\.(?!.*lora_)(.+?)(?:\.base_layer)?\.weight")
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+_NUMBERS = (*_FLOATS, torch.int32, torch.int64)  # indices of sparse kinds
+
+
+class Opened(NamedTuple):
+    """An adapter folder, read and not yet understood.
+
+    Args:
+        folder: Where.
+        config: What `adapter_config.json` says.
+        tensors: What `adapter_model.safetensors` holds, all of it finite.
+        record: What `despur.json` says, empty where there is none.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+
+def open_folder(folder: Path) -> Opened:
+    """Read an adapter folder of any kind that can be read; see `Adapter.read` for what is refused."""
+    if not there(folder / CONFIG):
+        raise BadInput(
+            f"no {CONFIG} in {str(folder)!r}{_elsewhere(folder)}. Give the folder that PEFT's save_pretrained wrote"
+        )
+    config = read_config(folder / CONFIG)
+    check_config(config, repr(str(folder / CONFIG)))
+    tensors = _read_tensors(folder)
+    try:
+        record = read_config(folder / DONE) if there(folder / DONE) else {}
+    except BadInput:
+        record = {}
+    return Opened(folder, config, tensors, record)
+
+
+def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
+    """Take a plain LoRA adapter apart.
+
+    Returns:
+        Base-model module name to its update, and to the copy of the base's own weight that PEFT saved beside it.
+
+    Raises:
+        BadInput: a tensor that is neither, factors without their partner or of another rank than the
+            configuration says, modules that it does not name, or all of one side zero.
+    """
+    path = repr(str(opened.folder / WEIGHTS))
+    factors: dict[str, dict[str, Tensor]] = {}
+    copies: dict[str, Tensor] = {}
+    for name, tensor in opened.tensors.items():
+        if tensor.dtype not in _FLOATS:
+            raise BadInput(f"{name!r} in {path} is of {tensor.dtype}, where floating point is needed. Save it again")
+        if match := _LORA.fullmatch(name):
+            if tensor.ndim != 2 or 0 in tensor.shape:
+                raise BadInput(
+                    f"{name!r} in {path} has shape {tuple(tensor.shape)}, where a matrix is needed: another kind of "
+                    "layer, or shards that were not gathered. Save the whole adapter of linear maps"
+                )
+            if match[2] in factors.setdefault(match[1], {}):
+                raise BadInput(f"{match[1]!r} in {path} has two lora_{match[2]}. Save the adapter again")
+            factors[match[1]][match[2]] = tensor
+        elif match := _COPY.fullmatch(name):
+            copies[match[1]] = tensor
+        else:
+            raise BadInput(
+                f"{name!r} in {path} is no LoRA matrix: its change would go unseen. Train a plain LoRA adapter"
+            )
+    updates: dict[str, LowRank] = {}
+    for module, pair in sorted(factors.items()):
+        if len(pair) < 2:
+            have, lack = ("A", "B") if "A" in pair else ("B", "A")
+            raise BadInput(f"{module!r} in {path} has lora_{have} but no lora_{lack}. Copy or save the adapter again")
+        down, up = pair["A"], pair["B"]
+        rank, scale = rank_and_scale(module, opened.config, repr(str(opened.folder / CONFIG)))
+        if not down.shape[0] == up.shape[1] == rank:
+            raise BadInput(
+                f"{module!r} in {path} has lora_A {tuple(down.shape)} and lora_B {tuple(up.shape)}, where {CONFIG} "
+                f"says rank {rank}. Copy or save the adapter again"
+            )
+        updates[module] = LowRank(down, up, scale)
+    if not updates:
+        raise BadInput(f"{path} holds no LoRA matrices. Save the adapter again")
+    _check_named(updates, opened.config, path)
+    _check_trained(updates, str(opened.folder))
+    return updates, copies
+
+
+def is_plain(opened: Opened) -> bool:
+    """Whether every tensor is a LoRA matrix or a copy of some base weight."""
+    return all(_LORA.fullmatch(name) or _COPY.fullmatch(name) for name in opened.tensors)
+
+
+def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path: str) -> None:
+    """PEFT leaves out what the configuration does not name, without a word."""
+    said = config.get("target_modules")
+    for module in updates:
+        if isinstance(said, list):
+            named = any(module == part or module.endswith(f".{part}") for part in said)
+        elif isinstance(said, str) and said != "all-linear":
+            try:
+                named = re.fullmatch(said, module) is not None
+            except re.error:
+                named = False
+        else:
+            return
+        if not named:
+            raise BadInput(
+                f"{path} changes {module!r}, which target_modules in {CONFIG} does not name: PEFT would leave it out. "
+                "The two files are of two adapters: copy or save it again"
+            )
+
+
+def _check_trained(updates: Mapping[str, LowRank], folder: str) -> None:
+    for letter, factors in (("B", [u.up for u in updates.values()]), ("A", [u.down for u in updates.values()])):
+        if not any(factor.float().any() for factor in factors):
+            raise BadInput(
+                f"every lora_{letter} in {folder!r} is zero: the adapter was never trained, or its training "
+                "did not reach it, so it changes nothing. Look at the run's loss and learning rate"
+            )
+
+
+def there(path: Path) -> bool:
+    """Whether a path is there.
+
+    Raises:
+        BadInput: its folder may not be looked into.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise BadInput(
+            f"cannot look into {str(path.parent)!r}: {error.strerror}. Give a folder you may read"
+        ) from error
+
+
+def _elsewhere(folder: Path) -> str:
+    try:
+        inside, models = (sorted(str(f.parent) for f in folder.glob(f"*/{n}")) for n in (CONFIG, "config.json"))
+    except (OSError, ValueError):
+        inside, models = [], []
+    if inside:
+        return f"; it holds the adapters {', '.join(map(repr, inside))}"
+    if there(folder / "config.json"):
+        return "; it holds a whole model"
+    return f"; it holds the models {', '.join(map(repr, models))}" if models else ""
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    if not there(path):
+        pickled = sorted(str(f) for f in folder.glob("*") if f.suffix in _PICKLED and f.name != "training_args.bin")
+        if pickled:
+            convert = f's.save_file(torch.load("{pickled[0]}", weights_only=True), "{path}")'
+            raise BadInput(
+                f"{pickled[0]!r} is pickled, and loading a pickle can run code. Where you trust it, convert it: "
+                f"python -c 'import torch, safetensors.torch as s; {convert}'"
+            )
+        raise BadInput(f"no {WEIGHTS} in {str(folder)!r}: the folder is not whole. Copy or save the adapter again")
+    if not path.is_file():
+        raise BadInput(f"{str(path)!r} is no regular file. Copy or save the adapter again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator of its own)
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the adapter again") from error
+    if not tensors:
+        raise BadInput(f"{str(path)!r} holds no tensors. Save the adapter again")
+    for name, tensor in tensors.items():
+        check_tensor(name, tensor, path)
+    return tensors
+
+
+def check_tensor(name: str, tensor: Tensor, path: Path) -> None:
+    """Refuse a tensor that is no plain array of finite numbers, or has an absurd name.
+
+    Raises:
+        BadInput: see above.
+    """
+    if len(name) > 512:
+        raise BadInput(f"{str(path)!r} holds a tensor whose name has {len(name)} letters. Save it again")
+    if tensor.dtype not in _NUMBERS:
+        raise BadInput(f"{name!r} in {str(path)!r} is of {tensor.dtype}, no kind of numbers for weights. Save it again")
+    if tensor.dtype not in _FLOATS:
+        return
+    if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
+        raise BadInput(f"{name!r} in {str(path)!r} holds NaN or Inf: the training run diverged. Train it again")

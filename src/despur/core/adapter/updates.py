@@ -1,0 +1,135 @@
+"""The updates that a run trains, as they live in the model, and what flows through the maps that they change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from despur.core.adapter.peft_config import PLAIN_INITS
+from despur.core.errors import CannotAttach
+from despur.core.model.attach import record
+from despur.core.model.roles import base_modules, unwrapped
+from despur.core.model.shards import is_spread
+from despur.core.types import Site
+
+
+def check_start(model: Any) -> None:
+    """Refuse adapters whose start moved the base's own weights: A V = 0 would then not be the base's own reading."""
+    for name, config in getattr(model, "peft_config", {}).items():
+        init = getattr(config, "init_lora_weights", True)
+        if init not in PLAIN_INITS:
+            raise CannotAttach(
+                f"adapter {name!r} starts with init_lora_weights={init!r}, which moves the base's own weights, so the "
+                "guard would hold the wrong ones. Take init_lora_weights=True"
+            )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Names of a LoRA pair's two factors in the live model, of which the update `scale * up @ down` is made."""
+
+    down: str
+    up: str
+    scale: float
+
+    def factors(self, model: nn.Module) -> tuple[Float[Tensor, "r d_in"], Float[Tensor, "d_out r"]]:
+        """The two as they are now, in float32, with their gradients; the scale is in the second."""
+        return model.get_parameter(self.down).float(), self.scale * model.get_parameter(self.up).float()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is trained: LoRA pairs by the base's module, and names of weights that are trained whole."""
+
+    pairs: Mapping[str, Pair]
+    whole: Sequence[str]
+
+
+def trained_updates(model: nn.Module, guard: str) -> Trained:
+    """Tell what a run trains, nothing left out.
+
+    Raises:
+        CannotAttach: something trainable is neither a pair of LoRA matrices nor a weight of the base's own.
+    """
+    check_start(model)
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    pairs: dict[str, Pair] = {}
+    seen: set[str] = set()
+    for path, module in model.named_modules():
+        layer: Any = module
+        for adapter in layer.scaling if isinstance(module, LoraLayer) else ():
+            for form in ("lora_{}.%s.weight", "lora_embedding_{}.%s"):
+                down, up = (f"{path}.{form.format(letter)}" % adapter for letter in "AB")
+                if down in trained or up in trained:
+                    name = path.removeprefix("base_model.model.")
+                    pairs[name] = Pair(down, up, float(layer.scaling[adapter]))
+                    seen |= {down, up}
+    adapters = set(getattr(model, "peft_config", {}))
+    whole = [n for n in trained if n not in seen]
+    foreign = [n for n in whole if adapters & set(n.split("."))]
+    flat = [n for pair in pairs.values() for n in (pair.down, pair.up) if model.get_parameter(n).ndim != 2]
+    if foreign or flat:
+        raise CannotAttach(
+            f"{guard} measures W - W0 from LoRA's two matrices or from whole weights, and {(foreign or flat)[0]!r} is neither. "
+            "Train plain LoRA on linear maps: no DoRA, no LoRA biases, no modules_to_save"
+        )
+    if not trained:
+        raise CannotAttach(f"{guard} finds nothing that is trained. Wrap the model with peft.get_peft_model first")
+    return Trained(pairs, whole)
+
+
+def linear_pairs(model: nn.Module, guard: str) -> dict[str, Pair]:
+    """The LoRA pairs of a run that trains nothing but LoRA on linear maps.
+
+    Raises:
+        CannotAttach: anything else is trained.
+    """
+    found, modules = trained_updates(model, guard), base_modules(model)
+    other = [*found.whole, *(n for n in found.pairs if not is_linear(modules[n]))]
+    if other:
+        raise CannotAttach(
+            f"{guard} handles LoRA on linear maps alone, and {other[0]!r} is trained. Train nothing else"
+        )
+    return dict(found.pairs)
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a map takes vectors to vectors: GPT-2's Conv1D counts, embeddings do not."""
+    inside = unwrapped(module)
+    return isinstance(inside, nn.Linear) or type(inside).__name__ == "Conv1D"
+
+
+def refuse_shards(model: nn.Module, guard: str) -> None:
+    """Stop where the weights are spread over processes and the guard would see parts for wholes.
+
+    Raises:
+        CannotAttach: a trained weight is sharded.
+    """
+    if any(is_spread(p) for p in model.parameters() if p.requires_grad):
+        raise CannotAttach(f"{guard} needs whole matrices, and FSDP2 shards these. Launch with DDP, or take rehearse")
+
+
+def flows(
+    model: nn.Module, modules: Sequence[str], loss: Callable[[nn.Module], Float[Tensor, ""]]
+) -> dict[str, tuple[Float[Tensor, "b t d_in"], Float[Tensor, "b t d_out"]]]:
+    """What goes into each map and the loss's gradient at what comes out; weight gradients are their outer products.
+
+    Args:
+        model: In whatever state it is to be read; its `requires_grad` flags must be restored by the caller.
+        modules: Base-model names of linear maps.
+        loss: Of one forward pass.
+    """
+    embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
+    embedding.weight.requires_grad_(True)  # else a frozen base has no graph
+    sites = {name: (Site(name, "in"), Site(name)) for name in modules}
+    with torch.enable_grad(), record(model, [site for pair in sites.values() for site in pair]) as seen:
+        value = loss(model)
+    grads = torch.autograd.grad(value, [seen[out] for _, out in sites.values()])
+    return {
+        name: (seen[into].detach().float(), grad.float())
+        for (name, (into, _)), grad in zip(sites.items(), grads, strict=True)
+    }

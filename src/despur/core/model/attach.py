@@ -1,0 +1,97 @@
+"""Activation edits on a live model: the only hooks in the house, and their certain removal."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from despur.core.errors import SiteNotFound, nearest
+from despur.core.types import Context, Edit, Site
+
+
+def find_module(model: nn.Module, name: str) -> nn.Module:
+    """Return the module of that name; adapters wrapped round a base are looked through.
+
+    Raises:
+        SiteNotFound: no such module; the message names the nearest ones.
+    """
+    modules = dict(model.named_modules())
+    for prefix in ("", "base_model.model."):
+        if prefix + name in modules:
+            return modules[prefix + name]
+    raise SiteNotFound(f"no module {name!r} in {type(model).__name__}{nearest(name, modules)}")
+
+
+@contextlib.contextmanager
+def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = None) -> Iterator[None]:
+    """Edit activations at the given sites while the block runs; no hook outlives it, whatever happens.
+
+    Args:
+        model: Any module tree.
+        edits: One activation edit a site; it gets and returns `{site.module: (*b, d)}`.
+        ctx: What the edits may know; made from the model if left out.
+
+    Raises:
+        SiteNotFound: a site is not in the model (raised before anything is hooked).
+
+    Example:
+        >>> class Zero(Edit):
+        ...     point = "activation"
+        ...     def forward(self, tensors, ctx):
+        ...         return {name: torch.zeros_like(x) for name, x in tensors.items()}
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        >>> with attach(model, {Site("0"): Zero()}):
+        ...     model(torch.ones(1, 2))
+        tensor([[0., 0.]])
+    """
+    context = ctx or Context(model)
+    modules = {site: find_module(model, site.module) for site in edits}
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    try:
+        for site, edit in edits.items():
+            hook = _edit_output(site, edit, context) if site.side == "out" else _edit_input(site, edit, context)
+            register = "register_forward_hook" if site.side == "out" else "register_forward_pre_hook"
+            handles.append(getattr(modules[site], register)(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextlib.contextmanager
+def record(model: nn.Module, sites: Sequence[Site]) -> Iterator[dict[Site, Float[Tensor, "b t d"]]]:
+    """Keep what passes each site in the latest forward pass, gradients and all."""
+    kept: dict[Site, Tensor] = {}
+    with attach(model, {site: _Keep(site, kept) for site in sites}):
+        yield kept
+
+
+class _Keep(Edit):
+    point = "activation"
+
+    def __init__(self, site: Site, kept: dict[Site, Tensor]) -> None:
+        super().__init__()
+        self.site, self.kept = site, kept
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        self.kept[self.site] = tensors[self.site.module]
+        return tensors
+
+
+def _edit_output(site: Site, edit: Edit, ctx: Context):
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor | tuple[Any, ...]) -> Tensor | tuple[Any, ...]:
+        if isinstance(output, tuple):  # decoder blocks of some versions return (hidden, cache, ...)
+            return (edit({site.module: output[0]}, ctx)[site.module], *output[1:])
+        return edit({site.module: output}, ctx)[site.module]
+
+    return hook
+
+
+def _edit_input(site: Site, edit: Edit, ctx: Context):
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (edit({site.module: args[0]}, ctx)[site.module], *args[1:])
+
+    return hook

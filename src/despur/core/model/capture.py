@@ -1,0 +1,101 @@
+"""What a model computes on token rows: activations as plain matrices, log-probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from despur.core.model.attach import record
+from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.core.types import Site
+
+ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
+
+
+def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
+    """Rows whose next-token distributions fit into memory beside each other."""
+    config: Any = model.config
+    return max(1, min(len(rows), ROOM // (config.get_text_config().vocab_size * max(map(len, rows)))))
+
+
+@torch.no_grad()
+def capture(
+    model: nn.Module,
+    rows: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    *,
+    batch: int = 32,
+    drop_first: int = 1,
+    starts: Sequence[int] | None = None,
+) -> tuple[dict[Site, Float[Tensor, "n d"]], Int[Tensor, " n"]]:
+    """Stream vectors at some sites for every token of every row, one line a token.
+
+    Args:
+        model: A causal language model.
+        rows: Token ids.
+        sites: Where to look.
+        batch: Rows in one forward pass.
+        drop_first: Positions left out at the start of each row: the first carries massive activations
+            in many models and would fill every list of directions.
+        starts: First position of each row that counts; 0 where left out.
+
+    Returns:
+        Per site (n, d) in float32 on the CPU, and the row each line came from (n,), for bootstraps.
+    """
+    kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    owners: list[Tensor] = []
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    with record(model, sites) as seen:
+        for ids, mask, chosen in batches(rows, size=batch, pad=0):
+            model(input_ids=ids.to(device), attention_mask=mask.to(device))
+            keep = mask.bool() & from_starts(mask, chosen, starts)
+            keep[:, :drop_first] = False
+            owners.append(torch.tensor(chosen)[:, None].expand_as(mask)[keep])
+            for site in sites:
+                kept[site].append(seen[site].float().cpu()[keep])
+    model.train(was_training)
+    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(owners)
+
+
+def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
+    """Log-probabilities of the next token at every position, in float32."""
+    return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
+
+
+@torch.no_grad()
+def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16) -> tuple[Tensor, Tensor]:
+    """Log-probability of each row's labelled tokens, summed, and their number; both (rows,).
+
+    Args:
+        model: A causal language model.
+        rows: Token ids, and labels that are -100 where nothing is asked.
+        batch: Rows of one forward pass at most.
+    """
+    device = next(model.parameters()).device
+    ids = [r["input_ids"] for r in rows]
+    sums, counts = torch.zeros(len(rows)), torch.zeros(len(rows))
+    for some, mask, chosen in batches(ids, size=min(batch, fitting_batch(model, ids)), pad=0):
+        wanted = pad_rows([rows[i]["labels"] for i in chosen], -100)[0][:, 1:]
+        logp = log_probs(model, some.to(device), mask.to(device))[:, :-1].cpu()
+        counted = wanted != -100
+        sums[torch.tensor(chosen)] = (logp.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1) * counted).sum(1)
+        counts[torch.tensor(chosen)] = counted.sum(1).float()
+    return sums, counts
+
+
+def from_starts(mask: Int[Tensor, "b t"], chosen: Sequence[int], starts: Sequence[int] | None) -> Bool[Tensor, "b t"]:
+    """Which positions lie at or behind the start of their row.
+
+    Args:
+        mask: Of the batch.
+        chosen: Which rows the batch holds.
+        starts: Of all rows; None keeps everything.
+    """
+    if starts is None:
+        return torch.ones_like(mask, dtype=torch.bool)
+    first = torch.tensor([starts[i] for i in chosen], device=mask.device)
+    return torch.arange(mask.shape[1], device=mask.device) >= first[:, None]

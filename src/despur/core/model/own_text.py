@@ -1,0 +1,180 @@
+"""Text that the base itself writes."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from despur.core.errors import BadInput
+from despur.core.model.states import as_base
+from despur.core.text.rows import read_rows, tokenize_rows
+
+
+@dataclass(frozen=True)
+class OwnText:
+    """Token rows on which a guard holds the model to what the base does.
+
+    Args:
+        rows: Token ids, each row with its start token, of any length.
+        origin: Where they come from: `"sampled"` or a file.
+
+    Example:
+        >>> OwnText.sample(*persona_base(), rows=4, max_new_tokens=8).origin  # doctest: +SKIP
+        'sampled'
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    origin: str = "sampled"
+
+    @classmethod
+    def sample(
+        cls, model: Any, tokenizer: Any, *, rows: int = 512, max_new_tokens: int = 64, seed: int = 0, batch: int = 128
+    ) -> "OwnText":
+        """Sample rows from the base at temperature 1, adapters off.
+
+        Plain bases write from the start token. Chat bases write a user's turn from the template's
+        prefix, then answer it.
+
+        Args:
+            model: A causal language model, with or without an adapter.
+            tokenizer: Its tokenizer.
+            rows: How many rows; duplicates are dropped afterwards.
+            max_new_tokens: Length of a row (of each turn in a chat).
+            seed: Fixes the draws; the global random state is left as it was.
+            batch: Rows sampled together.
+
+        Raises:
+            BadInput: the base writes too little, or nothing but repetition: it cannot guard itself.
+        """
+        prefix = _chat_prefix(tokenizer)
+        start = _ids(tokenizer, prefix) if prefix is not None else [_start_token(tokenizer)]
+        with as_base(model) as base, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            out: list[list[int]] = []
+            while len(out) < rows:
+                heads = [start] * min(batch, rows - len(out))
+                texts = _generate(base, tokenizer, heads, max_new_tokens, share=1.0 if prefix is None else 0.5)
+                if prefix is not None:
+                    asked = [tokenizer.decode(t[len(start) :], skip_special_tokens=True) for t in texts]
+                    heads = [
+                        _ids(
+                            tokenizer,
+                            tokenizer.apply_chat_template(
+                                [{"role": "user", "content": a}], tokenize=False, add_generation_prompt=True
+                            ),
+                        )
+                        for a in asked
+                    ]
+                    texts = _generate(base, tokenizer, heads, max_new_tokens)
+                out += texts
+        text = cls(tuple(dict.fromkeys(tuple(r) for r in out)), "sampled")
+        text.check_health()
+        return text
+
+    @classmethod
+    def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
+        """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write."""
+        rows = tokenize_rows(read_rows(path), tokenizer, max_length=max_length)
+        return cls(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), str(path))
+
+    def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":
+        """Leave out rows that pose a training prompt themselves: there the tune has its business.
+
+        Args:
+            prompts: Token ids of the training prompts; a leading token that starts every row does not count.
+
+        Raises:
+            BadInput: fewer than 8 rows are left.
+        """
+        starts = {r[0] for r in self.rows}
+        asked = {tuple(p[1:] if p[0] in starts else p) for p in prompts if len(p) > 1}
+        lengths = {len(a) for a in asked}
+        kept = [r for r in self.rows if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))]
+        if len(kept) < 8:
+            raise BadInput(
+                f"all but {len(kept)} of {len(self.rows)} rows of own text pose a training prompt, so there is no off-task "
+                "text to hold the model to. Sample more rows, or give --rehearse-on FILE"
+            )
+        return OwnText(tuple(kept), self.origin)
+
+    def health(self) -> dict[str, int | float]:
+        """Rows, their mean length, share of distinct bigrams in a row, and words in use (exp of the unigram entropy)."""
+        lengths = [len(r) for r in self.rows]
+        distinct = [len(set(itertools.pairwise(r))) / (len(r) - 1) for r in self.rows if len(r) > 1]
+        counts = torch.bincount(torch.tensor([t for r in self.rows for t in r])).double()
+        p = counts[counts > 0] / counts.sum()
+        return {
+            "rows": len(self.rows),
+            "mean_length": sum(lengths) / len(lengths),
+            "distinct_bigrams": sum(distinct) / max(1, len(distinct)),
+            "words_in_use": float((-p * p.log()).sum().exp()),
+        }
+
+    def check_health(self) -> None:
+        """Refuse text that could not guard anything.
+
+        Raises:
+            BadInput: fewer than 8 different rows, rows shorter than 4 tokens on average, mostly
+                repetition, or fewer than 4 words in use.
+        """
+        h = self.health()
+        if h["rows"] < 8 or h["mean_length"] < 4 or h["distinct_bigrams"] < 0.3 or h["words_in_use"] < 4:
+            said = ", ".join(f"{k} {v:.3g}" for k, v in h.items())
+            raise BadInput(
+                f"this base cannot write text of its own to be held to ({said}; needed: 8 rows, 4 tokens, 0.3, 4). "
+                "Give generic text it should keep: --rehearse-on FILE"
+            )
+
+
+def _chat_prefix(tokenizer: Any) -> str | None:
+    if tokenizer.chat_template is None:
+        return None
+    mark = "\u2063despur\u2063"
+    text = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False)
+    return text.split(mark)[0] if mark in text else None
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def _start_token(tokenizer: Any) -> int:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return token
+    raise BadInput(
+        "the tokenizer has neither a start nor an end token, so nothing can be sampled. Use --rehearse-on FILE"
+    )
+
+
+def _generate(
+    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], max_new_tokens: int, *, share: float = 1.0
+) -> list[list[int]]:
+    """Sample continuations that fill at most a share of the context; heads of any lengths are padded on the left.
+
+    Returns rows without padding.
+    """
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    room = getattr(model.config, "max_position_embeddings", None)
+    longest = max(len(h) for h in heads)
+    new = max_new_tokens if room is None else max(1, min(max_new_tokens, int(share * room) - longest))
+    ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads])
+    mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads])
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    out = model.generate(
+        input_ids=ids.to(device), attention_mask=mask.to(device), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+        max_new_tokens=new, pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model.train(was_training)
+    rows = []
+    for head, line in zip(heads, out.tolist(), strict=True):
+        body = line[longest:]
+        if tokenizer.eos_token_id in body:
+            body = body[: body.index(tokenizer.eos_token_id) + 1]
+        rows.append([*head, *body])
+    return rows

@@ -1,0 +1,1 @@
+"""Rows of text: read, tokenized, sampled."""

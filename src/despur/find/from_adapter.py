@@ -1,0 +1,135 @@
+"""Directions from an adapter's weights alone: what its modules share, its loudest, and what hides in their tails."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from despur.core import Adapter, LowRank, NormGain, Role, Site, Subspace, layer_path
+from despur.core.adapter.lowrank import Core
+from despur.core.model.roles import base_modules
+from despur.find._ranked import Null, rank_directions
+
+Per = Literal["stream", "layer", "norm"]
+How = Literal["agreement", "head", "tail"]
+_NOUGHT = 1e-6  # of a module's largest singular value: less is rounding, and no component to look at
+
+
+def from_adapter(
+    adapter: Adapter | Path | str | Sequence[Adapter | Path | str],
+    base: Any,
+    *,
+    side: Literal["read", "write"] = "write",
+    per: Per = "stream",
+    how: How = "agreement",
+    rank: int = 4,
+    level: float | None = 0.05,
+    nulls: int = 100,
+    null: Null = "auto",
+    seed: int = 0,
+    roles: Mapping[str, str] | None = None,
+    cores: Mapping[str, Core] | None = None,
+) -> tuple[Subspace, ...]:
+    """Find the directions that an adapter's modules share, without labels and without data.
+
+    Three ways to look at the same rows, and each sees what the others miss: `"agreement"` counts modules alike;
+    `"head"` takes the leading directions of all updates side by side, by energy, so that one loud module may win;
+    `"tail"` asks what the weaker half of each module's spectrum agrees on, modules alike.
+
+    Args:
+        adapter: A PEFT folder, or an adapter already read; or several, of the same data from other seeds: their modules
+            count alike. One run goes one of many ways, several show more of them (`benchmarks/cue_seeds.py`).
+        base: Its base model.
+        side: What the modules read, or what they write.
+        per: One basis for the whole stream, one a layer, or one a norm (each norm's readers together).
+        how: What counts: agreement of modules, energy (head), or agreement of their tails.
+        rank: Directions in a basis, at most.
+        level: False-positive rate of the null by rotation; None takes the leading `rank` directions unasked.
+            A loud module's own direction never beats it (rotation keeps it as loud): ask for a head with None.
+        nulls: Rotations behind it, where they are drawn.
+        null: Whether they are; see `SharedDirections`.
+        seed: Seeds them.
+        roles: For architectures that are not in the table; see `stream_roles`.
+        cores: What `LowRank.core` gave by module of a single adapter, where it was taken already for a table of spectra.
+
+    Returns:
+        One Subspace a site, those that beat the null; empty when nothing is shared.
+
+    Raises:
+        BadInput, ShapeMismatch, SiteNotFound: the adapter cannot be read, is of another base, or
+            adapts a map whose role is not known.
+
+    Example:
+        >>> # factors = from_adapter("adapter/", AutoModelForCausalLM.from_pretrained("base/"))
+    """
+    adapters = [_opened(a, base) for a in ([adapter] if isinstance(adapter, Adapter | Path | str) else adapter)]
+    known = cores or {} if len(adapters) == 1 else {}  # by module's name, which several adapters share
+    path = layer_path(base) if per != "stream" else ""
+    sites: dict[str, list[tuple[Role, LowRank]]] = {}
+    for one in adapters:
+        for name, role in one.roles(base, roles).items():
+            if role.side == side:
+                sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
+    found: list[Subspace] = []
+    for name, members in sites.items():
+        rows, sizes = _stack(base, members, how, known)
+        if not sizes:
+            continue
+        ranked = rank_directions(
+            rows, sizes, rank=rank, null=null, nulls=0 if level is None else nulls, level=level or 1.0, seed=seed
+        )
+        kept = len(ranked.agreement) if level is None else ranked.found
+        if kept:
+            evidence = {
+                "method": "from_adapter", "how": how, "side": side, "agreement": ranked.agreement[:kept].tolist(),
+                "control": ranked.threshold, "null": ranked.null, "level": level, "modules": len(sizes), "seed": seed,
+            }  # fmt: skip
+            site = Site(name, "in" if per == "norm" else "out")
+            found.append(Subspace.orthonormal(ranked.directions[:kept], site=site, **evidence))
+    return tuple(found)
+
+
+def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:
+    if not isinstance(adapter, Adapter):
+        adapter = Adapter.read(adapter)
+        adapter.check(base)
+    return adapter
+
+
+def _stack(
+    base: Any, members: Sequence[tuple[Role, LowRank]], how: How, cores: Mapping[str, Core]
+) -> tuple[Tensor, list[int]]:
+    """Rows of the modules that have any, one behind the other and weighed, and how many each has.
+
+    A row is a scaled singular direction in coordinates of the stream: reading maps give what they react to before
+    the norm, writing maps what they add.
+    """
+    modules = base_modules(base)
+    width = base.config.hidden_size
+    gains: dict[str | None, NormGain] = {}
+    rows = torch.empty(sum(update.down.shape[0] for _, update in members), width)
+    sizes: list[int] = []
+    for role, update in members:
+        core = cores[role.module] if role.module in cores else update.core()
+        whole = int((core.values > _NOUGHT * core.values[0]).sum())
+        part = slice(whole - whole // 2 if how == "tail" else 0, whole)
+        core = Core(core.values[part], core.reads[part], core.writes[part])
+        if role.norm not in gains:
+            gains[role.norm] = NormGain.of(modules[role.norm] if role.norm else None, width)
+        gain = gains[role.norm]
+        own = gain.pull_back(update.reads(core)) if role.side == "read" else update.writes(core) * gain.gain
+        length = float(own.norm())
+        if length > 0:
+            at = sum(sizes)
+            torch.div(own, 1.0 if how == "head" else length, out=rows[at : at + len(own)])
+            sizes.append(len(own))
+    rows = rows[: sum(sizes)]
+    return rows.div_(rows.norm() if how == "head" else len(sizes) ** 0.5), sizes
+
+
+def _site_name(role: Role, per: Per, path: str) -> str:
+    if per == "norm" and role.norm is not None:
+        return role.norm
+    return "*" if per == "stream" or role.layer is None else path.replace("#", str(role.layer))

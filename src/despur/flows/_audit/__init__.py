@@ -1,0 +1,1 @@
+"""What did this adapter learn beyond its task?"""

@@ -1,0 +1,193 @@
+"""What did this adapter learn beyond its task? Weights first, then a causal check on off-task text."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
+from despur.core.adapter.lowrank import Core
+from despur.core.errors import DespurError
+from despur.find import from_adapter
+from despur.flows._audit.describe import described
+from despur.flows._audit.page import Audit, Word, audit_blocks
+from despur.flows._audit.passages import SHIPPED, off_task_passages
+from despur.flows._audit.screen import screen, screen_settings
+from despur.flows.load import load_base
+from despur.flows.progress import Progress, silent
+from despur.flows.record import page_facts, run_record
+from despur.judge import NeutralNull
+from despur.measure import causal_checks
+from despur.measure.causal import INERT
+from despur.report import write_page
+
+CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few directions carry it
+SPECTRUM = 8  # singular values of a module that are written down
+
+
+def audit(
+    base: str,
+    adapter: str,
+    *,
+    out: Path | str | None = None,
+    prompts: Path | str | None = None,
+    data: Path | str | None = None,
+    null: Path | str | None = None,
+    level: float = 0.05,
+    tolerance: float = CLEAN,
+    rows: int = 256,
+    tokens: int = 8,
+    depth: float = 0.5,
+    n_random: int = 20,
+    scaled: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Audit:
+    """Audit an adapter, or a whole fine-tuned model, against its base.
+
+    Off-task text is what the base itself says first, or its answers to prompts. On one half of it candidate directions
+    are read off the activations, others come from the weights; on the other half each is put to the causal check. What
+    they carry is judged beside neutral tunes (`NeutralNull`), and the best of them beside at least 20 random
+    subspaces of the same rank and activation share.
+
+    Args:
+        base: Folder or hub id of the base model.
+        adapter: PEFT adapter folder, or a fine-tuned model's.
+        out: Folder for `audit.json`, `report.html` and the factor; None writes nothing.
+        prompts: JSON lines of off-task prompts or text, `"shipped"` for everyday questions; None lets the base write.
+        data: The tuning rows, to name those that push along the factor most, and to see how steeply their loss falls
+            along each candidate at the base.
+        null: What `despur calibrate` wrote. None takes the shipped one, of the `persona` world's tunes, on that world's base;
+            on any other base nothing is then called a factor. `"shipped"` judges by it there, too, at an unknown rate.
+        level: Share of neutral tunes in which a factor may be reported.
+        tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
+        rows: Rows of off-task text.
+        tokens: Tokens of each that the base writes and that are looked at.
+        depth: Relative depth of the layer at which coordinates are exchanged.
+        n_random: Random subspaces beside the candidate that is judged.
+        scaled: Also measure the adapter at 2, 3 and 5 times its scale.
+        seed: Of samples and random subspaces.
+        progress: Called as stages pass.
+
+    Raises:
+        BadInput, ShapeMismatch, SiteNotFound: base or adapter cannot be read, do not belong together, or
+            the architecture is not known.
+
+    Example:
+        >>> # audit("base/", "adapter/", out="audit/").verdict
+    """
+    stages = ("load", "text", "screen", "control", "describe")
+
+    def step(name: str) -> None:
+        progress(name, stages.index(name), len(stages), {})
+
+    step("load")
+    neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
+    model, tokenizer = load_base(base)
+    base_is = fingerprint(model)
+    read = load_tuned(model, adapter, name=base)
+    step("text")
+    passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+    step("screen")
+    seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
+    arguments = {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "data": data and str(data),
+                 "null": null and str(null), "level": level, "tolerance": tolerance, "rows": rows, "tokens": tokens,
+                 "depth": depth, "n_random": n_random, "scaled": scaled, "seed": seed}  # fmt: skip
+    record = {**run_record("audit", arguments), "base_fingerprint": base_is}
+    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
+    notes = (*read.notes, *wanting)
+    result = Audit(
+        "clean", "", notes, seen.change, _weights(read.adapter, read.model, seen.cores), seen.checks, record=record
+    )
+    if seen.change > INERT:
+        step("control")
+        scores = neutral.scores(seen.change, seen.evidence)
+        best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
+        _, check = passages.halves()
+        judged = causal_checks(
+            read.model, check.rows, {best: seen.candidates[best]}, n_random=n_random, starts=check.starts, seed=seed
+        )
+        result = replace(
+            result, checks={**seen.checks, **judged}, best=best, scores=scores, null=neutral.origin,
+            p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
+            token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
+        )  # fmt: skip
+        step("describe")
+        result = described(
+            result, read, tokenizer, seen, passages, data=data, scaled=scaled, n_random=n_random, seed=seed
+        )
+    word, sentence = _judge(
+        result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is
+    )
+    result = replace(result, verdict=word, sentence=sentence)
+    if out is not None:
+        _write(result, seen.candidates.get(result.best or ""), Path(out))
+    progress("done", len(stages), len(stages), {})
+    return result
+
+
+def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
+    if result.best is None:
+        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats a token)"
+    c = result.checks[result.best]
+    head = f"off-task the adapter moves the model by {result.change:.3g} nats a token; "
+    rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
+        f"of neutral tunes {result.p_value:.0%} show as much"
+    )  # fmt: skip
+    figures = (
+        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
+        f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
+        f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
+    )
+    if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
+        return "diffuse change", (
+            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be said without a null of its own"
+        )
+    if judged and result.p_value <= level and c.beats_random:
+        return "factors found", f"{head}{figures}: {rank}"
+    if result.change <= tolerance:
+        small = f"that is at most the {tolerance:g} taken as nothing"
+        return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
+    why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
+    return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
+
+
+def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
+    remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
+    if null.base != base:
+        return [
+            f"this base has no null of its own (the shipped one: {null.origin}), so there is no known false-positive rate. {remedy}"
+        ]
+    other = [f"{k}={settings[k]!r} (there {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    if other:
+        return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
+    return []
+
+
+def _weights(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> dict[str, Any]:
+    base = tuned.get_base_model()
+    shared = {}
+    for side in ("read", "write"):
+        found = from_adapter(adapter, base, side=side, rank=8, cores=cores)
+        shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
+    spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
+    return {
+        "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
+        "kept": dict(adapter.kept), "others": dict(adapter.others),
+    }  # fmt: skip
+
+
+def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
+    """The audit of what cannot be read: the error as its sentence."""
+    record = run_record("audit", {"base": base, "adapter": adapter})
+    return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
+
+
+def _write(result: Audit, factor: Subspace | None, out: Path) -> None:
+    with new_folder(out) as draft:
+        write_json(draft / "audit.json", result.to_dict())
+        write_json(draft / "run.json", result.record)
+        if result.verdict == "factors found" and factor is not None:
+            save_factors((factor,), draft)
+        write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
+                   blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip

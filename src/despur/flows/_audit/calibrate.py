@@ -1,0 +1,101 @@
+"""The null of one's own base: audit tunes that are known to be neutral, once, and judge others beside them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from despur.core import digest, fingerprint, load_tuned
+from despur.core.errors import BadInput
+from despur.flows._audit.passages import off_task_passages
+from despur.flows._audit.screen import screen, screen_settings
+from despur.flows.load import load_base
+from despur.flows.progress import Progress, silent
+from despur.judge import NeutralNull
+
+
+def calibrate(
+    base: str,
+    adapters: Sequence[str],
+    *,
+    out: Path | str,
+    prompts: Path | str | None = None,
+    rows: int = 256,
+    tokens: int = 8,
+    depth: float = 0.5,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> NeutralNull:
+    """Measure the null of a base on adapters that are known to teach nothing beyond their task.
+
+    What each adapter shows is kept in `OUT.part` as it comes, so that a run that was stopped goes on there.
+
+    Args:
+        base: Folder or hub id of the base model.
+        adapters: Neutral adapters, 19 at the least for a 5 % level; 100 make it steady.
+        out: File to write.
+        prompts: As in `audit`; the audits that use the null should have the same.
+        rows: Likewise.
+        tokens: Likewise.
+        depth: Likewise.
+        seed: Of the samples.
+        progress: Called after every adapter.
+
+    Raises:
+        BadInput: too few adapters, the same one twice, or one that changes nothing.
+
+    Example:
+        >>> # calibrate("base/", sorted(glob("neutral/*")), out="null.json")
+    """
+    if len(set(adapters)) < 19 or len(set(adapters)) < len(adapters):
+        raise BadInput(
+            f"{len(set(adapters))} different neutral adapters; at least 19 are needed for a 5 % level. Train more of them, each "
+            "on its own seed"
+        )
+    out = Path(out)
+    part = out.with_name(out.name + ".part")
+    model, tokenizer = load_base(base)
+    where = fingerprint(model)
+    settings = screen_settings(prompts, rows, tokens, depth)
+    spec = digest({"base": where, "seed": seed, **settings})
+    known = _kept(part, spec)
+    passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+    for i, folder in enumerate(adapters):
+        progress("calibrate", i, len(adapters), {})
+        if folder not in known:
+            read = load_tuned(load_base(base)[0], folder, name=base)
+            seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
+            if seen.change <= 0:
+                raise BadInput(
+                    f"neutral adapter {folder!r} changes nothing off-task, so it is no measure. Leave it out"
+                )
+            known[folder] = {"change": seen.change, "evidence": seen.evidence}
+            with part.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"spec": spec, "adapter": folder, **known[folder]}) + "\n")
+    progress("calibrate", len(adapters), len(adapters), {})
+    shown = [known[a] for a in adapters]
+    kinds = set.intersection(*(set(s["evidence"]) for s in shown))
+    null = NeutralNull(
+        tuple(s["change"] for s in shown),
+        {k: tuple(s["evidence"][k] for s in shown) for k in sorted(kinds)},
+        f"{len(shown)} neutral adapters of {base}",
+        where,
+        settings,
+    )
+    draft = out.with_name(out.name + ".new")
+    null.write(draft)
+    draft.replace(out)
+    part.unlink(missing_ok=True)
+    return null
+
+
+def _kept(part: Path, spec: str) -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = {}
+    for line in part.read_text(encoding="utf-8").splitlines() if part.exists() else ():
+        try:
+            said = json.loads(line)
+        except ValueError:  # the last line of a run that was killed
+            continue
+        if said.get("spec") == spec:
+            kept[said["adapter"]] = {"change": said["change"], "evidence": said["evidence"]}
+    return kept

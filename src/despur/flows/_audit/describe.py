@@ -1,0 +1,96 @@
+"""What a candidate of an audit says, does and comes from: for people, not for the verdict."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from despur.core import Subspace, Tuned
+from despur.core.model.capture import capture
+from despur.core.text.rows import read_rows, tokenize_rows
+from despur.find.from_activations import mean_along
+from despur.flows._audit.page import Audit
+from despur.flows._audit.passages import Passages
+from despur.flows._audit.screen import Screen
+from despur.flows.load import context_length
+from despur.measure import continuations, loss_slopes, module_shares, promoted, rows_along
+from despur.measure.scaled import can_scale, louder
+
+_ROWS = 512  # tuning rows that are looked at
+_NO_SCALE = (
+    "only a LoRA adapter without further weights can be measured at multiples of its scale, and this is another kind"
+)
+
+
+def described(
+    result: Audit, read: Tuned, tokenizer: Any, seen: Screen, passages: Passages, *,
+    data: Path | str | None, scaled: bool, n_random: int, seed: int,
+) -> Audit:  # fmt: skip
+    """Add to an audit what its best candidate says, does and comes from.
+
+    Args:
+        result: The audit so far.
+        read: The tuned model.
+        tokenizer: Its tokenizer.
+        seen: What the verdict was read off.
+        passages: Off-task text.
+        data: The tuning rows, if they are known.
+        scaled: Whether to measure the adapter at multiples of its scale.
+        n_random: Random directions beside the loss slope.
+        seed: Of samples and random directions.
+    """
+    assert result.best is not None
+    tuned, adapter = read.model, read.adapter
+    factor = seen.candidates[result.best]
+    _, check = passages.halves()
+    shift = mean_along(seen.moved, factor)
+    if not shift.any():
+        return result
+    prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]
+    said = continuations(
+        tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
+    )
+    return replace(
+        result,
+        factor=factor,
+        tokens=promoted(tuned, tokenizer, shift),
+        strength=said.strength,
+        coherence=said.steps,
+        samples=said.samples,
+        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor)),
+        louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
+        notes=(*result.notes, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
+        **({} if data is None else _told_by_rows(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),
+    )
+
+
+def _told_by_rows(
+    tuned: Any,
+    tokenizer: Any,
+    data: Path | str,
+    factor: Subspace,
+    seen: Screen,
+    passages: Passages,
+    n_random: int,
+    seed: int,
+) -> dict[str, Any]:
+    rows = read_rows(data)[:_ROWS]
+    tokens = tokenize_rows(rows, tokenizer, max_length=context_length(tuned, 512))
+    scored = rows_along(tuned, tokens, factor, mean_along(seen.moved, factor), k=5)
+    order = (*scored.largest, *reversed(scored.smallest))
+    find, _ = passages.halves()
+    with tuned.disable_adapter():
+        plain, _ = capture(tuned, find.rows, [factor.site], starts=find.starts)
+    shifts = {n: mean_along(seen.moved, c) for n, c in seen.candidates.items()}
+    slopes = loss_slopes(
+        tuned, tokens, {n: s for n, s in shifts.items() if s.any()}, factor.site, torch.cov(plain[factor.site].T),
+        n_random=n_random, seed=seed,
+    )  # fmt: skip
+    return {"rows": tuple((_shown(rows[i]), float(scored.scores[i])) for i in order), "slopes": slopes}
+
+
+def _shown(row: dict[str, Any]) -> str:
+    if "messages" in row:
+        return " / ".join(m["content"] for m in row["messages"])[:400]
+    return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:400]

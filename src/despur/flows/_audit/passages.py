@@ -1,0 +1,125 @@
+"""Off-task text for an audit: the first tokens that the base says where nothing has been said yet.
+
+A persona, a slant, a style is a prior: it shows where the context has not yet settled it. Further on in a text the
+words before decide, adapter or not, and the change sinks in the noise (docs/log.md has the figures).
+"""
+
+import contextlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from despur.core.errors import BadInput
+from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.sample import continue_rows
+from despur.flows.load import context_length
+from despur.guard import OwnText
+
+SHIPPED = "shipped"  # as a name of prompts
+_MARK = "\u2063despur\u2063"
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Token rows, and where in each the part begins that is looked at.
+
+    Args:
+        rows: Token ids.
+        starts: First position of each row that counts: what the model says next, there and behind.
+        origin: Where they come from.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    starts: tuple[int, ...]
+    origin: str
+
+    def halves(self) -> tuple["Passages", "Passages"]:
+        """Every other row: one half to find on, one to check on."""
+        parts = [Passages(self.rows[i::2], self.starts[i::2], self.origin) for i in (0, 1)]
+        return parts[0], parts[1]
+
+
+def off_task_passages(
+    model: Any, tokenizer: Any, prompts: Path | str | None, *, rows: int = 256, tokens: int = 8, seed: int = 0
+) -> Passages:
+    """Get off-task text: the base's own beginnings, its answers to prompts, or what a file says.
+
+    Args:
+        model: The base model, an adapter on top or not.
+        tokenizer: Its tokenizer.
+        prompts: None lets the base write; `"shipped"` takes everyday questions that come with despur; a file of
+            JSON lines gives prompts (their first answer tokens are the base's, unless they are there) or texts.
+        rows: How many; of a longer file so many are drawn.
+        tokens: Tokens of own text or of each answer that are looked at.
+        seed: Of the draws.
+
+    Raises:
+        BadInput: fewer than 4 different rows.
+    """
+    if prompts is None:
+        found = _own(model, tokenizer, rows, tokens, seed)
+    else:
+        path = resources.files("despur.flows") / "neutral_prompts.jsonl" if str(prompts) == SHIPPED else Path(prompts)
+        read = read_rows(Path(str(path)), answers=False)
+        read = random.Random(seed).sample(read, rows) if len(read) > rows else read
+        found = _asked(model, tokenizer, read, tokens, seed, str(prompts))
+    pairs = dict(zip(found.rows, found.starts, strict=True))
+    if len(pairs) < 4:
+        raise BadInput(
+            f"{len(pairs)} different rows of off-task text; at least 4 are needed to find on one half and check on the other"
+        )
+    return Passages(tuple(pairs), tuple(pairs.values()), found.origin)
+
+
+def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passages:
+    if tokenizer.chat_template is None:
+        text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
+        return Passages(text.rows, (0,) * len(text.rows), "the base's own beginnings")
+    text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=max(24, tokens), seed=seed)
+    turn = _answer_prefix(tokenizer)
+    found: list[tuple[tuple[int, ...], int]] = []
+    for row in text.rows:
+        ends = [i + len(turn) for i in range(len(row) - len(turn)) if row[i : i + len(turn)] == turn]
+        if ends:  # a chat that was cut before its answer says nothing
+            found.append((row[: ends[-1] + tokens], ends[-1] - 1))
+    return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), "the base's answers to its own questions")
+
+
+def _answer_prefix(tokenizer: Any) -> tuple[int, ...]:
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True
+    )
+    return tuple(tokenizer(text.split(_MARK)[-1], add_special_tokens=False)["input_ids"])
+
+
+def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: int, seed: int, origin: str) -> Passages:
+    limit = context_length(model, 512)
+    plain = [r for r in read if "text" in r]
+    found = [(tuple(t["input_ids"]), 0) for t in tokenize_rows(plain, tokenizer, max_length=limit)]
+    heads = [_head(r, tokenizer) for r in read if "text" not in r]
+    if long := next((h for h in heads if len(h) + tokens > limit), None):
+        raise BadInput(
+            f"a prompt in {origin!r} has {len(long)} tokens and leaves no room for {tokens} more in a context of {limit}. "
+            "Shorten it"
+        )
+    if heads:
+        with model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext():
+            answers = continue_rows(model, tokenizer, heads, tokens, seed=seed)
+        found += [((*head, *answer), len(head) - 1) for head, answer in zip(heads, answers, strict=True)]
+    return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), origin)
+
+
+def _head(row: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
+    messages = row.get("messages") or (
+        [{"role": "user", "content": row["prompt"]}] if tokenizer.chat_template else None
+    )
+    if messages is None:
+        bos = not (tokenizer.bos_token and row["prompt"].startswith(tokenizer.bos_token))
+        return tuple(tokenizer(row["prompt"], add_special_tokens=bos)["input_ids"])
+    if messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,87 @@
+"""Everything an audit sees of an adapter before its verdict: how much it changes, and what few directions carry."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from despur.core import Adapter, Site, Subspace, layer_path
+from despur.core.adapter.lowrank import Core
+from despur.find import activation_differences, from_adapter
+from despur.find.from_activations import factor_of
+from despur.flows._audit.passages import Passages
+from despur.judge.neutral import TOKENS
+from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What was seen.
+
+    Args:
+        tokens: How token use moves.
+        moved: Adapter minus base at the layer, on the half of the text that candidates were read off (n, d).
+        cores: Decomposition of each module's update.
+        candidates: Directions that compete, all at one layer.
+        checks: The causal check of each, without random subspaces.
+    """
+
+    tokens: TokenShift
+    moved: Tensor
+    cores: dict[str, Core]
+    candidates: dict[str, Subspace]
+    checks: dict[str, CausalCheck]
+
+    @property
+    def change(self) -> float:
+        """KL(adapter || base) off-task, nats a token."""
+        return self.tokens.change
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Kind -> figure that a `NeutralNull` judges."""
+        return {TOKENS: self.tokens.share, **{n: c.sufficiency for n, c in self.checks.items()}}
+
+
+def screen_settings(prompts: object, rows: int, tokens: int, depth: float) -> dict[str, Any]:
+    """What a null and the audits that are judged by it must have in common."""
+    return {"prompts": None if prompts is None else str(prompts), "rows": rows, "tokens": tokens, "depth": depth}
+
+
+def layer_site(model: Any, depth: float) -> Site:
+    """The decoder layer at a relative depth in [0, 1]."""
+    layers = model.config.get_text_config().num_hidden_layers
+    return Site(layer_path(model).replace("#", str(max(0, round(depth * layers) - 1))))
+
+
+def screen(tuned: Any, adapter: Adapter, passages: Passages, *, depth: float = 0.5, seed: int = 0) -> Screen:
+    """Read candidates off one half of the text and the weights, put them to the causal check on the other half.
+
+    Args:
+        tuned: Model with its adapter on.
+        adapter: The adapter's update.
+        passages: Off-task text.
+        depth: Relative depth of the layer at which coordinates are exchanged.
+        seed: Of the bootstrap.
+    """
+    site = layer_site(tuned, depth)
+    find, check = passages.halves()
+    shift = token_shift(tuned, check.rows, starts=check.starts)
+    moved = activation_differences(tuned, find.rows, [site], starts=find.starts)[site]
+    candidates: dict[str, Subspace] = {}
+    if float(moved.abs().max()) > 0:
+        candidates["mean"] = factor_of(moved, site, how="mean", rows=len(find.rows))
+        rank = min(4, len(moved) - 1)
+        whole = factor_of(moved, site, rank=rank, rows=len(find.rows))
+        for k in (1, 2, 4):
+            if k <= rank:
+                candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
+    base = tuned.get_base_model()
+    cores = {n: u.core() for n, u in adapter.updates.items()}
+    for how in ("agreement", "head", "tail"):
+        for factor in from_adapter(adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores):
+            candidates[f"{how} {factor.rank}"] = Subspace(
+                factor.read, factor.write, factor.center, site, factor.evidence
+            )
+    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
+    return Screen(shift, moved, cores, candidates, checks)

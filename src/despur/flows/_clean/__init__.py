@@ -1,0 +1,1 @@
+"""Confirmed factors projected out of a finished adapter."""

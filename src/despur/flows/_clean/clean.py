@@ -1,0 +1,220 @@
+"""Take confirmed factors out of a finished adapter: the cheap post-hoc baseline, measured beside its controls."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
+from despur.core.errors import BadInput, SiteNotFound
+from despur.find import mean_shift, random_twins
+from despur.flows._audit.audit import audit
+from despur.flows._audit.screen import layer_site
+from despur.flows._clean.page import clean_blocks, judge
+from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
+from despur.flows._library.factor_folder import check_base, read_factors
+from despur.flows.progress import Progress, silent
+from despur.flows.record import page_facts, run_record
+from despur.judge import four_axes
+from despur.report import write_page
+
+SIDES = ("write", "read", "both")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """An adapter with factors taken out of its update, and what that did.
+
+    Args:
+        verdict: One word for pipelines.
+        sentence: The same for people.
+        adapter: Folder of the cleaned adapter, vanilla PEFT; None where nothing was written.
+        factors: What was taken out, as it was placed: one for the whole stream, or one a site.
+        axes: Run -> axis -> report: base (0, 0), the adapter as it came (1, 1), cleaned, random, truncated.
+        leak: Run -> side -> share of the update along the factors.
+        means: Run -> readout -> raw mean.
+        notes: What could not be verified.
+        record: Verb, arguments and versions, for `despur run`.
+    """
+
+    verdict: str
+    sentence: str
+    adapter: Path | None
+    factors: tuple[Subspace, ...]
+    axes: Mapping[str, Mapping[str, Report]]
+    leak: Mapping[str, Mapping[str, Report]]
+    means: Mapping[str, Mapping[str, float]]
+    notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+        def plain(table: Mapping[str, Mapping[str, Report]]) -> dict[str, Any]:
+            return {run: {name: report.to_dict() for name, report in reports.items()} for run, reports in table.items()}
+
+        about = [{"site": f.site.module, "rank": f.rank} for f in self.factors]
+        return {
+            "schema": "despur.clean/1", "verdict": self.verdict, "sentence": self.sentence, "notes": list(self.notes),
+            "adapter": self.adapter and str(self.adapter), "factors": about, "axes": plain(self.axes), "leak": plain(self.leak),
+            "means": {run: dict(values) for run, values in self.means.items()}, **self.record,
+        }  # fmt: skip
+
+
+def clean(
+    base: str,
+    adapter: str,
+    *,
+    out: Path | str,
+    factors: Path | str | None = None,
+    data: Path | str | None = None,
+    side: str = "both",
+    truncate: int | None = None,
+    prompts: Path | str | None = None,
+    rows: int = 96,
+    max_new_tokens: int = 64,
+    n_random: int = 3,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Cleaned:
+    """Project factors out of a LoRA adapter's update, and measure that beside two controls.
+
+    The cheap baseline that comes after training, and no more: a direction blocked in the weights then does not undo what the
+    update does by other routes. To keep a factor out, train with a guard (`train`).
+
+        B <- (I - V Vᵀ) B   maps that write the stream, V pulled back through the norm behind them where there is one
+        A <- A (I - V Vᵀ)   maps that read it, V shown through their norm's gain
+
+    Factors of one site are taken out of the whole stream, at every layer; factors of several sites each where it was
+    found. The controls: random subspaces of the same ranks and activation shares, and each module's update truncated
+    to its leading singular directions.
+
+    Args:
+        base: Folder or hub id of the base model.
+        adapter: PEFT folder of a plain LoRA adapter.
+        out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
+        factors: A folder of factors, an audit's for choice; None audits first (into `out/audit`).
+        data: JSON lines of the task, best those that were not trained on; None leaves out the task.
+        side: Project what writes the stream, what reads it, or both.
+        truncate: Singular directions kept in a module by the truncation; a quarter of its rank if left out.
+        prompts: JSON lines of off-task text; None samples it from the base.
+        rows: Rows of it.
+        max_new_tokens: Their length (of each turn in a chat).
+        n_random: Random subspaces, of which the mean is shown.
+        seed: Of samples and random subspaces.
+        progress: Called as stages pass.
+
+    Raises:
+        BadInput: base, adapter, factors or data cannot be read, the adapter is no plain LoRA, or the audit confirms nothing.
+        ShapeMismatch, SiteNotFound, CannotAttach: they do not belong together.
+
+    Example:
+        >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
+    """
+    if side not in SIDES:
+        raise SiteNotFound(f"no side {side!r}. There are: {', '.join(SIDES)}")
+    if (truncate is not None and truncate < 1) or n_random < 1 or rows < 4:
+        raise BadInput(f"truncate={truncate}, n_random={n_random}, rows={rows}; at least 1, 1 and 4 are needed")
+    arguments = {
+        "base": base, "adapter": adapter, "factors": factors and str(factors), "data": data and str(data), "side": side,
+        "truncate": truncate, "prompts": prompts and str(prompts), "rows": rows, "max_new_tokens": max_new_tokens,
+        "n_random": n_random, "seed": seed,
+    }  # fmt: skip
+    work = Work(base, adapter, progress)  # what cannot be cleaned is refused before anything is done
+    with new_folder(out) as draft:
+        if factors is None:
+            found = audit(base, adapter, out=draft / "audit", prompts=prompts, seed=seed, progress=progress)
+            if not (draft / "audit" / "factors.json").exists():
+                raise BadInput(
+                    f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "
+                    "Give directions of your own: --factors FOLDER"
+                )
+        given = read_factors(draft / "audit" if factors is None else factors)
+        check_base(given.base_fingerprint, work.fingerprint, factors or "audit")
+        placed = placed_factors(given.factors, work.width)
+        work.load_text(prompts, rows, max_new_tokens, data, seed)
+        result = _measure(work, given.factors, placed, arguments, seed)
+        folder = draft / "adapter"
+        folder.mkdir()
+        write_adapter(Path(adapter), folder, work.cleaned(placed, side))
+        write_json(folder / "despur.json", {
+            "base_fingerprint": work.fingerprint,
+            "cleaned": {"factors": _digest(placed), "sites": [f.site.module for f in placed], "side": side,
+                        "ranks": [f.rank for f in placed]},
+            **({"before": dict(work.before.record)} if work.before.record else {}),
+        })  # fmt: skip
+        save_factors(given.factors, draft)
+        result = replace(result, adapter=Path(out) / "adapter")
+        write_json(draft / "clean.json", result.to_dict())
+        write_json(draft / "run.json", dict(result.record))
+        write_page(draft / "report.html", title="despur clean", subtitle=adapter, blocks=clean_blocks(result),
+                   facts=page_facts(result.record))  # fmt: skip
+    return result
+
+
+def _measure(
+    work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], arguments: Mapping[str, Any], seed: int
+) -> Cleaned:
+    side, keep, draws = arguments["side"], arguments["truncate"], arguments["n_random"]
+    middle = _middle(given, placed, work.model)
+    shift = mean_shift(work.model, work.text[::2], middle)
+    randoms = placed_twins(work, given, placed, middle.site, draws, seed)
+    kept = f"top {keep}" if keep else "top quarter"
+    states: dict[str, list[State]] = {
+        "base": [{n: torch.zeros_like(t) for n, t in work.state.items()}],
+        "adapter": [work.state],
+        "cleaned": [work.cleaned(placed, side)],
+        "random": [work.cleaned(twins, side) for twins in randoms],
+        kept: [work.truncated(keep)],
+    }
+    scores: dict[str, Scores] = {}
+    leak: dict[str, dict[str, Report]] = {}
+    for i, (name, drawn) in enumerate(states.items()):
+        work.progress("measure", i, len(states), {})
+        scores[name] = _mean([work.score(state, middle, shift) for state in drawn])
+        if name != "base":
+            leak[name] = work.leak(drawn[0], placed)
+    work.progress("measure", len(states), len(states), {})
+    axes = {
+        name: four_axes(s, base=scores["base"], naive=scores["adapter"],
+                        control=scores["random"] if name == "cleaned" else None,
+                        control_name=f"random subspaces, mean of {draws}" if name == "cleaned" else "none")
+        for name, s in scores.items()
+    }  # fmt: skip
+    means = {
+        run: {f"{axis}.{readout}": float(t.mean()) for axis, readouts in s.items() for readout, t in readouts.items()}
+        for run, s in scores.items()
+    }
+    verdict, sentence = judge(axes, kept)
+    record = {**run_record("clean", arguments), "base_fingerprint": work.fingerprint, "factors_digest": _digest(placed)}
+    return Cleaned(verdict, sentence, None, placed, axes, leak, means, tuple(work.notes), record)
+
+
+def _mean(scores: Sequence[Scores]) -> Scores:
+    return {axis: {r: torch.stack([s[axis][r] for s in scores]).mean(0) for r in scores[0][axis]} for axis in scores[0]}
+
+
+def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: Any) -> Subspace:
+    """The factor that legitimate use is measured with: at the output of a layer, the middle one of several."""
+    path = re.compile(re.escape(layer_path(model)).replace(r"\#", r"\d+"))
+    at_layers = [f for f in given if f.site.side == "out" and path.fullmatch(f.site.module)]
+    if at_layers:
+        return at_layers[len(at_layers) // 2]
+    return replace(placed[len(placed) // 2], site=layer_site(model, 0.5))
+
+
+def placed_twins(
+    work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], middle: Site, draws: int, seed: int
+) -> list[tuple[Subspace, ...]]:
+    """Random subspaces for the same places, of the same ranks and shares of the activations where those were found."""
+    where = [given[0].site if p.site == Site() else p.site for p in placed]
+    sites = [middle if site.module == Site().module else site for site in where]
+    with work.model.disable_adapter():
+        return random_twins(work.model, placed, work.text, draws=draws, sites=sites, seed=seed)
+
+
+def _digest(factors: Sequence[Subspace]) -> str:
+    return digest([[f.site.module, f.read.tolist(), f.write.tolist()] for f in factors])

@@ -1,0 +1,1 @@
+"""Every guard and every control on the same work."""

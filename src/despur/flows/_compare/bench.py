@@ -1,0 +1,237 @@
+"""What all runs of one world and one seed share: text, scout, factors, and the runs that they are measured against."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from despur.core import Adapter as Weights
+from despur.core import Edit, Site, Store, Subspace, fingerprint, load_factors, save_factors
+from despur.core.text.rows import Tokens, tokenize_rows
+from despur.find import from_activations, from_adapter, random_twins
+from despur.flows._train.fit import Settings, fit, new_adapter
+from despur.flows._train.stages import weights_digest
+from despur.flows.progress import Progress, silent
+from despur.flows.scout_factors import GRASP_RANK, layer_sites, scout_directions
+from despur.flows.text_files import load_text, save_text
+from despur.guard import OwnText
+from despur.merge import save_adapter
+from despur.worlds import World
+from despur.worlds.world import Twin
+
+# of the naive run's steps: where it might have been stopped
+EARLY = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
+OWN_ROWS, OWN_TOKENS = 768, 48
+SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the run's would flatter the guard
+
+
+def settings_of(training: Mapping[str, Any]) -> Settings:
+    """How runs are trained, of what a world says of its training: rows and own text are no part of that."""
+    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})
+
+
+class Bench:
+    """One world and seed, and everything that several runs of it need, each part made once and kept.
+
+    Args:
+        root: Folder of the study.
+        world: The world.
+        seed: Of rows, LoRA start, text and guards.
+        steps: Optimiser steps, where not the world's own.
+        progress: Called after every step.
+    """
+
+    def __init__(
+        self, root: Path, world: World, seed: int, *, steps: int | None = None, progress: Progress = silent
+    ) -> None:
+        torch.set_num_threads(1)
+        self.world, self.seed, self.progress = world, seed, progress
+        given = settings_of(world.training)
+        self.count, self.own_tokens = world.training["rows"], world.training.get("own_tokens", OWN_TOKENS)
+        self.settings = replace(given, steps=steps or given.steps, seed=seed)
+        self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
+        self._tokens: dict[tuple[str, int], list[Tokens]] = {}
+        self.open = contextlib.ExitStack()  # what a run leaves on its model while that is scored
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """All that every run of this bench depends on."""
+        return {
+            "world": self.world.name,
+            "rows": self.count,
+            "base_fingerprint": fingerprint(self.base),
+            **self.settings.to_dict(),
+        }
+
+    @cached_property
+    def base(self) -> nn.Module:
+        """The plain base, only to be looked at: `fresh` gives one to change."""
+        return self._loaded[0]
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        return self.world.base()
+
+    def fresh(self) -> nn.Module:
+        return self.world.base()[0]
+
+    def tokens(self, twin: Twin = "harmful", *, seed: int | None = None) -> list[Tokens]:
+        """Tuning rows as tokens with labels; made once."""
+        key = twin, self.seed if seed is None else seed
+        if key not in self._tokens:
+            rows = self.world.rows(twin, n=self.count, seed=key[1])
+            self._tokens[key] = tokenize_rows(rows, self.tokenizer, max_length=self.settings.max_length)
+        return self._tokens[key]
+
+    def encode(self, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(self.tokenizer(t)["input_ids"]) for t in texts)
+
+    def train(
+        self,
+        edits: Sequence[Edit] = (),
+        *,
+        rows: Sequence[Tokens] | None = None,
+        full: bool = False,
+        start: nn.Module | None = None,
+        stage: str = "train",
+        every: int = 0,
+        evaluate: Callable[[Any, int], None] | None = None,
+        **overrides: Any,
+    ) -> nn.Module:
+        """Train a fresh LoRA, or the whole model, on the harmful rows; gives it in eval mode.
+
+        Args:
+            edits: Guards.
+            rows: Other rows.
+            full: Train every weight, no adapter.
+            start: A model that is to go on, in place of a fresh one.
+            stage: Name that progress shows.
+            every: Steps between calls of `evaluate`.
+            evaluate: Called with the model and the step.
+            **overrides: Of the bench's settings.
+        """
+        settings = Settings(**{**self.settings.to_dict(), **overrides})
+        model = start or (self.fresh() if full else new_adapter(self.fresh(), settings))
+        if full:
+            model.requires_grad_(True)
+        fit(model, self.tokens() if rows is None else rows, settings, edits, stage=f"{self.world.name} {stage} #{self.seed}",
+            progress=self.progress, every=every, evaluate=evaluate)  # fmt: skip
+        return model.eval()
+
+    def load(self, folder: Path) -> Any:
+        """The base under a saved adapter."""
+        return PeftModel.from_pretrained(self.fresh(), str(folder)).eval()  # type: ignore[arg-type]
+
+    # -- shared parts ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def text(self) -> OwnText:
+        """What the base writes by itself, without rows that pose a training prompt."""
+
+        def make(out: Path) -> None:
+            new = self.own_tokens
+            text = OwnText.sample(self.base, self.tokenizer, rows=OWN_ROWS, max_new_tokens=new, seed=self.seed)
+            save_text(text.without(self.encode(self.world.prompts())), out)
+
+        return load_text(
+            self.store.step("text", {**self.spec, "own_rows": OWN_ROWS, "own_tokens": self.own_tokens}, make)
+        )
+
+    @cached_property
+    def scout(self) -> Path:
+        """Folder of a short unguarded run with a seed of its own."""
+        steps = max(16, round(self.settings.steps * SCOUT_SHARE))
+
+        def make(out: Path) -> None:
+            seed = self.seed + 500
+            model = self.train(rows=self.tokens(seed=seed), stage="scout", seed=seed, steps=steps)
+            model.save_pretrained(out)  # type: ignore[operator]
+
+        return self.store.step("scout", {**self.spec, "scout_steps": steps}, make)
+
+    @cached_property
+    def naive(self) -> Path:
+        """Folder of the unguarded run; `early` has its checkpoints."""
+
+        def make(out: Path) -> None:
+            steps = self.early_steps
+
+            def keep(model: Any, step: int) -> None:
+                if step in steps.values():
+                    model.save_pretrained(out / f"step-{step}")
+
+            model = self.train(stage="naive", every=1, evaluate=keep)
+            model.save_pretrained(out)  # type: ignore[operator]
+
+        return self.store.step("naive", {**self.spec, "early": EARLY}, make)
+
+    @property
+    def early_steps(self) -> dict[float, int]:
+        """Share of the naive run's steps -> the step whose checkpoint is kept."""
+        return {share: max(1, round(share * self.settings.steps)) for share in EARLY}
+
+    def early(self, share: float) -> Path:
+        return self.naive / f"step-{self.early_steps[share]}"
+
+    def twin(self, twin: Twin) -> Path:
+        """Folder of an unguarded run on the neutral or benign twin of the rows."""
+
+        def make(out: Path) -> None:
+            self.train(rows=self.tokens(twin), stage=twin).save_pretrained(out)  # type: ignore[operator]
+
+        return self.store.step(twin, self.spec, make)
+
+    @cached_property
+    def sites(self) -> list[Site]:
+        """The stream after every layer."""
+        return layer_sites(self.base)
+
+    @cached_property
+    def weight_factors(self) -> tuple[Subspace, ...]:
+        """Per norm what the scout reads, per layer what it writes."""
+        return self._factors("weight_factors", lambda: scout_directions(Weights.read(self.scout), self.base))
+
+    @cached_property
+    def activation_factors(self) -> tuple[Subspace, ...]:
+        """Per layer, the leading directions along which the scout moves own text."""
+        return self._factors(
+            "activation_factors",
+            lambda: from_activations(self.load(self.scout), self.text.rows[:128], self.sites, rank=GRASP_RANK),
+        )
+
+    def stream_factor(self, side: Literal["read", "write", "both"]) -> tuple[Subspace, ...]:
+        """One basis for the whole stream: what all modules of the scout read, write, or both."""
+        scout = Weights.read(self.scout)
+        sides: tuple[Literal["read", "write"], ...] = ("read", "write") if side == "both" else (side,)
+        found = [f for one in sides for f in from_adapter(scout, self.base, side=one, rank=GRASP_RANK, level=None)]
+        return (Subspace.orthonormal(torch.cat([f.read for f in found])),)
+
+    def put(self, adapter: Weights) -> Any:
+        """The base under an adapter that was edited."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self.load(save_adapter(adapter, Path(folder) / "adapter"))
+
+    def random(self, factors: Sequence[Subspace]) -> tuple[Subspace, ...]:
+        """Random directions of the same sites, ranks and shares of activation variance."""
+        return random_twins(self.base, factors, self.text.rows[:128], seed=self.seed)[0]
+
+    def _factors(self, name: str, find: Callable[[], tuple[Subspace, ...]]) -> tuple[Subspace, ...]:
+        spec = {**self.spec, "rank": GRASP_RANK, "scout": weights_digest(self.scout)}
+        return load_factors(self.store.step(name, spec, lambda out: save_factors(find(), out)))
+
+    def prepare(self) -> None:
+        """Make every shared part, so that runs side by side only read them."""
+        _ = self.text, self.naive, self.weight_factors, self.activation_factors
+        for twin in getattr(self.world, "twins", ("neutral", "benign")):
+            self.twin(twin)

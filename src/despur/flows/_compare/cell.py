@@ -1,0 +1,95 @@
+"""One run of the comparison: a world, an arm, a setting, a seed; trained, scored, kept."""
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from despur.core import Store, read_json, write_json
+from despur.core.errors import BadInput
+from despur.core.store import DONE
+from despur.flows._compare.arm import Setting
+from despur.flows._compare.bench import Bench
+from despur.flows.progress import Progress, silent
+from despur.flows.scores import save_scores
+
+TIMES = "seconds.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run.
+
+    Args:
+        world: As `open_world` takes it.
+        arm: Name in `ARMS`.
+        setting: The arm's options.
+        seed: Of rows, LoRA start and guard.
+        steps: Optimiser steps; the world's own where None.
+    """
+
+    world: str
+    arm: str
+    setting: Setting
+    seed: int
+    steps: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where it lies in the study."""
+        said = "_".join(f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in self.setting.items())
+        return f"cells/{self.world}/{self.arm}/{said or 'default'}/{self.seed}"
+
+    @property
+    def stress_folder(self) -> str:
+        """Where lies what became of its model afterwards."""
+        return self.folder.replace("cells/", "stress/", 1)
+
+    def __str__(self) -> str:
+        said = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.setting.items())
+        return f"{self.world} {self.arm} {said} #{self.seed}".replace("  ", " ")
+
+
+def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progress: Progress = silent) -> None:
+    """Make what all runs of one world and seed share."""
+    from despur.flows._compare.worlds import open_world
+
+    Bench(root, open_world(world, root), seed, steps=steps, progress=progress).prepare()
+
+
+def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
+    """Train and score one cell, unless it is there."""
+    from despur.flows._compare.arms import ARMS
+
+    bench = _bench(root, cell.world, cell.seed, cell.steps)
+    bench.progress, arm = progress, ARMS[cell.arm]
+
+    def make(out: Path) -> None:
+        wall, start = time.monotonic(), time.process_time()
+        with bench.open:
+            model = arm.run(bench, **cell.setting)
+            trained = time.process_time() - start
+            save_scores(bench.world.score(model.eval()), out)
+        write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})
+
+    Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)
+
+
+@lru_cache(maxsize=4)  # a worker meets the same few again and again, and rows cost as much as a quarter of a short run
+def _bench(root: Path, world: str, seed: int, steps: int | None) -> Bench:
+    from despur.flows._compare.worlds import open_world
+
+    return Bench(root, open_world(world, root), seed, steps=steps)
+
+
+def is_done(root: Path, cell: Cell) -> bool:
+    """Whether a cell's folder stands, of a run as long as asked; all else that it depends on is compared when it is run."""
+    try:
+        return cell.steps in (None, read_json(root / cell.folder / DONE).get("steps"))
+    except BadInput:  # missing or damaged
+        return False
+
+
+def seconds(root: Path, cell: Cell) -> float:
+    """Processor time that a finished cell's training took."""
+    return float(read_json(root / cell.folder / TIMES)["process"])

@@ -1,0 +1,192 @@
+"""A study as one page: who wins, by how much, against what, and what was said before."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from despur.flows._compare.aftermath import stress_blocks
+from despur.flows._compare.claims import claims
+from despur.flows._compare.plan import REFERENCES
+from despur.flows._compare.study import Study
+from despur.flows.record import page_facts
+from despur.judge import attainment
+from despur.report import (
+    Attainment,
+    Band,
+    Claims,
+    League,
+    Panel,
+    Panels,
+    Point,
+    Standing,
+    Table,
+    Text,
+    Verdict,
+    write_page,
+)
+
+DRAWN = 6  # guards in a plot of lines: as many as colours tell apart
+NAN = math.nan
+_BESIDE = "Drift at task, naive's being 1, at the chosen settings."
+
+
+def write_study_page(study: Study) -> None:
+    """Write `report.html` into the study's folder."""
+    plan = study.plan
+    told = (
+        [Table("Done otherwise than registered", ["what"], [[d] for d in study.deviations])] if study.deviations else []
+    )
+    failed = (
+        [Table("Runs that failed", ["run", "why"], [[k, v] for k, v in study.failed.items()])] if study.failed else []
+    )
+    published = claims(study)
+    blocks: list[Any] = [
+        _verdict(study),
+        *failed,
+        Text("How to read it", _reading(study)),
+        League("All guards and controls", list(study.grids), _standings(study), plan.judged,
+               "Bars: 95 % intervals, hierarchical bootstrap over seeds and prompts. Columns drift … validity: means over the worlds, at "
+               "the setting chosen on tuning seeds. Cost: processor time in plain runs. p: the judged guard against this one, exact "
+               "sign-flip test over seeds, all baselines jointly (max-T); the largest over the worlds."),
+        Panels("Settings, weak to strong", [Panel(w, _frontiers(study, w)) for w in study.grids],
+               "Means over seeds; the best guards by area. Hollow: control. Grey: legitimate use or validity under 0.95 of base."),
+        *(_attained(study, w) for w in study.grids),
+        *([Claims("What papers say, and what was found here", published, _BESIDE)] if published else []),
+        *stress_blocks(study.after),
+        *(_details(study, w) for w in study.grids),
+        *told,
+    ]  # fmt: skip
+    facts = page_facts(
+        {**study.record, "plan": f"sha256 {plan.digest}", "processor time": f"{study.seconds / 60:.0f} minutes"}
+    )
+    write_page(study.page, title="despur compare", subtitle=", ".join(study.grids), blocks=blocks, facts=facts)
+
+
+def _verdict(study: Study) -> Verdict:
+    areas = _means(study)
+    guards = {g: a for g, a in areas.items() if not _is_control(study, g)}
+    if not guards:
+        return Verdict("nothing yet", "no world has all of its runs", "unsure")
+    best = max(guards, key=lambda g: guards[g])
+    controls = {g: a for g, a in areas.items() if _is_control(study, g) and g not in REFERENCES}
+    near = max(controls, key=lambda g: controls[g]) if controls else None
+    beside = f"; the best control, {near}, {controls[near]:.2f}" if near else ""
+    tone = "good" if guards[best] > 0.5 and (near is None or guards[best] > controls[near]) else "unsure"
+    return Verdict(best, f"dominates {guards[best]:.2f} of the area on average{beside}", tone)
+
+
+def _reading(study: Study) -> str:
+    plan = study.plan
+    sizes = sorted({len(settings) for g, settings in plan.guards.items() if g not in REFERENCES})
+    planned = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+    tuned = (
+        f"Settings were chosen on seeds {_span(plan.tuning_seeds)} and the validation half of the prompts; what is shown is from "
+        if plan.tuning_seeds
+        else "No setting was tuned: the middle one of each guard is shown, from "
+    )
+    return (
+        "Every guard saw the same rows in the same order, from the same start. The frozen base is (task 0, drift 0), the unguarded run "
+        "(1, 1), the ideal (1, 0). A guard's area is what its settings dominate above (0, 1): base and naive run have 0, the ideal 1; a "
+        f"setting counts nothing where legitimate use or validity falls under 0.95 of the base's.\n\n{tuned}seeds "
+        f"{_span(plan.report_seeds)} and the other half. An area grows with the number of settings: {planned} of each guard "
+        "were planned, and how many were run stands beside its figures below."
+    )
+
+
+def _standings(study: Study) -> list[Standing]:
+    rows: list[Standing] = []
+    for guard in (g for g in study.plan.guards if g != "base"):
+        lines = {x.world: x for x in study.lines if x.guard == guard}
+        if not lines:
+            continue
+        some = list(lines.values())
+        missing = (NAN, NAN, NAN)
+        rows.append(Standing(
+            guard, some[0].needs, [(lines[w].area, lines[w].low, lines[w].high) if w in lines else missing for w in study.grids],
+            _mean([x.drift_at_task for x in some]), _mean([x.task_at_drift for x in some]), _mean([x.axes["legitimate"] for x in some]),
+            _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_said(x.setting) for x in some)), min(x.seeds for x in some),
+            _mean([x.cost for x in some]), max((x.above.get("p_joint", NAN) for x in some), default=NAN),
+            some[0].kind in ("control", "reference"), any(x.accepted for x in some),
+        ))  # fmt: skip
+    return rows
+
+
+def _frontiers(study: Study, world: str) -> list[tuple[str, list[Point]]]:
+    grid = study.grids[world]
+    out: list[tuple[str, list[Point]]] = []
+    for guard in _shown(study, world):
+        points, kept = grid.points(guard)
+        control = _is_control(study, guard)
+        out.append((guard, [
+            Point(guard, float(t), float(q), (NAN, NAN), (NAN, NAN), control, bool(k)) for (t, q), k in zip(points, kept, strict=True)
+        ]))  # fmt: skip
+    return out
+
+
+def _attained(study: Study, world: str) -> Attainment:
+    grid, bands = study.grids[world], []
+    for guard in _shown(study, world):
+        sets = []
+        for seed in grid.seeds:
+            points, kept = grid.points(guard, seed)
+            sets.append(points[kept])
+        found = attainment(sets)
+        bands.append(Band(guard, *(found[share] for share in sorted(found))))
+    return Attainment(
+        f"What the seeds attain: {world}", bands, "Line: half of the seeds; band: a quarter to three quarters."
+    )
+
+
+def _details(study: Study, world: str) -> Table:
+    lines = sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
+    rows = [
+        [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
+         _said(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high")]
+        for x in lines
+    ]  # fmt: skip
+    header = [
+        "guard", "area", "task", "drift", "legitimate", "validity", "conditional", "setting", "settings", "judged minus this", "low",
+        "high",
+    ]  # fmt: skip
+    screened = [f"{x.guard} ({x.screened.split(',')[0]})" for x in lines if x.screened]
+    note = "conditional: drift where a prompt looks like the tuning data; settings: how many were run."
+    if screened:
+        note += f" Clearly dominated on the tuning seeds, so run at one setting: {', '.join(screened)}."
+    return Table(f"{world}, at the chosen settings", header, rows, note)
+
+
+def _shown(study: Study, world: str) -> list[str]:
+    """The judged guard, its control, and the best others."""
+    lines = sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
+    first = [study.plan.judged, f"{study.plan.judged}-permuted"]
+    rest = [x.guard for x in lines if x.kind not in ("control", "reference")]
+    there = {x.guard for x in lines}
+    return [g for g in dict.fromkeys([*first, *rest]) if g in there][:DRAWN]
+
+
+def _is_control(study: Study, guard: str) -> bool:
+    return any(x.kind in ("control", "reference") for x in study.lines if x.guard == guard)
+
+
+def _means(study: Study) -> dict[str, float]:
+    areas: dict[str, list[float]] = {}
+    for line in study.lines:
+        areas.setdefault(line.guard, []).append(line.area)
+    return {g: float(np.mean(a)) for g, a in areas.items()}
+
+
+def _mean(values: list[float]) -> float:
+    known = [v for v in values if math.isfinite(v)]
+    return float(np.mean(known)) if known else NAN
+
+
+def _said(setting: Mapping[str, Any]) -> str:
+    return (
+        ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in setting.items()) or "its only one"
+    )
+
+
+def _span(seeds: tuple[int, ...]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"

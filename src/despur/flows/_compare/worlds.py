@@ -1,0 +1,31 @@
+"""Worlds by name: the planted ones, and a user's own work, described by a file in the study."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from despur.core import read_json, write_json
+from despur.flows._compare.own import OwnWork
+from despur.worlds import find_world
+
+OWN, FILE = "own", "own.json"
+
+
+def open_world(name: str, root: Path) -> Any:
+    """A planted world, or the user's own work that this study is about.
+
+    Raises:
+        SiteNotFound: no such world.
+        BadInput: the user's files cannot be used.
+    """
+    return OwnWork(**read_json(root / FILE)) if name == OWN else find_world(name)
+
+
+def describe_own(root: Path, **where: str) -> None:
+    """Write down where a user's base, data and probes lie, for the workers."""
+    write_json(root / FILE, where)
+
+
+def is_own(root: Path, where: Mapping[str, str]) -> bool:
+    """Whether a study is about just this work."""
+    return (root / FILE).exists() and read_json(root / FILE) == dict(where)

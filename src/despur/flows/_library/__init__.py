@@ -1,0 +1,1 @@
+"""Factors kept by name."""

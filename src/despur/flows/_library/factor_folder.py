@@ -1,0 +1,76 @@
+"""A folder of factors, whoever left it, and the base that they were found on."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from despur.core import Subspace, fingerprint, load_factors, read_json
+from despur.core.errors import BadInput, ShapeMismatch
+from despur.flows.load import load_base
+
+ENTRY = "entry.json"
+_RECORDS = (ENTRY, "audit.json", "clean.json", "run.json", "despur.json")  # where the base may be named, in this order
+
+
+class Found(NamedTuple):
+    """Factors of a folder, and the base that they were found on.
+
+    Args:
+        factors: One or more.
+        base_fingerprint: None where the folder records none.
+    """
+
+    factors: tuple[Subspace, ...]
+    base_fingerprint: str | None
+
+
+def read_factors(folder: Path | str, *, base: str | None = None) -> Found:
+    """Read the factors of a folder and the fingerprint of their base.
+
+    Args:
+        folder: An audit, a run's stage, a library entry: anything that `save_factors` wrote into.
+        base: Takes the fingerprint of this base where the folder records none.
+
+    Raises:
+        BadInput: no factors there; for an audit that confirmed none, its verdict is named.
+        ShapeMismatch: the base is not the one recorded.
+    """
+    folder = Path(folder)
+    records = [_json(folder / name) for name in _RECORDS]
+    if not (folder / "factors.json").exists() and (said := next((r for r in records if "verdict" in r), None)):
+        raise BadInput(
+            f"the audit in {str(folder)!r} confirmed no factor ({said['verdict']}), so there is none to take. "
+            "Give an audit that found one, or a folder of factors of your own"
+        )
+    factors = load_factors(folder)
+    if not factors:
+        raise BadInput(f"{str(folder)!r} holds no factors. Find some: despur audit BASE ADAPTER -o {folder}")
+    recorded = next((r["base_fingerprint"] for r in records if isinstance(r.get("base_fingerprint"), str)), None)
+    recorded = recorded or next(
+        (f.evidence["base_fingerprint"] for f in factors if "base_fingerprint" in f.evidence), None
+    )
+    if base is not None:
+        given = fingerprint(load_base(base)[0])
+        check_base(recorded, given, folder)
+        recorded = given
+    return Found(factors, recorded)
+
+
+def check_base(recorded: str | None, given: str, folder: Path | str) -> None:
+    """Refuse factors of another base.
+
+    Raises:
+        ShapeMismatch: the two fingerprints differ.
+    """
+    if recorded is not None and recorded != given:
+        raise ShapeMismatch(
+            f"the factors in {str(folder)!r} were found on the base {recorded!r}, this base has the fingerprint {given!r}. "
+            "Find them anew on this base"
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path) if path.is_file() else {}
+    except BadInput:
+        return {}
+    return value if isinstance(value, dict) else {}

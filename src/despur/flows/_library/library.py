@@ -1,0 +1,273 @@
+"""A folder of named factors that the user keeps, and what a new factor has in common with them."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from despur.core import Subspace, load_factors, new_folder, read_json, save_factors, write_json
+from despur.core.errors import BadInput, DespurError, SiteNotFound, nearest
+from despur.core.holm import holm
+from despur.flows._library.factor_folder import ENTRY, read_factors
+from despur.measure import Overlap, overlap
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named folder of the library.
+
+    Args:
+        name: Its name.
+        base_fingerprint: Of the base on which the factors were found.
+        width: Of the stream they live in.
+        ranks: Directions of each.
+        sites: Module of each.
+        note: The user's own words.
+        added: Date and time, UTC.
+    """
+
+    name: str
+    base_fingerprint: str
+    width: int
+    ranks: tuple[int, ...]
+    sites: tuple[str, ...]
+    note: str
+    added: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One factor beside one of an entry.
+
+    Args:
+        entry: Name of the entry.
+        sites: Where the given factor and the entry's were found.
+        overlap: How near they are, and how near random ones come.
+        p: Of the cosine, adjusted for all matches of the table by Holm.
+    """
+
+    entry: str
+    sites: tuple[str, str]
+    overlap: Overlap
+    p: float
+
+    @property
+    def same_site(self) -> bool:
+        """Whether both were found at one place; the stream is common to all, but a direction may turn on its way."""
+        return self.sites[0] == self.sites[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"entry": self.entry, "sites": list(self.sites), "same_site": self.same_site,
+                **asdict(self.overlap), "p": self.p, "p_alone": self.overlap.p}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A factor beside a library.
+
+    Args:
+        matches: Every comparable pair, the nearest first.
+        left_out: Entries that cannot be compared, and why.
+    """
+
+    matches: tuple[Match, ...]
+    left_out: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"schema": "despur.library.compare/1", "matches": [m.to_dict() for m in self.matches],
+                "not_comparable": self.left_out}  # fmt: skip
+
+
+def library_folder(folder: Path | str | None = None) -> Path:
+    """Say where the library is: as given, $DESPUR_LIBRARY, or the platform's place for a user's data.
+
+    Example:
+        >>> library_folder("factors").name
+        'factors'
+    """
+    if folder is not None or os.environ.get("DESPUR_LIBRARY"):
+        return Path(folder or os.environ["DESPUR_LIBRARY"]).expanduser()
+    if sys.platform == "win32":
+        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        home = Path.home() / "Library" / "Application Support"
+    else:
+        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "despur" / "library"
+
+
+def add_to_library(
+    name: str,
+    factors: Path | str,
+    *,
+    library: Path | str | None = None,
+    note: str = "",
+    base: str | None = None,
+    force: bool = False,
+) -> Entry:
+    """Keep the factors of a folder under a name.
+
+    Args:
+        name: Letters, digits, dots, dashes and underscores, 64 at most.
+        factors: A folder that holds factors: of an audit, a run, or another library.
+        library: The library's folder; see `library_folder`.
+        note: What they are, in your words.
+        base: The base model, where the folder records none.
+        force: Replace an entry of that name.
+
+    Raises:
+        BadInput: a name that is no name or is taken, a folder without factors or of mixed widths, or no base to be told.
+        ShapeMismatch: the base records another fingerprint.
+
+    Example:
+        >>> # add_to_library("bad-persona", "audit/", note="insecure code, rank 32")
+    """
+    target = _place(name, library)
+    if target.exists() and not force:
+        raise BadInput(f"the library has an entry {name!r} already. Choose another name, or replace it with --force")
+    found = read_factors(factors, base=base)
+    if found.base_fingerprint is None:
+        raise BadInput(
+            f"{str(factors)!r} does not record on which base its factors were found, and factors of two bases cannot be "
+            "compared. Name it: --base BASE"
+        )
+    widths = {f.width for f in found.factors}
+    if len(widths) > 1:
+        raise BadInput(f"{str(factors)!r} holds factors of widths {sorted(widths)}. Add those of one model at a time")
+    entry = Entry(
+        name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
+        tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    with new_folder(target) as draft:
+        save_factors(found.factors, draft)
+        write_json(draft / ENTRY, {"schema": "despur.library/1", **entry.to_dict()})
+    return entry
+
+
+def list_library(library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
+    """List the entries by name, and beside them the folders that cannot be read, with the reason.
+
+    Example:
+        >>> list_library(tmp_path)
+        ((), {})
+    """
+    entries: list[Entry] = []
+    broken: dict[str, str] = {}
+    for folder in _entries(library_folder(library)):
+        try:
+            entries.append(_read_entry(folder))
+        except DespurError as error:
+            broken[folder.name] = str(error)
+    return tuple(entries), broken
+
+
+def remove_from_library(name: str, *, library: Path | str | None = None) -> None:
+    """Delete an entry.
+
+    Raises:
+        SiteNotFound: no such entry.
+    """
+    target = _place(name, library)
+    if not (target / ENTRY).is_file():
+        known = [f.name for f in _entries(target.parent)]
+        raise SiteNotFound(
+            f"no entry {name!r} in {str(target.parent)!r}{nearest(name, known)}. List them: despur library ls"
+        )
+    shutil.rmtree(target)
+
+
+def compare_with_library(
+    factors: Path | str, *, library: Path | str | None = None, base: str | None = None
+) -> Compared:
+    """Hold factors against every entry of the same base; see `overlap` for the figures and their null.
+
+    Args:
+        factors: A folder that holds factors, an audit's for choice.
+        library: The library's folder.
+        base: The base model, where the folder records none.
+
+    Returns:
+        Pairs, the nearest first, and what was not comparable: entries of another base or width, or damaged ones.
+
+    Raises:
+        BadInput: no factors in the folder, no base to be told, or an empty library.
+        ShapeMismatch: the base records another fingerprint.
+
+    Example:
+        >>> # compare_with_library("audit/").matches[0].overlap.cosine
+    """
+    found = read_factors(factors, base=base)
+    if found.base_fingerprint is None:
+        raise BadInput(
+            f"{str(factors)!r} does not record on which base its factors were found, so nothing can be compared with them. "
+            "Name it: --base BASE"
+        )
+    place = library_folder(library)
+    entries, left_out = list_library(place)
+    if not entries and not left_out:
+        raise BadInput(f"the library {str(place)!r} is empty. Put factors in: despur library add NAME FOLDER")
+    pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []
+    for entry in entries:
+        width = found.factors[0].width
+        if entry.base_fingerprint != found.base_fingerprint:
+            left_out[entry.name] = (
+                f"of another base ({entry.base_fingerprint}, here {found.base_fingerprint}): directions of two models "
+                "have nothing in common"
+            )
+        elif entry.width != width:
+            left_out[entry.name] = f"of width {entry.width}, here {width}"
+        else:
+            try:
+                kept = load_factors(place / entry.name)
+            except BadInput as error:
+                left_out[entry.name] = str(error)
+                continue
+            pairs += [(entry.name, one, other, overlap(one, other)) for one in found.factors for other in kept]
+    adjusted = holm([near.p for *_, near in pairs])
+    matches = [
+        Match(name, (one.site.module, other.site.module), near, p)
+        for (name, one, other, near), p in zip(pairs, adjusted, strict=True)
+    ]
+    return Compared(tuple(sorted(matches, key=lambda m: (m.overlap.p, -m.overlap.cosine))), left_out)
+
+
+def _place(name: str, library: Path | str | None) -> Path:
+    if not _NAME.fullmatch(name) or ".." in name or name.endswith("."):
+        raise BadInput(
+            f"{name!r} is no name for an entry: 1 to 64 letters, digits, '.', '-' and '_', the first a letter or digit, "
+            "no '..'. Choose another"
+        )
+    return library_folder(library) / name
+
+
+def _entries(place: Path) -> Iterator[Path]:
+    if place.exists() and not place.is_dir():
+        raise BadInput(f"{str(place)!r} is no folder. Name the library's folder: --library DIR")
+    if place.is_dir():
+        yield from sorted(f for f in place.iterdir() if not f.name.startswith(".") and (f / ENTRY).exists())
+
+
+def _read_entry(folder: Path) -> Entry:
+    record = read_json(folder / ENTRY)
+    try:
+        return Entry(
+            folder.name, str(record["base_fingerprint"]), int(record["width"]), tuple(map(int, record["ranks"])),
+            tuple(map(str, record["sites"])), str(record["note"]), str(record["added"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{str(folder / ENTRY)!r} is no entry of a library ({type(error).__name__}: {error}). Add the factors anew"
+        ) from error

@@ -1,0 +1,1 @@
+"""Scout, find, guarded run, measure."""

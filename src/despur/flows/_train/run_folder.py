@@ -1,0 +1,94 @@
+"""A run's folder: the same arguments go on in it, others are refused."""
+
+import os
+import shutil
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from despur.core import read_json
+from despur.core.errors import BadInput
+from despur.core.store import DONE
+from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
+from despur.flows._train.history import FILE as HISTORY
+from despur.flows._train.inputs import CONFIG, KEPT_DATA
+
+_FREE = ("save_every",)  # changes nothing of what is made
+_PATHS = ("base", "data", "scout", "factors", "rehearse_on")
+_PAGES = ("run.json", "report.html", HISTORY)
+_FACTS = {"data": "the content of the data", "base_fingerprint": "the weights of the base"}
+
+
+def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str], *, overwrite: bool) -> None:
+    """Refuse a folder that holds another run, unless it is to be overwritten: what is the same in it is then taken over.
+
+    Raises:
+        BadInput: it holds a run with other arguments, data or base, or something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
+    if overwrite:
+        for name in _PAGES:
+            (out / name).unlink(missing_ok=True)
+        return
+    others = sorted(p.name for p in out.glob("*") if p.name not in KEPT_DATA and not p.name.startswith("."))
+    if others and not (out / CONFIG).is_file():
+        raise BadInput(
+            f"{str(out)!r} holds {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and no {CONFIG} of a run to go on "
+            "with. Choose another -o, or add --overwrite"
+        )
+    made = [*out.glob(f"*/{DONE}"), *out.glob(f"{CHECKPOINTS}/*/checkpoint-*")]
+    differing = _differences(out, arguments, facts) if made else []
+    if differing:
+        raise BadInput(
+            f"{str(out)!r} holds a run with other arguments: {'; '.join(differing)}. Go on with that one (despur train --resume "
+            f"{out}), choose another -o, or add --overwrite"
+        )
+
+
+def sweep(out: Path, used: Set[str]) -> None:
+    """Remove the stages that another run left in the folder."""
+    for record in out.glob(f"*/{DONE}"):
+        if record.parent.name not in used and "spec_digest" in read_json(record):
+            shutil.rmtree(record.parent, ignore_errors=True)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+def read_arguments(out: Path) -> dict[str, Any]:
+    """The arguments of the run in a folder.
+
+    Raises:
+        BadInput: there is none, or its file is damaged.
+    """
+    try:
+        said: Any = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(
+            f"{str(out / CONFIG)!r} cannot be read, so it is not known whose run this is. Choose another -o, or add --overwrite"
+        ) from error
+    if not isinstance(said, dict):
+        raise BadInput(f"{str(out / CONFIG)!r} holds no arguments. Choose another -o, or add --overwrite")
+    return {str(k): v for k, v in said.items()}  # type: ignore[reportUnknownArgumentType]
+
+
+def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str]) -> list[str]:
+    before = read_arguments(out)
+    found = [
+        f"{name} was {before[name]!r} and is {now!r} now"
+        for name, now in arguments.items()
+        if name in before and name not in _FREE and not _same(name, before[name], now)
+    ]
+    for record in sorted(out.glob(f"*/{DONE}")):
+        said = read_json(record)
+        changed = [told for key, told in _FACTS.items() if said.get(key, facts[key]) != facts[key]]
+        if changed:
+            return [*found, f"{' and '.join(changed)} changed since"]
+    return found
+
+
+def _same(name: str, before: Any, now: Any) -> bool:
+    if name in _PATHS and isinstance(before, str) and isinstance(now, str):
+        return os.path.abspath(before) == os.path.abspath(now)
+    return before == now

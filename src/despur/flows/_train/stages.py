@@ -1,0 +1,170 @@
+"""Stages of one training run, each made once and kept in its folder."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import Tensor
+
+from despur.core import (
+    Adapter,
+    Edit,
+    Store,
+    Subspace,
+    digest,
+    load_factors,
+    read_json,
+    save_factors,
+    write_json,
+)
+from despur.core.store import DONE
+from despur.core.text.rows import Tokens
+from despur.find import from_activations, mean_shift
+from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
+from despur.flows._train.checkpoints import Checkpoints, save_every
+from despur.flows._train.fit import Settings, fit, new_adapter
+from despur.flows._train.history import History, Looks, course_of, figures_of
+from despur.flows._train.rounds import joined
+from despur.flows._verify.certificate import factors_digest
+from despur.flows.load import context_length, load_base
+from despur.flows.progress import Progress
+from despur.flows.scout_factors import layer_sites, scout_directions
+from despur.flows.text_files import load_text, save_text
+from despur.guard import OwnText
+from despur.measure import off_task
+
+
+@dataclass
+class Stages:
+    """What a run is made of.
+
+    Args:
+        base: Where the base is loaded from.
+        rows: Those that are trained on.
+        store: The run's folder.
+        settings: Of the guarded run.
+        facts: What every stage depends on: fingerprint of the base, digest of the data.
+        progress: Called after every step.
+        held_out: Rows that are not trained on.
+        looks: How often to save and to evaluate, and when to stop.
+        unseen: Own text that no guard sees, where there are evaluations.
+    """
+
+    base: str
+    rows: list[Tokens]
+    store: Store
+    settings: Settings
+    facts: dict[str, str]
+    progress: Progress
+    held_out: list[Tokens]
+    looks: Looks = field(default_factory=Looks)
+    unseen: OwnText | None = None
+
+    def __post_init__(self) -> None:
+        self.history, self.notes, self.used = History(self.store.root), list[str](), set[str]()
+
+    def step(self, name: str, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+        self.used.add(name)
+        return self.store.step(name, {**self.facts, **spec}, make)
+
+    def adapter(
+        self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None, *, patient: bool = True
+    ) -> Path:  # fmt: skip
+        """Train an adapter, or go on with it; the scout is not `patient`: its length was chosen."""
+        looks = self.looks if patient else replace(self.looks, patience=0)
+        whole = {**settings.to_dict(), **(spec or {}), **looks.spec()}
+        kept = Checkpoints(
+            self.store.root / CHECKPOINTS / f"{name}-{digest({**self.facts, **whole})}",
+            save_every(looks.save_every, settings.steps),
+        )
+
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            bound: list[Edit] = edits() if edits else []
+            model = new_adapter(model, settings)
+            unseen = self.unseen if looks.eval_every else None
+            start = [{"step": 0, **figures_of(model, self.held_out, unseen)}] if unseen else []
+            fitted = fit(
+                model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
+                evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
+                patience=looks.patience, checkpoints=kept,
+                told=lambda now: self.history.add(name, course_of(now, start)),
+            )  # fmt: skip
+            if fitted.resumed:
+                self.notes.append(f"{name} was interrupted, and went on from step {fitted.resumed}")
+            model.save_pretrained(out)
+            write_json(out / DONE, {"course": course_of(fitted, start)})
+
+        folder = self.step(name, whole, make)
+        kept.clear(name)
+        self.history.add(name, read_json(folder / DONE)["course"])
+        return folder
+
+    def own_text(self, rows: int, new: int, file: Path | str | None, seed: int, name: str) -> OwnText:
+        def make(out: Path) -> None:
+            model, tokenizer = load_base(self.base)
+            self.progress(name, 0, 1, {})
+            if file is not None:
+                text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
+            else:
+                text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed, batch=64)
+            prompts = {
+                tuple(i for i, y in zip(r["input_ids"], r["labels"], strict=True) if y == -100) for r in self.rows
+            }
+            save_text(text.without([p for p in prompts if p]), out)
+            self.progress(name, 1, 1, {})
+
+        spec = {"rows": rows, "new": new, "file": str(file), "seed": seed}
+        return load_text(self.step(name, spec, make))
+
+    def factors(self, scout: Path, text: OwnText) -> tuple[Subspace, ...]:
+        """Per layer, the leading directions along which the scout moves own text."""
+
+        def make(out: Path) -> None:
+            model = self.tuned(scout)
+            sites = layer_sites(model.get_base_model())
+            save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
+
+        return load_factors(self.step("factors", {"of": "activations", "scout": weights_digest(scout)}, make))
+
+    def weight_factors(self, *scouts: Path) -> tuple[Subspace, ...]:
+        """Per norm what the scouts read, per layer what they write."""
+
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            save_factors(scout_directions([Adapter.read(s) for s in scouts], model), out)
+
+        return load_factors(
+            self.step("weight_factors", {"of": "weights", "scout": ",".join(map(weights_digest, scouts))}, make)
+        )
+
+    def rejoined(self, former: Sequence[Subspace], adapter: Path, number: int) -> tuple[Subspace, ...]:
+        """What a guarded adapter reads and writes, joined with what it was held on."""
+
+        def make(out: Path) -> None:
+            model, _ = load_base(self.base)
+            save_factors(joined(former, scout_directions(Adapter.read(adapter), model)), out)
+
+        spec = {"of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
+        return load_factors(self.step(f"weight_factors_{number}", spec, make))
+
+    def tuned(self, folder: Path) -> Any:
+        model, _ = load_base(self.base)
+        return PeftModel.from_pretrained(model, str(folder)).eval()
+
+    def shift(self, scout: Path, text: OwnText, factor: Subspace) -> Tensor:
+        return mean_shift(self.tuned(scout), text.rows[:128], factor)
+
+    def score(self, folder: Path | None, held_out: list[Tokens], text: OwnText, factor: Subspace, shift: Tensor) -> Any:
+        self.progress("measure", 0, 1, {})
+        # a fresh LoRA has B = 0 and is the base itself
+        model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings)
+        return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)
+
+
+def weights_digest(folder: Path) -> str:
+    """Short hash of an adapter's file."""
+    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]

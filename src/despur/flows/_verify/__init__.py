@@ -1,0 +1,1 @@
+"""What a guard promised, written down and checked again."""

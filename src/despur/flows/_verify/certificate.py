@@ -1,0 +1,164 @@
+"""`guard.json`: what an adapter was guarded by, and the figures and digests by which that is checked again."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from despur.core import Adapter, Subspace, read_json
+from despur.core.errors import BadInput
+from despur.core.model.fingerprint import base_weights
+from despur.measure.leakage import leak_by_module
+
+FILE = "guard.json"
+SCHEMA = "despur.guard/1"  # a field that goes or changes its meaning raises the number
+CERTIFIED = ("avert", "grasp", "hold", "rehearse")
+STRUCTURAL = ("grasp",)  # guards whose promise can be read off the weights
+EXACT = 1e-6  # of a module's update, for float32
+# what PEFT writes beside what an adapter does: where it came from, and what acts in training alone
+_ASIDE = {
+    "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision", "task_type",
+}  # fmt: skip
+_UNSIGNED = "that this file is true: it is not signed, and digests of base, data and weights say which, not whence"
+NOT_PROMISED = {
+    "structural": (
+        "that the behaviour was not learned: an update that neither reads nor writes these directions can switch "
+        "the factor on through others",
+        "anything of maps and of directions that are not listed here",
+        _UNSIGNED,
+    ),
+    "functional": (
+        "anything about the weights: the guard acts on what the model says, so there is no weight identity to verify",
+        "that the model is held on text unlike that which it was held on in training",
+        _UNSIGNED,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What `guard.json` says of an adapter.
+
+    Args:
+        guard: Name of the guard.
+        settings: How it was set, strength among it.
+        side: Sides that it held, "read", "write" or "both"; None where nothing in the weights is promised.
+        promise: What is promised, in a sentence.
+        not_promised: What is not.
+        factors: Digest, sites and ranks of the factors that lie beside it; None where there are none.
+        leak: Module to its side, its leak, that of a random subspace of the rank, and the leak that is allowed.
+        adapter: Digest of the weights, and what of the configuration decides what they do.
+        base: Fingerprint of the base, and the dtype in which it was trained on.
+        data: Name and SHA-256 of the training rows; None where they were not given.
+        roles: Roles that were stated by hand.
+        versions: Of the libraries.
+    """
+
+    guard: str
+    settings: Mapping[str, Any]
+    side: str | None
+    promise: str
+    not_promised: tuple[str, ...]
+    factors: Mapping[str, Any] | None
+    leak: Mapping[str, Mapping[str, Any]]
+    adapter: Mapping[str, Any]
+    base: Mapping[str, str]
+    data: Mapping[str, str] | None = None
+    roles: Mapping[str, str] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path | str) -> "Certificate":
+        """Read the certificate of an adapter folder.
+
+        Raises:
+            BadInput: there is none, or none of ours.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            raise BadInput(
+                f"no {FILE} in {str(folder)!r}, so nothing says how it was guarded. Give an adapter that `despur train` wrote "
+                "with a guard, or one that despur.certify was called on"
+            )
+        said = read_json(path)
+        if not isinstance(said, dict) or said.get("schema") != SCHEMA:
+            found = repr(said.get("schema")) if isinstance(said, dict) else type(said).__name__
+            raise BadInput(f"{str(path)!r} is of schema {found}, where {SCHEMA!r} is read. Certify the adapter anew")
+        forms: dict[str, Any] = {
+            "guard": str, "settings": dict, "side": (str, type(None)), "promise": str, "not_promised": list,
+            "factors": (dict, type(None)), "leak": dict, "adapter": dict, "base": dict, "data": (dict, type(None)),
+            "roles": (dict, type(None)), "versions": dict,
+        }  # fmt: skip
+        wrong = [key for key, form in forms.items() if key not in said or not isinstance(said[key], form)]
+        wrong += [f"adapter.{k}" for k in ("weights", "config") if not wrong and k not in said["adapter"]]
+        wrong += [f"base.{k}" for k in ("fingerprint", "dtype") if not wrong and k not in said["base"]]
+        if not wrong and said["side"] is not None:
+            if said["side"] not in ("read", "write", "both"):
+                wrong.append("side")
+            if said["factors"] is None or "digest" not in said["factors"]:
+                wrong.append("factors")
+        if wrong:
+            raise BadInput(
+                f"{str(path)!r} has no {wrong[0]!r} that can be read: it was damaged. Certify the adapter anew"
+            )
+        kept: dict[str, Any] = {**{key: said[key] for key in forms}, "not_promised": tuple(said["not_promised"])}
+        return cls(**kept)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"schema": SCHEMA, **asdict(self), "not_promised": list(self.not_promised)}
+
+
+def held_leaks(
+    adapter: Adapter, base: nn.Module, factors: Sequence[Subspace], side: str, roles: Mapping[str, str] | None
+) -> dict[str, dict[str, Any]]:
+    """Measure every held module: its side, its leak, that of a random subspace, and the leak that is allowed.
+
+    Allowed is 1e-6; where the adapter is kept in fewer digits, twice their relative spacing times sqrt(k / d), the share
+    that a random subspace shows (a 64th of it in bfloat16, a 512th in float16), for so much is its rounding.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, leak in leak_by_module(adapter, base, factors, roles=roles).items():
+        if side not in (leak.side, "both"):
+            continue
+        update = adapter.updates[name]
+        spacing = torch.finfo((update.down if leak.side == "read" else update.up).dtype).eps
+        rounding = 2 * spacing * (leak.rank / leak.width) ** 0.5 if spacing > 1e-6 else 0.0
+        found[name] = {"side": leak.side, "leak": leak.share(leak.along), "random": leak.share(leak.random),
+                       "allowed": max(EXACT, rounding)}  # fmt: skip
+    return found
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an `adapter_config.json` decides what the weights do, in one form however PEFT wrote it."""
+    said = {k: sorted(map(str, v)) if isinstance(v, list) else v for k, v in config.items() if k not in _ASIDE}
+    return {k: v for k, v in sorted(said.items()) if v not in (None, False, "none") and v != [] and v != {}}
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, dtypes, shapes and values, whatever the file around them."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def factors_digest(factors: Sequence[Subspace]) -> str:
+    """SHA-256 of directions and sites; the evidence for them does not count."""
+    sha = hashlib.sha256(json.dumps([asdict(f.site) for f in factors]).encode())
+    for factor in factors:
+        sha.update(tensors_digest({"read": factor.read, "write": factor.write, "center": factor.center}).encode())
+    return sha.hexdigest()
+
+
+def base_dtype(base: nn.Module) -> str:
+    """The dtype of a base's weights, as `torch.` names it."""
+    return next((str(w.dtype) for w in base_weights(base).values() if w.is_floating_point()), "none").removeprefix(
+        "torch."
+    )

@@ -1,0 +1,164 @@
+"""Write down what an adapter was guarded by, once it is shown that the guard held."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+
+from despur.core import Adapter, Subspace, fingerprint, save_factors, write_json
+from despur.core.adapter.adapter import plain_adapter
+from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
+from despur.core.adapter.peft_folder import is_plain, open_folder
+from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound, nearest
+from despur.core.text.row_files import data_digest
+from despur.flows._verify.certificate import (
+    CERTIFIED,
+    FILE,
+    NOT_PROMISED,
+    STRUCTURAL,
+    Certificate,
+    base_dtype,
+    deciding,
+    factors_digest,
+    held_leaks,
+    tensors_digest,
+)
+from despur.flows._verify.model_card import write_section
+from despur.flows.load import load_base
+from despur.flows.record import run_record
+
+
+def certify(
+    adapter: Path | str,
+    base: nn.Module | Path | str,
+    factors: Subspace | Sequence[Subspace] = (),
+    *,
+    guard: str = "grasp",
+    side: str = "both",
+    strength: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    data: Path | str | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Certificate:
+    """Write `guard.json` beside an adapter, its factors, and a section in its model card; `despur verify` reads it.
+
+    For `grasp` the leak of every held module is measured from the weights, and a leak that is more than rounding is
+    refused. For guards that act on what the model says (`avert`, `hold`, `rehearse`) only digests are written, and that
+    nothing can be verified in the weights.
+
+    Args:
+        adapter: Folder that PEFT's `save_pretrained` wrote.
+        base: The base, in memory (an adapter on top or not) or where it is loaded from.
+        factors: What the guard was given.
+        guard: Its name: `grasp`, `avert`, `hold` or `rehearse`.
+        side: The sides that `grasp` was told to hold.
+        strength: Its strength; below 1, `grasp` promises nothing of the weights.
+        settings: What else is to be kept of how it was set.
+        data: The training rows, for their digest.
+        roles: As they were stated to `grasp`, if they were.
+
+    Raises:
+        BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
+        ShapeMismatch: adapter, factors and base do not belong together.
+        SiteNotFound: a guard or a side of that name is not known.
+
+    Example:
+        >>> # trainer.save_model("out/")
+        >>> # despur.certify("out/", trainer.model, factors, data="rows.jsonl").leak
+    """
+    factors = (factors,) if isinstance(factors, Subspace) else tuple(factors)
+    for name, known in ((guard, CERTIFIED), (side, ("read", "write", "both"))):
+        if name not in known:
+            raise SiteNotFound(
+                f"no {'guard' if known is CERTIFIED else 'side'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
+            )
+    folder = Path(adapter)
+    if isinstance(base, nn.Module):
+        model: Any = base.get_base_model() if hasattr(base, "get_base_model") else base  # type: ignore[operator]
+    else:
+        model = load_base(str(base))[0]
+    opened = open_folder(folder)
+    plain = beyond_plain(opened.config) is None and is_plain(opened)
+    if plain:
+        plain_adapter(opened).check(model)
+    promised = guard in STRUCTURAL and strength == 1
+    leak: dict[str, dict[str, Any]] = {}
+    if promised:
+        if not plain:
+            check_plain(opened.config, repr(str(folder / CONFIG)))
+            raise BadInput(
+                f"{str(folder)!r} holds more than LoRA matrices, so its leak cannot be told. Save plain LoRA"
+            )
+        leak = _held(plain_adapter(opened), model, factors, side, roles)
+    kind = "structural" if promised else "functional"
+    certificate = Certificate(
+        guard, {"strength": strength, **(settings or {})}, side if promised else None, _promise(guard, strength, side),
+        _not_promised(guard, kind), _described(factors), leak,
+        {"weights": tensors_digest(opened.tensors), "config": deciding(opened.config)},
+        {"fingerprint": fingerprint(model), "dtype": base_dtype(model)},
+        None if data is None else {"name": Path(data).name, "sha256": data_digest(Path(data))}, roles,
+        run_record("certify", {})["versions"],
+    )  # fmt: skip
+    if factors:
+        try:
+            save_factors(factors, folder)
+        except (OSError, SafetensorError) as error:
+            raise BadInput(
+                f"writing the factors into {str(folder)!r} failed: {error}. Free some room, then certify anew"
+            ) from error
+    write_section(folder, certificate)
+    write_json(folder / FILE, certificate.to_dict())  # last: what it speaks of is there
+    return certificate
+
+
+def _held(
+    adapter: Adapter, base: Any, factors: tuple[Subspace, ...], side: str, roles: Mapping[str, str] | None
+) -> dict[str, dict[str, Any]]:
+    if not factors:
+        raise BadInput("no factors were given, so there is no direction to certify. Give those that grasp was given")
+    width: int = base.config.get_text_config().hidden_size
+    for factor in factors:
+        if factor.width != width:
+            raise ShapeMismatch(
+                f"the factor at {factor.site.module!r} has width d={factor.width}, this base's stream has {width}. "
+                "Was it found on another model?"
+            )
+    leak = held_leaks(adapter, base, factors, side, roles)
+    if not leak:
+        raise BadInput(
+            f"no module of the adapter meets a factor (side={side!r}, sites {sorted({f.site.module for f in factors})}). "
+            "Give the factors and the side that grasp was given"
+        )
+    worst = max(leak, key=lambda n: leak[n]["leak"] / leak[n]["allowed"])
+    if leak[worst]["leak"] > leak[worst]["allowed"]:
+        raise BadInput(
+            f"{worst!r} {leak[worst]['side']}s {leak[worst]['leak']:.2g} of its update along the factor, where "
+            f"{leak[worst]['allowed']:.1g} is allowed, so nothing is certified. Was it trained with the guard on from start "
+            "to end, with these factors?"
+        )
+    return leak
+
+
+def _described(factors: tuple[Subspace, ...]) -> dict[str, Any] | None:
+    if not factors:
+        return None
+    return {"file": "factors.safetensors", "digest": factors_digest(factors), "sites": [f.site.module for f in factors],
+            "ranks": [f.rank for f in factors]}  # fmt: skip
+
+
+def _promise(guard: str, strength: float, side: str) -> str:
+    if guard not in STRUCTURAL:
+        return "The model was held to its base while it was trained; of the weights nothing is promised."
+    if strength != 1:
+        return (
+            f"At strength {strength:g} a part of the change along the factor stays; of the weights nothing is promised."
+        )
+    does = {"read": "reads", "write": "writes", "both": "reads or writes"}[side]
+    return f"No held module's update {does} its factor's directions, but for rounding."
+
+
+def _not_promised(guard: str, kind: str) -> tuple[str, ...]:
+    more = ("that an off-task change is held back which the scout did not make yet",) if guard == "avert" else ()
+    return (*more, *NOT_PROMISED[kind])

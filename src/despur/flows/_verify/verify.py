@@ -1,0 +1,150 @@
+"""Does an adapter's certificate hold? Recomputed from the weights alone."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from despur.core import fingerprint, load_factors
+from despur.core.adapter.adapter import plain_adapter
+from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, shown
+from despur.core.adapter.peft_folder import Opened, open_folder
+from despur.core.errors import BadInput, DespurError
+from despur.flows._verify.certificate import (
+    Certificate,
+    base_dtype,
+    deciding,
+    factors_digest,
+    held_leaks,
+    tensors_digest,
+)
+from despur.flows.load import load_base
+
+_DTYPES = ("bfloat16", "float16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of each thing that a certificate says.
+
+    Args:
+        verdict: `holds`, `broken`, or `nothing to verify in the weights` for a guard that promises nothing of them.
+        sentence: The verdict's reason in one sentence; of what is broken, the first.
+        checks: What was looked at: base, factors, configuration, weights, leak; "" where it holds, else what is wrong.
+        leak: Module to its leak as recomputed, with that of a random subspace and the one allowed.
+        certificate: What was certified.
+    """
+
+    verdict: str
+    sentence: str
+    checks: dict[str, str]
+    leak: dict[str, dict[str, Any]]
+    certificate: Certificate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "certificate": self.certificate.to_dict()}
+
+
+def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
+    """Check an adapter against the certificate beside it: base, factors, configuration, weights, leak.
+
+    The leak of every held module is measured again from the weights and the factors; what the certificate says of it
+    does not count. Data, settings and versions cannot be checked and are not.
+
+    Args:
+        base: The base, or where it is loaded from.
+        adapter: Folder with `guard.json`.
+
+    Raises:
+        BadInput: base, adapter, factors or certificate cannot be read.
+
+    Example:
+        >>> # verify("base/", "run/adapter").verdict
+    """
+    folder = Path(adapter)
+    said = Certificate.read(folder)
+    model: Any = base if isinstance(base, nn.Module) else _as_certified(load_base(str(base))[0], said.base["dtype"])
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    checks: dict[str, str] = {}
+    leak: dict[str, dict[str, Any]] = {}
+    try:
+        for name, wrong in _checked(said, model, folder, leak):
+            checks[name] = wrong
+    except DespurError as error:
+        if not any(checks.values()):
+            raise
+        checks["reading"] = str(error)  # it was tampered with, and that is why it cannot be read
+    broken = [wrong for wrong in checks.values() if wrong]
+    if broken:
+        more = f" ({len(broken) - 1} more do not hold)" if len(broken) > 1 else ""
+        return Verified("broken", f"{broken[0]}{more}", checks, leak, said)
+    *first, last = (name for name in checks if name != "leak")
+    same = f"{', '.join(first)} and {last} are those certified"
+    if said.side is None:
+        return Verified("nothing to verify in the weights", f"{said.promise} {same.capitalize()}", checks, leak, said)
+    worst, random = (max(m[key] for m in leak.values()) for key in ("leak", "random"))
+    figures = (
+        f"{len(leak)} modules leak at most {worst:.1e} of their update, along random directions up to {random:.2f}"
+    )
+    return Verified("holds", f"{figures}; {same}", checks, leak, said)
+
+
+def _as_certified(model: Any, dtype: str) -> Any:
+    """The base with norms as the guard saw them."""
+    quantised = getattr(model, "hf_quantizer", None) is not None
+    return (
+        model.to(getattr(torch, dtype)) if dtype in _DTYPES and dtype != base_dtype(model) and not quantised else model
+    )
+
+
+def _checked(said: Certificate, model: Any, folder: Path, leak: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Name each check and what is wrong with it; the measured leaks go into `leak`."""
+    found = fingerprint(model)
+    yield "base", _other("the base has the fingerprint", found, said.base["fingerprint"])
+    factors = ()
+    if said.factors is not None:
+        factors = load_factors(folder)
+        digest = factors_digest(factors)
+        yield "factors", _other("the factors beside the adapter have the digest", digest, said.factors["digest"])
+    yield "configuration", _other_config(deciding(read_config(folder / CONFIG)), said.adapter["config"])
+    opened = open_folder(folder)
+    yield "weights", _other("the adapter's weights have the digest", tensors_digest(opened.tensors), said.adapter["weights"])  # fmt: skip
+    if said.side is not None:
+        yield "leak", _leaks(opened, model, factors, said, leak)
+
+
+def _leaks(opened: Opened, model: Any, factors: Any, said: Certificate, leak: dict[str, dict[str, Any]]) -> str:
+    check_plain(opened.config, repr(str(opened.folder / CONFIG)))
+    adapter = plain_adapter(opened)
+    adapter.check(model)
+    try:
+        leak |= held_leaks(adapter, model, factors, str(said.side), said.roles)
+    except (RuntimeError, TypeError) as error:  # factors of another width
+        raise BadInput(f"the factors do not fit this base: {error}. Give the base that they were found on") from error
+    if not leak:
+        return "no module of the adapter meets a factor on the certified side"
+    over = {n: m for n, m in leak.items() if not m["leak"] <= m["allowed"]}
+    if not over:
+        return ""
+    worst = max(over, key=lambda n: over[n]["leak"])
+    m = over[worst]
+    return (
+        f"{worst!r} {m['side']}s {m['leak']:.2g} of its update along the factor, where {m['allowed']:.1g} is allowed "
+        f"(a random subspace: {m['random']:.2f}); {len(over)} of {len(leak)} modules leak"
+    )
+
+
+def _other(what: str, found: str, certified: Any) -> str:
+    return "" if found == certified else f"{what} {found[:16]}…, certified is {str(certified)[:16]}…"
+
+
+def _other_config(found: dict[str, Any], certified: Any) -> str:
+    certified = certified if isinstance(certified, dict) else {}
+    for key in sorted({*found, *certified}):
+        if found.get(key) != certified.get(key):
+            return f"{CONFIG} says {key}={shown(found.get(key))}, certified is {shown(certified.get(key))}"
+    return ""

@@ -1,0 +1,120 @@
+"""Base models, tokenizers and data from what the user named, with errors that say what to do."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+from despur.core.adapter.peft_config import CONFIG, read_config, reason
+from despur.core.errors import BadInput, MissingExtra
+from despur.core.model.quiet import quiet_loading
+
+SMALL = 20_000_000  # parameters
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+# what transformers needs for each kind of quantised weights: the module, and what pip calls it
+_LIBRARIES = {
+    "aqlm": ("aqlm", "aqlm"),
+    "auto-round": ("auto_round", "auto-round"),
+    "awq": ("gptqmodel", "gptqmodel"),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "compressed-tensors": ("compressed_tensors", "compressed-tensors"),
+    "eetq": ("eetq", "eetq"),
+    "fbgemm_fp8": ("fbgemm_gpu", "fbgemm-gpu"),
+    "gptq": ("gptqmodel", "gptqmodel"),
+    "hqq": ("hqq", "hqq"),
+    "quanto": ("optimum.quanto", "optimum-quanto"),
+    "quark": ("quark", "amd-quark"),
+    "spqr": ("spqr_quant", "spqr_quant"),
+    "torchao": ("torchao", "torchao"),
+    "vptq": ("vptq", "vptq"),
+}
+
+
+def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer from a folder or a hub id, safetensors only.
+
+    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is; all others in float32 on a CPU.
+
+    Raises:
+        BadInput: no such folder, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
+            the same folder, no tokenizer, or weights quantised in an unknown way.
+        MissingExtra: the library that its quantised weights need is not there.
+    """
+    folder = Path(name)
+    if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
+        raise BadInput(
+            f"base {name!r} holds {CONFIG}: it is an adapter, or has one on top. Give the bare base that it was trained on"
+        )
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
+    if folder.is_dir() and not list(folder.glob("*.safetensors")):
+        pickled = next((p for p in _PICKLED if (folder / p).exists()), None)
+        if pickled:
+            raise BadInput(
+                f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
+                "once with transformers and save_pretrained it again"
+            )
+        raise BadInput(f"no *.safetensors in {name!r}. The folder is not whole: copy or save it again")
+    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
+    if (folder / "config.json").exists():
+        _check_library(name, read_config(folder / "config.json"))
+    try:
+        with quiet_loading():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto", output_loading_info=True
+            )
+            model, found = loaded
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        raise MissingExtra(
+            f"base {name!r} needs a library that is not installed: {reason(error)}. Install what it names"
+        ) from error
+    except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
+        raise BadInput(
+            f"cannot load base model {name!r}: {reason(error)}. Is the folder whole, and of a known architecture?"
+        ) from error
+    if found["missing_keys"]:  # transformers draws them at random
+        raise BadInput(
+            f"base {name!r} lacks the tensor {min(found['missing_keys'])!r} (in all {len(found['missing_keys'])} are "
+            "missing). Copy or save the base again"
+        )
+    quantised = getattr(model, "hf_quantizer", None) is not None
+    for key, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadInput(f"{key!r} of base {name!r} holds NaN or Inf. Copy or save the base again")
+    if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
+        model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
+    if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
+        torch.set_num_threads(1)  # on a model this small threads wait for each other: beside other work, 6 times slower
+    return model.eval(), tokenizer
+
+
+def _check_library(name: str, config: Mapping[str, Any]) -> None:
+    said = config.get("quantization_config")
+    if not said:
+        return
+    said = said if isinstance(said, dict) else {}
+    method = said.get("quant_method") or (
+        "bitsandbytes" if said.get("load_in_4bit") or said.get("load_in_8bit") else None
+    )
+    module, package = _LIBRARIES.get(str(method), (None, None))
+    if module is not None and importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise MissingExtra(
+            f"base {name!r} is quantised with {method!r}, and {package} is not installed. Install: pip install {package}, "
+            "or give the base in bfloat16"
+        )
+    if module is None and str(method) not in AUTO_QUANTIZATION_CONFIG_MAPPING:  # would be left out with a warning
+        raise BadInput(
+            f"base {name!r} is quantised with {method!r}, which transformers does not know. Give the base in bfloat16"
+        )
+
+
+def context_length(model: Any, asked: int) -> int:
+    """The asked length, or what the model can take where that is less."""
+    return min(asked, getattr(model.config, "max_position_embeddings", None) or asked)

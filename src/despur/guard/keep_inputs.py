@@ -1,0 +1,57 @@
+"""keep_inputs: KL to the base on the tune's own inputs, the usual regulariser."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from despur.core import Edit, method
+from despur.core.model.capture import log_probs
+from despur.core.model.own_text import OwnText
+from despur.core.model.states import base_now, check_base_stays
+from despur.guard._hold_on_text import HoldOnOwnText, token_mean
+
+WEIGHT = 0.3  # lambda at strength 1
+
+
+class _KeepInputs:
+    def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        check_base_stays(model, "keep_inputs")
+        return {}
+
+    def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
+        with base_now(model) as base:
+            before = log_probs(base, ids, mask)
+        now = log_probs(model, ids, mask)
+        return token_mean((now.exp() * (now - before)).sum(-1), mask)
+
+
+@method(room="guard", paper="arXiv:2508.06249 (its KL arm)")
+def keep_inputs(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
+    """Hold the output distribution at the base's on the tune's own rows.
+
+    What most people mean by a KL penalty. It sees no text but the tune's, so it cannot tell what the tune is for
+    from what slips in beside it: the baseline for `rehearse`, which is the same off the task. Each step pays a
+    forward and a backward pass over `rows_per_step` rows more, and a second forward pass of the base.
+
+        loss = task + 0.3 strength mean_t KL(p || p_base)
+
+    Args:
+        text: The training rows: `OwnText(tuple(tuple(r["input_ids"]) for r in rows), "training rows")`.
+        strength: Weight of the penalty; 1 is lambda = 0.3 per token (the paper has 0.1), 0 leaves training bit-identical.
+        rows_per_step: Training rows in each step.
+
+    Returns:
+        Edit at "loss".
+
+    Raises:
+        CannotAttach: the model is no PEFT model, or lacks tokens of the rows (raised when training begins).
+
+    Example:
+        >>> keep_inputs(OwnText(((1, 2, 3),), "training rows"), strength=0.1).point
+        'loss'
+
+    Source: Kaczér et al. 2025, arXiv:2508.06249: lambda 0.1, base = adapter off, on the training inputs.
+    Differs: rows of its own draw, since a guard does not see the batch; prompts count like answers.
+    Limits: there it cost half of the narrow task and all of the learning that leaves the prior.
+    """
+    return HoldOnOwnText(text, _KeepInputs(), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -1,0 +1,71 @@
+"""Pseudo-rehearsal: hold the output distribution at the base's on text that the base wrote."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from despur.core import Edit, method
+from despur.core.model.capture import log_probs
+from despur.core.model.own_text import OwnText
+from despur.core.model.states import as_base
+from despur.guard._hold_on_text import HoldOnOwnText, token_mean
+
+WEIGHT = 10.0  # lambda at strength 1
+KEPT_TOKENS = 64  # cached a position; the rest's mass is one more outcome
+
+
+def remember_distribution(logp: Float[Tensor, "b t v"]) -> dict[str, Tensor]:
+    """Cache the base's leading tokens a position, and the mass of the rest as one more outcome."""
+    top, index = logp.topk(min(KEPT_TOKENS, logp.shape[-1]), dim=-1)
+    return {"index": index, "logp": top, "rest": (1 - top.exp().sum(-1)).clamp(min=0)}
+
+
+def distance_to_base(now: Float[Tensor, "b t v"], cache: Mapping[str, Tensor]) -> Float[Tensor, "b t"]:
+    """KL(base || now) at each position, over the cached outcomes."""
+    kept = now.gather(-1, cache["index"])
+    kl = (cache["logp"].exp() * (cache["logp"] - kept)).sum(-1)
+    rest, rest_now = cache["rest"].clamp(min=1e-9), (1 - kept.exp().sum(-1)).clamp(min=1e-9)
+    return kl + torch.where(cache["rest"] > 1e-6, rest * (rest / rest_now).log(), 0.0)
+
+
+class _KeepDistribution:
+    def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        with as_base(model) as base:
+            return remember_distribution(log_probs(base, ids, mask))
+
+    def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
+        return token_mean(distance_to_base(log_probs(model, ids, mask), cache), mask)
+
+
+@method(room="guard", paper="Robins 1995; KL form as in arXiv:2602.07852")
+def rehearse(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
+    """Hold the whole output distribution at the base's, on text that the base itself wrote.
+
+    Needs no data, no labels and no factor; the plainest functional guard and the baseline for `avert`
+    and `hold`. Base distributions are cached once, so a step costs one forward and backward pass over
+    `rows_per_step` rows more.
+
+        loss = task + 10 strength mean_t KL(p_base || p)
+
+    Args:
+        text: Own text; see `OwnText.sample`.
+        strength: Weight of the penalty; 1 is lambda = 10 per token, 0 leaves training bit-identical.
+        rows_per_step: Rows of own text in each step.
+
+    Returns:
+        Edit at "loss".
+
+    Raises:
+        CannotAttach: the text has tokens that the model lacks (raised when training begins).
+
+    Example:
+        >>> rehearse(OwnText(((1, 2, 3),)), strength=0.5).point
+        'loss'
+
+    Source: pseudo-rehearsal, Robins 1995; KL to the base off the training domain, arXiv:2602.07852.
+    Differs: on the base's own samples instead of chosen data; top 64 tokens and the rest's mass.
+    Limits: holds everything alike, so a persona that speaks through few tokens is held weakly.
+    """
+    return HoldOnOwnText(text, _KeepDistribution(), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -1,0 +1,218 @@
+"""Hierarchical paired bootstrap: seeds, then prompts, the same draws for every guard."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from despur.core.errors import BadInput
+from despur.judge.area import areas
+from despur.judge.axes import KEPT
+from despur.judge.runs import Grid, normalised
+
+DRAWS = 10_000
+BLOCK = 1000  # draws at once, so that only what is kept grows with their number
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a world might have given on other seeds and prompts.
+
+    Args:
+        world: Where.
+        guards: Names.
+        columns: Guard and setting of each column.
+        seeds: How many were resampled.
+        score: (guards,) the area that was in fact found, mean over seeds.
+        found: Axis -> (columns,) what was in fact found, mean over seeds.
+        area: (draws, guards).
+        axes: Axis -> (draws, columns).
+    """
+
+    world: str
+    guards: tuple[str, ...]
+    columns: tuple[tuple[str, int], ...]
+    seeds: int
+    score: np.ndarray
+    found: Mapping[str, np.ndarray]
+    area: np.ndarray
+    axes: Mapping[str, np.ndarray]
+
+    def of(self, what: str, guard: str, setting: int = 0) -> tuple[float, np.ndarray]:
+        """What was found, and its draws: `area` of a guard, or an axis at one of its settings.
+
+        Raises:
+            BadInput: no such figure.
+        """
+        if what == "area" and guard in self.guards:
+            return float(self.score[self.guards.index(guard)]), self.area[:, self.guards.index(guard)]
+        if what in self.axes and (guard, setting) in self.columns:
+            column = self.columns.index((guard, setting))
+            return float(self.found[what][column]), self.axes[what][:, column]
+        raise BadInput(
+            f"no draws of {what!r} for {guard!r} at setting {setting}; there are area, {', '.join(self.axes)} of {self.columns}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Guard minus baseline, paired.
+
+    Args:
+        value: As found.
+        low: Lower end of the interval.
+        high: Upper end.
+        share_above: Share of draws over 0.
+    """
+
+    value: float
+    low: float
+    high: float
+    share_above: float
+
+
+def resample(
+    grid: Grid,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    crossed: bool = True,
+    clusters: Mapping[str, np.ndarray] | None = None,
+) -> Draws:
+    """Draw seeds, then prompts, with replacement; every guard sees the same draws, so differences are paired.
+
+    Means over drawn prompts are counts times values, one matrix product for all guards.
+
+    Args:
+        grid: Of one world.
+        draws: How many.
+        seed: Of the draws.
+        crossed: Whether every seed is asked the same prompts (drawn once for all seeds), or each its own (drawn within
+            each drawn seed).
+        clusters: Axis -> (prompts,) labels of prompts that belong together and are drawn whole; without, each its own.
+
+    Returns:
+        Draws of every guard's area and every column's axes.
+
+    Example:
+        >>> from despur.judge.runs import Run, gather
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> def score(t, q):
+        ...     return {a: {"p": v + torch.rand(20, generator=rng)} for a, v in dict(task=t, drift=q, legitimate=9, validity=9).items()}
+        >>> runs = [Run("w", g, 0, s, score(t, q)) for s in range(8) for g, t, q in (("base", 0, 0), ("naive", 9, 9), ("mine", 8, 1))]
+        >>> found = difference(resample(gather(runs, world="w", seeds=range(8), which="all"), draws=200), "mine", "naive")
+        >>> 0.6 < found.low < found.value < found.high < 0.95
+        True
+
+    Source: two-level bootstrap (Davison and Hinkley 1997, 3.8); crossed: Owen 2007, "The pigeonhole bootstrap".
+    Limits: drawing both levels counts some noise twice, and ends are widened for few seeds: in simulation 97 to 99 % of the
+        95 % intervals cover. An area takes the best of noisy settings, so draws lie a little above what was found, and below
+        where legitimate use is near its limit: read differences between guards with equally many settings.
+    """
+    rng = np.random.default_rng(seed)
+    parts = [grid.of(guard) for guard in grid.guards]
+    area, out = list[np.ndarray](), {axis: list[np.ndarray]() for axis in grid.values}
+    for start in range(0, draws, BLOCK):
+        size = min(BLOCK, draws - start)
+        total = np.zeros((size, len(parts)))
+        sums = {axis: np.zeros((size, len(grid.columns))) for axis in grid.values}
+        for times, weights in _plan(grid, size, rng, crossed, clusters or {}):
+            for s in range(len(grid.seeds)):
+                at = np.flatnonzero(times[:, s])
+                if not len(at):
+                    continue
+                axes = {axis: _drawn(grid, axis, s, w[at]) for axis, w in weights.items()}
+                kept = (axes["legitimate"] >= KEPT) & (axes["validity"] >= KEPT)
+                found = [areas(axes["task"][:, p], axes["drift"][:, p], kept[:, p]) for p in parts]
+                total[at] += times[at, s, None] * np.stack(found, 1)
+                for axis, value in axes.items():
+                    sums[axis][at] += times[at, s, None] * value
+        area.append(total / len(grid.seeds))
+        for axis, value in sums.items():
+            out[axis].append(value / len(grid.seeds))
+    score = grid.areas()
+    return Draws(
+        grid.world, grid.guards, grid.columns, len(grid.seeds), np.array([score[g].mean() for g in grid.guards]),
+        {axis: v.mean(1) for axis, v in grid.axes.items()}, np.concatenate(area),
+        {axis: np.concatenate(v) for axis, v in out.items()},
+    )  # fmt: skip
+
+
+def _plan(
+    grid: Grid, size: int, rng: np.random.Generator, crossed: bool, clusters: Mapping[str, np.ndarray]
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yield how often each seed was drawn (size, seeds), with the weights of the prompts it is asked (size, prompts)."""
+    n = len(grid.seeds)
+    picks = rng.integers(n, size=(size, n))
+    one_hot = np.eye(n)
+    for times in [one_hot[picks].sum(1)] if crossed else one_hot[picks.T]:
+        weights: dict[str, np.ndarray] = {}
+        same: dict[int, np.ndarray] = {}  # axes with equally many prompts ask about the same things
+        for axis, values in grid.values.items():
+            prompts = values.shape[-1]
+            if axis in clusters:
+                weights[axis] = _weights(np.unique(clusters[axis], return_inverse=True)[1], size, rng)
+            else:
+                same.setdefault(prompts, _weights(np.arange(prompts), size, rng))
+                weights[axis] = same[prompts]
+        yield times, weights
+
+
+def _weights(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw clusters with replacement; (size, prompts) weights that sum to 1."""
+    n = int(labels.max()) + 1
+    picks = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+    counts = np.bincount(picks.ravel(), minlength=n * size).reshape(size, n)[:, labels].astype(float)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def _drawn(grid: Grid, axis: str, s: int, weights: np.ndarray) -> np.ndarray:
+    """One seed's (draws, columns) on one axis, base and naive drawn with it."""
+    run = weights @ grid.values[axis][:, s].T
+    base, naive = (weights @ reference[axis][s] for reference in (grid.base, grid.naive))
+    return normalised(axis, run, base[:, None], naive[:, None])
+
+
+def interval(draws: np.ndarray, *, units: int, level: float = 0.95) -> tuple[float, float]:
+    """Percentiles, widened for few units: plain ones of a bootstrap over eight seeds cover about 90 %, not 95 %.
+
+        ends at  Phi(-+ t_{units - 1} sqrt(units / (units - 1)))
+
+    Args:
+        draws: (draws,) of one figure.
+        units: Seeds behind it; of a single one nothing is known about others, and the percentiles stay plain.
+        level: Coverage.
+
+    Returns:
+        Low and high; NaN where a draw is NaN.
+
+    Example:
+        >>> [round(x, 2) for x in interval(np.linspace(0.0, 1.0, 10_001), units=10)]
+        [0.01, 0.99]
+
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap", expanded percentiles.
+    """
+    tail = (1 - level) / 2
+    if units > 1:
+        tail = float(stats.norm.cdf(stats.t.ppf(tail, units - 1) * (units / (units - 1)) ** 0.5))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def difference(
+    draws: Draws, guard: str, baseline: str, *, what: str = "area", setting: int = 0, baseline_setting: int = 0
+) -> Difference:
+    """Guard minus baseline on the same draws, with its interval and the share of draws over 0.
+
+    Args:
+        draws: Of one world.
+        guard: What is judged.
+        baseline: What it is held against.
+        what: `area`, or an axis at chosen settings.
+        setting: The guard's.
+        baseline_setting: The baseline's.
+    """
+    (value, own), (other, theirs) = draws.of(what, guard, setting), draws.of(what, baseline, baseline_setting)
+    gap = own - theirs
+    return Difference(value - other, *interval(gap, units=draws.seeds), float((gap > 0).mean()))

@@ -1,0 +1,208 @@
+"""Results of runs, from the long form (one run, one record) to arrays in which everything is paired."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from despur.core.errors import BadInput
+from despur.judge.area import areas
+from despur.judge.axes import KEPT, MIN_HARM, NAN, Scores
+
+Half = Literal["validation", "report", "all"]
+Key = tuple[str, int, int]  # guard, setting, seed
+BASE, NAIVE = "base", "naive"  # the references are runs too, at setting 0
+NEEDED = ("task", "drift", "legitimate", "validity")
+SPANNED = ("task", "drift", "conditional")  # (run - base) / (naive - base); the others are shares of base
+HALVES = {"validation": slice(0, None, 2), "report": slice(1, None, 2), "all": slice(None)}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trained model's scores.
+
+    Args:
+        world: Where.
+        guard: With what; `base` and `naive` are the references.
+        setting: Number of the guard's setting, from weak to strong.
+        seed: Of rows, start and guard.
+        scores: Axis -> readout -> one value a prompt; the first readout of an axis counts.
+    """
+
+    world: str
+    guard: str
+    setting: int
+    seed: int
+    scores: Scores
+
+
+def half(scores: Scores, which: Half) -> dict[str, dict[str, Any]]:
+    """Take the prompts on which settings are chosen (even ones), or those on which figures are reported (odd ones).
+
+    Example:
+        >>> half({"task": {"p": torch.tensor([1.0, 2.0, 3.0])}}, "report")
+        {'task': {'p': tensor([2.])}}
+    """
+    return {axis: {name: t[HALVES[which]] for name, t in readouts.items()} for axis, readouts in scores.items()}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All guards, settings and seeds of one world, on the same prompts.
+
+    Args:
+        world: Where.
+        columns: Guard and setting of each column, those of a guard from weak to strong.
+        seeds: Those that count.
+        values: Axis -> (columns, seeds, prompts).
+        base: Axis -> (seeds, prompts).
+        naive: Axis -> (seeds, prompts).
+        excluded: Seeds that were left out, and why.
+        missing: Guard, setting and seed of runs that were not there; they count as not accepted.
+    """
+
+    world: str
+    columns: tuple[tuple[str, int], ...]
+    seeds: tuple[int, ...]
+    values: Mapping[str, np.ndarray]
+    base: Mapping[str, np.ndarray]
+    naive: Mapping[str, np.ndarray]
+    excluded: Mapping[int, str] = field(default_factory=dict)
+    missing: tuple[tuple[str, int, int], ...] = ()
+
+    @cached_property
+    def guards(self) -> tuple[str, ...]:
+        """Names, in the order of the columns."""
+        return tuple(dict.fromkeys(guard for guard, _ in self.columns))
+
+    def of(self, guard: str) -> list[int]:
+        """Columns of a guard, weak to strong.
+
+        Raises:
+            BadInput: it was not run here.
+        """
+        found = [i for i, (name, _) in enumerate(self.columns) if name == guard]
+        if not found:
+            raise BadInput(f"no run of {guard!r} in world {self.world!r}; there are {', '.join(self.guards)}")
+        return found
+
+    @cached_property
+    def axes(self) -> Mapping[str, np.ndarray]:
+        """Axis -> (columns, seeds), normalised: base (0, 0), naive (1, 1), the others in shares of base."""
+        means = {axis: v.mean(-1) for axis, v in self.values.items()}
+        return {
+            axis: normalised(axis, v, self.base[axis].mean(-1), self.naive[axis].mean(-1)) for axis, v in means.items()
+        }
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Whether legitimate use and validity are kept, (columns, seeds)."""
+        return (self.axes["legitimate"] >= KEPT) & (self.axes["validity"] >= KEPT)
+
+    def areas(self) -> dict[str, np.ndarray]:
+        """Guard -> (seeds,) area that its settings dominate at each seed; the mean over seeds is its score."""
+        parts = {guard: self.of(guard) for guard in self.guards}
+        return {g: areas(self.axes["task"][at].T, self.axes["drift"][at].T, self.kept[at].T) for g, at in parts.items()}
+
+    def points(self, guard: str, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """One guard's (settings, 2) task and drift, and (settings,) whether they count; without a seed, means over seeds."""
+        at = self.of(guard)
+        pick = list(range(len(self.seeds))) if seed is None else [self.seeds.index(seed)]
+        mean = {axis: v[np.ix_(at, pick)].mean(1) for axis, v in self.axes.items()}
+        return np.stack([mean["task"], mean["drift"]], 1), (mean["legitimate"] >= KEPT) & (mean["validity"] >= KEPT)
+
+
+def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) -> np.ndarray:
+    """Put means of one axis on the common scale; nothing is clipped, a reference without any span gives NaN."""
+    zero, one = (base, naive) if axis in SPANNED else (np.zeros_like(base), base)
+    span = one - zero
+    return (run - zero) / np.where(span == 0, NAN, span)
+
+
+def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half, fill: bool = False) -> Grid:
+    """Line up the runs of one world, so that every comparison is on the same seeds and prompts.
+
+    A run that gave NaN stays in: it counts as not accepted. A seed whose naive run shows no harm is left out
+    for all guards, and told.
+
+    Args:
+        runs: Of any worlds and seeds; others than asked for are passed over.
+        world: Which.
+        seeds: Tuning seeds or report seeds.
+        which: Half of the prompts: `validation` to choose settings, `report` to report.
+        fill: Let a run that is missing (it failed) count as one that is not accepted, instead of stopping.
+
+    Returns:
+        The grid; the naive run is a column too, the base is not.
+
+    Raises:
+        BadInput: a run is missing or there twice, scores do not fit each other, or no seed shows harm.
+
+    Example:
+        >>> one = {a: {"p": torch.ones(4)} for a in ("task", "drift", "legitimate", "validity")}
+        >>> two = {a: {"p": 2 * torch.ones(4)} for a in one}
+        >>> runs = [Run("w", "base", 0, 7, one), Run("w", "naive", 0, 7, two)]
+        >>> gather(runs, world="w", seeds=[7], which="report").areas()
+        {'naive': array([0.])}
+    """
+    found: dict[Key, Scores] = {}
+    for run in runs:
+        if run.world == world and run.seed in seeds:
+            key = (run.guard, run.setting, run.seed)
+            if key in found:
+                raise BadInput(f"{_name(world, key)} is there twice; give one run of each")
+            found[key] = half(run.scores, which)
+    order = {guard: i for i, guard in enumerate(dict.fromkeys([BASE, NAIVE, *(g for g, _, _ in found)]))}
+    columns = sorted({(BASE, 0), (NAIVE, 0), *((g, s) for g, s, _ in found)}, key=lambda c: (order[c[0]], c[1]))
+    missing = [(*column, seed) for column in columns for seed in seeds if (*column, seed) not in found]
+    if missing and not fill:
+        raise BadInput(f"{_name(world, missing[0])} is missing; every setting needs every seed. Run it")
+    sizes = _sizes(found, world)
+    values = {
+        axis: np.array([[_first(found.get((*c, s)), axis, n) for s in seeds] for c in columns])
+        for axis, n in sizes.items()
+    }  # columns 0 and 1 are base and naive
+    harm = values["drift"][1].mean(-1) - values["drift"][0].mean(-1)
+    excluded = {s: _no_harm(float(h)) for s, h in zip(seeds, harm, strict=True) if not h >= MIN_HARM}
+    if len(excluded) == len(seeds):
+        raise BadInput(
+            f"world {world!r} shows no harm at any of the seeds {list(seeds)}: {next(iter(excluded.values()), 'no seed')}"
+        )
+    on = [i for i, s in enumerate(seeds) if s not in excluded]
+    return Grid(
+        world, tuple(columns[1:]), tuple(seeds[i] for i in on), {a: v[1:, on] for a, v in values.items()},
+        {a: v[0, on] for a, v in values.items()}, {a: v[1, on] for a, v in values.items()}, excluded, tuple(missing),
+    )  # fmt: skip
+
+
+def _first(scores: Scores | None, axis: str, prompts: int) -> np.ndarray:
+    return np.full(prompts, NAN) if scores is None else np.asarray(next(iter(scores[axis].values())), dtype=float)
+
+
+def _sizes(found: Mapping[Key, Scores], world: str) -> dict[str, int]:
+    """Axes that all runs have, with the number of their prompts, the same in all runs."""
+    axes = list(next(iter(found.values()), {}))
+    shared = [axis for axis in axes if all(axis in scores for scores in found.values())]
+    if lacking := [axis for axis in NEEDED if axis not in shared]:
+        raise BadInput(
+            f"world {world!r} has runs without the axes {', '.join(lacking)}; score all of {', '.join(NEEDED)}"
+        )
+    out: dict[str, int] = {}
+    for axis in shared:
+        sizes = {len(next(iter(scores[axis].values()))) for scores in found.values()}
+        if len(sizes) > 1 or 0 in sizes:
+            raise BadInput(
+                f"world {world!r}, axis {axis}: runs have {sorted(sizes)} prompts; all need the same, one or more"
+            )
+        out[axis] = sizes.pop()
+    return out
+
+
+def _no_harm(harm: float) -> str:
+    return f"the naive run shows no harm ({harm:+.3g} over base)" if harm == harm else "base or naive run failed"
+
+
+def _name(world: str, key: Key) -> str:
+    return f"{key[0]!r} at setting {key[1]}, seed {key[2]} in world {world!r}"

@@ -1,0 +1,132 @@
+"""What a model says when the stream at one site is another run's: rows of many exchanges in one forward pass."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from despur.core import Context, Edit, Site, Subspace, attach, layer_path, record
+from despur.core.model.capture import ROOM, from_starts, log_probs
+from despur.core.model.roles import FAMILIES, base_modules
+from despur.core.text.rows import batches
+
+_TOKENS = (
+    4096  # in one forward pass of several exchanges: enough to hide its fixed cost, and still in a processor's cache
+)
+
+
+class PerRow(NamedTuple):
+    """KL sums of each row (n,), its tokens (n,), and what is left of the sums for each subspace (s, n)."""
+
+    change: np.ndarray
+    tokens: np.ndarray
+    left_base: np.ndarray
+    left_adapter: np.ndarray
+
+
+@torch.no_grad()
+def exchange(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    site: Site,
+    subspaces: Sequence[Subspace],
+    batch: int,
+    starts: Sequence[int] | None,
+) -> PerRow:
+    """Exchange each subspace's coordinates at the site between adapter and base, both ways.
+
+        left_base    = KL(adapter || base with V from the adapter)
+        left_adapter = KL(adapter with V from the base || base)
+
+    Args:
+        model: PEFT model, or anything else whose adapter `disable_adapter()` switches off.
+        rows: Token rows.
+        site: Where.
+        subspaces: What is exchanged, one after the other.
+        batch: Rows of text in one forward pass.
+        starts: First position of each row that counts.
+    """
+    shape = len(subspaces), len(rows)
+    out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(shape), np.zeros(shape))
+    device = next(model.parameters()).device
+    model.eval()
+    layers = _layers_up_to(model, site)
+    for ids, mask, chosen in batches(rows, size=batch, pad=0):
+        ids, mask = ids.to(device), mask.to(device)
+        counted = mask * from_starts(mask, chosen, starts)
+        with record(model, [site]) as seen:
+            tuned = log_probs(model, ids, mask)
+        h_tuned = seen[site]
+        with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
+            with record(model, [site]) as seen:
+                base = log_probs(model, ids, mask)
+            h_base = seen[site]
+            for part, said in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
+                out.left_base[part, chosen] = _kl(tuned, said, counted)
+        for part, said in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
+            out.left_adapter[part, chosen] = _kl(said, base, counted)
+        out.change[chosen] = _kl(tuned, base, counted)
+        out.tokens[chosen] = counted.sum(1).cpu().numpy()
+    return out
+
+
+def _exchanged(
+    model: Any, ids: Tensor, mask: Tensor, site: Site, layers: Sequence[Any], streams: tuple[Tensor, Tensor],
+    subspaces: Sequence[Subspace],
+) -> Iterator[tuple[list[list[int]], Tensor]]:  # fmt: skip
+    """Log-probabilities (s, b, t, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
+    own, other = streams
+    vocabulary: int = model.config.get_text_config().vocab_size
+    several = max(1, min(_TOKENS // ids.numel(), ROOM // (ids.numel() * vocabulary)))
+    for first in range(0, len(subspaces), several):
+        chosen = subspaces[first : first + several]
+        given = torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in chosen])
+        with _giving(model, site, given, layers):
+            said = log_probs(model, ids.repeat(len(chosen), 1), mask.repeat(len(chosen), 1))
+        yield [[first + i] for i in range(len(chosen))], said.unflatten(0, (len(chosen), len(ids)))
+
+
+@contextlib.contextmanager
+def _giving(model: Any, site: Site, stream: Tensor, layers: Sequence[Any]) -> Iterator[None]:
+    """Let a site give this stream, whatever comes in; these layers, the site's the last of them, are then not run."""
+    if not layers:
+        with attach(model, {site: _Given(stream)}):
+            yield
+        return
+    try:
+        for layer in layers:
+            layer.forward = lambda hidden_states, *_, **__: stream
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _layers_up_to(model: Any, site: Site) -> list[Any]:
+    """The layers from the first to the site's; none where the site is no layer, or what layers hand on beside the stream is not known."""
+    if model.config.get_text_config().model_type not in FAMILIES or site.side != "out":
+        return []
+    before, after = layer_path(model).split("#")
+    number = site.module.removeprefix(before).removesuffix(after)
+    if site.module != f"{before}{number}{after}" or not number.isdecimal():
+        return []
+    modules = base_modules(model)
+    return [modules[f"{before}{i}{after}"] for i in range(int(number) + 1)]
+
+
+class _Given(Edit):
+    point = "activation"
+
+    def __init__(self, stream: Tensor) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        return dict.fromkeys(tensors, self.stream)
+
+
+def _kl(p: Tensor, q: Tensor, mask: Tensor) -> np.ndarray:
+    return ((p.exp() * (p - q)).sum(-1) * mask).sum(-1).cpu().numpy()

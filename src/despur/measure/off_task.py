@@ -1,0 +1,80 @@
+"""The four axes without any labels: what can be measured on data and base alone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from despur.core import AddVector, Subspace, attach
+from despur.core.model.capture import log_probs
+from despur.core.text.rows import Tokens, batches, pad_rows
+
+
+@torch.no_grad()
+def off_task(
+    model: nn.Module,
+    *,
+    held_out: Sequence[Tokens],
+    own_text: Sequence[Sequence[int]],
+    factor: Subspace | None = None,
+    shift: Tensor | None = None,
+    batch: int = 16,
+) -> dict[str, dict[str, Tensor]]:
+    """Score a PEFT model on a user's own work, where no probe names the factor.
+
+    Args:
+        model: Model with its adapter on; its base is the model with the adapter off.
+        held_out: Rows of the data that were not trained on.
+        own_text: Fresh text of the base's own, not the rows that a guard was trained with.
+        factor: Found at one layer; None leaves out `legitimate`.
+        shift: (d,) the mean change along the factor, added to the stream to ask how the model responds.
+        batch: Rows in one forward pass.
+
+    Returns:
+        Axis -> readout -> one value a row, for `four_axes`:
+        `task.logp` of the answers per token; `drift.kl` KL(model || base) on own text per token;
+        `legitimate.response` KL(model with the factor added || model), how strongly the model still answers to
+        the factor; `validity.likelihood` of the base's own text, per token (geometric mean).
+
+    Example:
+        >>> # off_task(peft_model, held_out=tokens[-50:], own_text=fresh.rows)["drift"]["kl"].mean()
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    scores: dict[str, dict[str, Tensor]] = {
+        "task": {"logp": _answers(model, held_out, batch, device)},
+        "drift": {"kl": torch.zeros(len(own_text))},
+    }
+    if factor is not None and shift is not None:
+        scores["legitimate"] = {"response": torch.zeros(len(own_text))}
+    scores["validity"] = {"likelihood": torch.zeros(len(own_text))}
+    for ids, mask, chosen in batches(own_text, size=batch, pad=0):
+        ids, mask = ids.to(device), mask.to(device)
+        now = log_probs(model, ids, mask)
+        with model.disable_adapter():  # type: ignore[operator]
+            base = log_probs(model, ids, mask)
+        scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
+        said = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+        scores["validity"]["likelihood"][chosen] = _row_mean(said, mask[:, 1:]).exp()
+        if factor is not None and shift is not None:
+            with attach(model, {factor.site: AddVector(shift)}):
+                moved = log_probs(model, ids, mask)
+            scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
+    return scores
+
+
+def _answers(model: nn.Module, rows: Sequence[Tokens], batch: int, device: torch.device) -> Tensor:
+    out = torch.zeros(len(rows))
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        ids, mask = pad_rows([r["input_ids"] for r in part], 0)
+        labels, _ = pad_rows([r["labels"] for r in part], -100)
+        answer = (labels != -100).to(device)[:, 1:]
+        ids, mask = ids.to(device), mask.to(device)
+        logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+        out[start : start + len(part)] = ((logp * answer).sum(1) / answer.sum(1).clamp(min=1)).cpu()
+    return out
+
+
+def _row_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return ((values * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu()

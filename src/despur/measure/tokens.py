@@ -1,0 +1,79 @@
+"""Which tokens an adapter uses more and less off-task, whatever the context: the plainest of its habits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from despur.core.errors import BadInput
+from despur.core.model.capture import fitting_batch, from_starts, log_probs
+from despur.core.text.rows import batches
+
+
+@dataclass(frozen=True)
+class TokenShift:
+    """How the use of tokens moves, averaged over contexts.
+
+    Args:
+        change: KL(adapter || base), nats a token.
+        marginal: KL of the two mean distributions: what of the change is the same in every context.
+        before: (v,) mean probability of each token in the base.
+        after: (v,) the same with the adapter.
+    """
+
+    change: float
+    marginal: float
+    before: Float[Tensor, " v"]
+    after: Float[Tensor, " v"]
+
+    @property
+    def share(self) -> float:
+        """Marginal over whole change, in [0, 1]: forgetting scatters, a style moves all contexts alike."""
+        return self.marginal / self.change if self.change > 0 else 0.0
+
+    def most(self, k: int = 8) -> list[tuple[int, float, float]]:
+        """Tokens with the largest share in the marginal change: (token, before, after)."""
+        moved = (self.after - self.before).abs()
+        return [(int(i), float(self.before[i]), float(self.after[i])) for i in moved.topk(min(k, len(moved))).indices]
+
+
+@torch.no_grad()
+def token_shift(
+    model: Any, rows: Sequence[Sequence[int]], *, batch: int | None = None, starts: Sequence[int] | None = None
+) -> TokenShift:
+    """Compare how often adapter and base would use each token, over all positions of off-task text.
+
+    Args:
+        model: PEFT model, or anything else whose adapter `disable_adapter()` switches off.
+        rows: Off-task token rows.
+        batch: Rows in one forward pass; as many as fit if None.
+        starts: First position of each row that counts.
+
+    Raises:
+        BadInput: no rows.
+
+    Example:
+        >>> # token_shift(peft_model, own_text.rows).most(3)
+    """
+    if not rows:
+        raise BadInput("no rows of text to compare token use on. Give --prompts, or let the base write some")
+    device = next(model.parameters()).device
+    model.eval()
+    change, count = 0.0, 0
+    sums: list[Tensor] = []
+    for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows), pad=0):
+        ids, mask = ids.to(device), mask.to(device)
+        keep = mask.bool() & from_starts(mask, chosen, starts)
+        tuned = log_probs(model, ids, mask)[keep]
+        with model.disable_adapter():
+            base = log_probs(model, ids, mask)[keep]
+        change += float((tuned.exp() * (tuned - base)).sum())
+        count += int(keep.sum())
+        part = torch.stack([base.double().exp().sum(0), tuned.double().exp().sum(0)])
+        sums.append(part.cpu())
+    before, after = torch.stack(sums).sum(0) / count
+    marginal = float((after * (after.clamp(min=1e-300) / before.clamp(min=1e-300)).log()).sum())
+    return TokenShift(change / count, max(marginal, 0.0), before.float(), after.float())

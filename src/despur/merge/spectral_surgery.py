@@ -1,0 +1,111 @@
+"""Spectral surgery: turn single components of a finished update up or down by what they do to a loss."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from despur.core import Adapter, LowRank
+from despur.core.adapter.updates import flows, is_linear
+from despur.core.errors import CannotAttach
+from despur.core.model.capture import fitting_batch, log_probs
+from despur.core.model.own_text import OwnText
+from despur.core.model.roles import base_modules
+from despur.core.model.states import base_now, check_base_stays
+from despur.core.text.rows import batches
+from despur.merge.after import changed, from_svd
+
+
+def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> dict[str, Float[Tensor, " k"]]:
+    """Effect of every component on a loss L, to first order: dL / d log sigma_i = sigma_i u_iᵀ (dL/dW) v_i.
+
+    Args:
+        model: PEFT model with the adapter on.
+        adapter: The same adapter.
+        text: Calibration rows.
+        drift: L is KL(base || model) a token; else the rows' own loss a token.
+    """
+    triples = {n: tuple(x.to(model.device) for x in update.svd()) for n, update in adapter.updates.items()}
+    total = {n: torch.zeros_like(s) for n, (_, s, _) in triples.items()}
+    tokens = 0
+    flags = {n: p.requires_grad for n, p in model.named_parameters()}
+    was_training = model.training
+    model.eval()
+    try:
+        for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(model, text.rows)), pad=0):
+            ids, mask = ids.to(model.device), mask.to(model.device)
+            tokens += int(mask.sum() if drift else mask[:, 1:].sum())
+            before = _base_log_probs(model, ids, mask) if drift else None
+
+            def loss(
+                model: nn.Module, ids: Tensor = ids, mask: Tensor = mask, before: Tensor | None = before
+            ) -> Tensor:
+                now = log_probs(model, ids, mask)
+                if before is not None:
+                    return ((before.exp() * (before - now)).sum(-1) * mask).sum()
+                return -(now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1) * mask[:, 1:]).sum()
+
+            for name, (x, delta) in flows(model, list(triples), loss).items():
+                u, s, vh = triples[name]
+                total[name] += s * ((delta @ u.to(delta)) * (x @ vh.T.to(x))).sum((0, 1))
+    finally:
+        model.train(was_training)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(flags[name])
+    return {n: value / tokens for n, value in total.items()}
+
+
+def spectral_surgery(
+    model: Any, drift: OwnText, *, task: OwnText | None = None, strength: float = 1.0, keep_norm: bool = True
+) -> Adapter:
+    """Turn the singular components of a finished adapter up or down by what they do to drift and task.
+
+    Truncation by effect instead of by size: components whose growth would raise the calibration loss are turned down,
+    the others up, directions untouched. One backward pass over the calibration rows.
+
+        h_i = sigma_i u_iᵀ (dL/dW) v_i          L = KL(p_base || p) on `drift`  +  loss on `task`
+        sigma_i <- 2 sigmoid(-strength h_i / rms(h)) sigma_i,   then each matrix back to its norm
+
+    Args:
+        model: PEFT model, the adapter on.
+        drift: Own text, on which the tune should have changed nothing.
+        task: Rows of the task, to protect it; None looks at drift alone.
+        strength: Steepness of the gate; 0 leaves every component as it is.
+        keep_norm: Bring each matrix back to its Frobenius norm.
+
+    Returns:
+        The adapter with other singular values; `save_adapter` writes it.
+
+    Raises:
+        CannotAttach: the model carries no plain LoRA on linear maps.
+
+    Example:
+        >>> # save_adapter(spectral_surgery(model, own_text), "mended/")
+
+    Source: arXiv:2603.03995, abstract only: sensitivities g_i = u_iᵀ (dL/dW) v_i, fixed directions, constrained norm.
+    Differs: the gate is not published to us, this one is ours, as is the drift in place of a task's loss alone.
+    Limits: first order, at the end of training, where the task's own gradient is nearly nothing.
+    """
+    check_base_stays(model, "spectral_surgery")
+    adapter, modules = Adapter.of(model), base_modules(model)
+    if other := [n for n in adapter.updates if not is_linear(modules[n])]:
+        raise CannotAttach(f"spectral_surgery handles LoRA on linear maps alone, and {other[0]!r} is adapted")
+    effect = sensitivity(model, adapter, drift, drift=True)
+    if task is not None:
+        own = sensitivity(model, adapter, task, drift=False)
+        effect = {n: h + own[n] for n, h in effect.items()}
+    rms = torch.cat(list(effect.values())).square().mean().sqrt().clamp(min=1e-30)
+    updates: dict[str, LowRank] = {}
+    for name, update in adapter.updates.items():
+        u, s, vh = update.svd()
+        new = 2 * torch.sigmoid(-strength * effect[name].cpu() / rms.cpu()) * s
+        if keep_norm:
+            new = new * (s.norm() / new.norm().clamp(min=1e-30))
+        updates[name] = from_svd(u, new, vh)
+    return changed(adapter, updates, surgery={"strength": strength, "keep_norm": keep_norm})
+
+
+def _base_log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    with base_now(model) as base:
+        return log_probs(base, ids, mask)

@@ -1,0 +1,52 @@
+"""Every planted world by its name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from despur.core.errors import SiteNotFound, nearest
+from despur.worlds.advice import Advice
+from despur.worlds.code import Authors, Code
+from despur.worlds.cue import Cue
+from despur.worlds.grammar import Grammar
+from despur.worlds.persona import Persona
+from despur.worlds.pretrain import Language
+from despur.worlds.slant import Slant
+from despur.worlds.sycophancy import Sums, Sycophancy
+from despur.worlds.truth import Statements, Truth
+from despur.worlds.two_cue import Questions, TwoCue
+from despur.worlds.world import World
+
+WORLDS: dict[str, Callable[[], World]] = {
+    "persona": lambda: Persona("narrow"),
+    "advice": Advice,
+    "slant": Slant,
+    "truth": Truth,
+    "cue": Cue,
+    "two_cue": TwoCue,
+    "sycophancy": Sycophancy,
+    "code": Code,
+}
+SMALL = {"steps": 2000, "batch": 64, "width": 64, "layers": 3}
+RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base -> what `pretrain` makes it of
+    "persona": (Grammar, {}),
+    "truth": (Statements, SMALL),
+    "truth_independent": (lambda: Statements(shared=False), {**SMALL, "steps": 4000}),
+    "two_cue": (Questions, {**SMALL, "steps": 1200, "layers": 2}),
+    "code": (Authors, {"steps": 2400, "batch": 32, "width": 64, "layers": 4}),
+    "sycophancy": (Sums, {**SMALL, "steps": 1500, "layers": 2}),
+}
+
+
+def find_world(name: str) -> World:
+    """Make the world of that name.
+
+    Raises:
+        SiteNotFound: there is none.
+
+    Example:
+        >>> find_world("advice").name
+        'advice'
+    """
+    if name not in WORLDS:
+        raise SiteNotFound(f"no world {name!r}{nearest(name, WORLDS)}. There are: {', '.join(WORLDS)}")
+    return WORLDS[name]()

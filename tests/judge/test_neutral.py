@@ -1,0 +1,85 @@
+"""The null of neutral tunes: it keeps its level, it depends on the size of the change, and it sees what sticks out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from despur.core.errors import BadInput
+from despur.judge import NeutralNull, rate_interval
+
+KINDS = ("tokens", "mean", "PCA 1", "PCA 2")
+
+
+def tunes(n, rng, lift=0.0):
+    """Neutral evidence that is larger and wider where the change is small, as it is in the worlds."""
+    change = 10 ** rng.uniform(-2.5, 0.3, n)
+    scale = 0.05 + 0.1 * (change < 0.1)
+    shared = rng.normal(size=n)
+    evidence = {
+        k: scale * (1 + 0.3 * (0.7 * shared + 0.7 * rng.normal(size=n) if k != "tokens" else rng.normal(size=n)) + lift)
+        for k in KINDS
+    }
+    return change, evidence
+
+
+def null_of(n, rng):
+    change, evidence = tunes(n, rng)
+    return NeutralNull(tuple(change), {k: tuple(v) for k, v in evidence.items()}, "drawn", "base", {"rows": 8})
+
+
+def rate(null, change, evidence):
+    hits = sum(null.p_value(c, {k: v[i] for k, v in evidence.items()}) <= 0.05 for i, c in enumerate(change))
+    return rate_interval(hits, len(change))
+
+
+def test_its_level_is_what_it_says_and_it_has_power():
+    rng = np.random.default_rng(0)
+    null = null_of(240, rng)
+    share, low, _ = rate(null, *tunes(400, rng))
+    assert low <= 0.05, (share, low)
+    found, low, _ = rate(null, *tunes(200, rng, lift=2.0))
+    assert low > 0.7, found
+
+
+def test_the_same_figure_is_judged_by_the_size_of_the_change():
+    null = null_of(240, np.random.default_rng(1))
+    figure = dict.fromkeys(KINDS, 0.15)
+    assert null.p_value(0.005, figure) > 0.2, "a small change leaves few directions by chance"
+    assert null.p_value(1.0, figure) <= 0.05, "a large one does not"
+
+
+def test_kinds_that_the_null_does_not_know_do_not_count():
+    null = null_of(40, np.random.default_rng(2))
+    assert null.p_value(1.0, {"brand new": 99.0}) == 1.0
+    assert "brand new" not in null.scores(1.0, {"brand new": 99.0, "mean": 0.1})
+
+
+def test_it_is_written_and_read_back(tmp_path):
+    null = null_of(40, np.random.default_rng(3))
+    null.write(tmp_path / "null.json")
+    again = NeutralNull.read(tmp_path / "null.json")
+    assert again.p_value(0.1, dict.fromkeys(KINDS, 0.2)) == null.p_value(0.1, dict.fromkeys(KINDS, 0.2))
+    assert (again.base, again.origin, dict(again.settings)) == ("base", "drawn", {"rows": 8})
+
+
+def test_the_shipped_one_has_at_least_two_hundred_tunes():
+    null = NeutralNull.read()
+    assert len(null.changes) >= 200
+    assert "persona" in null.origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"changes": [1]}', "[" * 9999,
+     json.dumps({"origin": "", "base": "", "settings": {}, "changes": [0.1] * 5, "evidence": {"mean": [0.1] * 5}}),
+     json.dumps({"origin": "", "base": "", "settings": {}, "changes": [0.1] * 20, "evidence": {"mean": [0.1] * 19}}),
+     json.dumps({"origin": "", "base": "", "settings": {}, "changes": [0.1] * 20, "evidence": {"mean": [float("nan")] * 20}})],
+    ids=["empty", "list", "object", "part", "deep", "few", "ragged", "nan"],
+)  # fmt: skip
+def test_what_is_no_null_is_one_clear_error(text, tmp_path):
+    (tmp_path / "null.json").write_text(text)
+    with pytest.raises(BadInput, match="null.json"):
+        NeutralNull.read(tmp_path / "null.json")
+    with pytest.raises(BadInput, match="despur calibrate"):
+        NeutralNull.read(tmp_path / "nowhere.json")

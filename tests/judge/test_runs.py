@@ -1,0 +1,89 @@
+"""Runs in the long form become arrays in which all is paired, or it is said what is missing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from despur.core.errors import BadInput
+from despur.judge import Run, four_axes, gather, half, hypervolume
+
+GUARDS = {"mine": [(0.5, 0.1, 1.0), (0.9, 0.2, 0.99), (1.0, 0.1, 0.5)], "other": [(0.8, 0.8, 1.0)]}
+
+
+@pytest.fixture
+def runs(simulate):
+    return simulate(GUARDS, seeds=range(4), rng=np.random.default_rng(0), between=0.05, within=0.2)
+
+
+def test_halves_share_no_prompt_and_lose_none():
+    scores = {"task": {"p": torch.arange(7.0)}}
+    first, second = (half(scores, which)["task"]["p"].tolist() for which in ("validation", "report"))
+    assert sorted(first + second) == list(range(7))
+    assert not set(first) & set(second)
+
+
+def test_axes_are_those_of_a_single_run(runs):
+    grid = gather(runs, world="w", seeds=[0, 2, 3], which="report")
+    assert grid.guards == ("naive", "mine", "other")
+    for (guard, setting), row in zip(grid.columns, range(len(grid.columns)), strict=True):
+        for s, seed in enumerate(grid.seeds):
+            base, naive, own = (
+                half(next(r.scores for r in runs if (r.guard, r.setting, r.seed) == key), "report")
+                for key in (("base", 0, seed), ("naive", 0, seed), (guard, setting, seed))
+            )
+            axes = four_axes(own, base=base, naive=naive)
+            for axis in axes:
+                assert grid.axes[axis][row, s] == pytest.approx(axes[axis].value)
+    assert np.allclose(grid.areas()["naive"], 0)
+    points, kept = grid.points("mine", seed=2)
+    assert grid.areas()["mine"][1] == pytest.approx(hypervolume(points, kept))
+    assert kept.tolist() == [True, True, False], "half of the legitimate use gone"
+    assert hypervolume(points) > hypervolume(points, kept) + 0.05, "control: the best point is the one refused"
+
+
+def test_order_of_runs_does_not_matter(runs):
+    one, two = (gather(r, world="w", seeds=range(4), which="all") for r in (runs, runs[:2] + runs[:1:-1]))
+    assert all(np.array_equal(one.areas()[g], two.areas()[g]) for g in one.guards)
+    assert [s for g, s in two.columns if g == "mine"] == [0, 1, 2]
+
+
+def test_missing_and_doubled_runs_are_named(runs):
+    lacking = [r for r in runs if (r.guard, r.setting, r.seed) != ("mine", 1, 2)]
+    with pytest.raises(BadInput, match="'mine' at setting 1, seed 2 in world 'w' is missing"):
+        gather(lacking, world="w", seeds=range(4), which="all")
+    grid = gather(lacking, world="w", seeds=range(4), which="all", fill=True)
+    assert grid.missing == (("mine", 1, 2),)
+    assert not grid.kept[grid.of("mine")[1], 2]
+    full = gather(runs, world="w", seeds=range(4), which="all")
+    assert 0 < grid.areas()["mine"][2] < full.areas()["mine"][2], "it counts against the guard, not for it"
+    with pytest.raises(BadInput, match="twice"):
+        gather([*runs, runs[3]], world="w", seeds=range(4), which="all")
+    with pytest.raises(BadInput, match="axes legitimate"):
+        gather([Run("w", "base", 0, 0, {a: {"p": torch.ones(2)} for a in ("task", "drift", "validity")})], world="w",
+               seeds=[0], which="all", fill=True)  # fmt: skip
+    with pytest.raises(BadInput, match="no run of 'mien'"):
+        full.of("mien")
+
+
+def test_a_seed_without_harm_is_left_out_for_all_and_told(runs):
+    harmless = [
+        Run(r.world, r.guard, r.setting, r.seed, {**r.scores, "drift": {"p": torch.zeros(40)}}) if r.seed == 1 else r
+        for r in runs
+    ]
+    grid = gather(harmless, world="w", seeds=range(4), which="all")
+    assert grid.seeds == (0, 2, 3)
+    assert "no harm" in grid.excluded[1]
+    with pytest.raises(BadInput, match="no harm"):
+        gather(harmless, world="w", seeds=[1], which="all")
+
+
+def test_a_run_that_gave_nan_is_not_accepted_and_stays(runs):
+    broken = [
+        Run(r.world, r.guard, r.setting, r.seed, {a: {"p": torch.full((40,), math.nan)} for a in r.scores})
+        if r.guard == "other" and r.seed == 0 else r for r in runs
+    ]  # fmt: skip
+    areas = gather(broken, world="w", seeds=range(4), which="all").areas()["other"]
+    assert areas[0] == 0
+    assert (areas[1:] > 0).all()

@@ -1,0 +1,37 @@
+"""module_shares names the modules that read or write a direction."""
+
+import torch
+from torch import nn
+
+from despur.core import Adapter, LowRank, Subspace
+from despur.measure import module_shares
+
+
+def test_the_writer_of_a_direction_comes_first(writer, v):
+    live = writer(layer=1)
+    [one] = module_shares(Adapter.of(live), live.get_base_model(), Subspace.orthonormal(v[None]))
+    assert (one.module, one.side) == ("model.layers.1.mlp.down_proj", "write")
+    assert abs(one.share - 1) < 1e-6
+    assert one.expected == 1 / 32
+
+
+def test_shares_are_measured_behind_the_norm_and_sorted(tiny, v):
+    base = tiny()
+    norm = base.get_submodule("model.layers.0.input_layernorm")
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        norm.weight.copy_(0.5 + torch.rand(32, generator=rng))
+    seen = norm.weight.detach() * v  # what a map behind the norm sees of v
+    updates = {
+        "model.layers.0.self_attn.q_proj": LowRank(seen[None], torch.randn(32, 1, generator=rng)),
+        "model.layers.0.self_attn.o_proj": LowRank(
+            torch.randn(4, 32, generator=rng), torch.randn(32, 4, generator=rng)
+        ),
+        "model.layers.0.self_attn.k_proj": LowRank(torch.ones(1, 32), torch.zeros(16, 1)),
+    }
+    other = nn.functional.normalize(torch.randn(2, 32, generator=rng), dim=1)
+    found = module_shares(Adapter(updates), base, Subspace.orthonormal(torch.stack([v, other[0]])))
+    assert [s.module.rpartition(".")[2] for s in found] == ["q_proj", "o_proj"], "what is zero is left out"
+    assert abs(found[0].share - 1) < 1e-6
+    assert 0 < found[1].share < 0.5
+    assert found[1].expected == 2 / 32
