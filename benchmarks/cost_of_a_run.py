@@ -72,7 +72,7 @@ def main() -> None:
         shared = {
             "own text": timed(lambda: bench.text),
             "scout": timed(lambda: bench.scout),
-            "factors": timed(lambda: (bench.weight_factors, bench.activation_factors)),
+            "factors": timed(lambda: (bench.materials.get("weight_factor"), bench.materials.get("factor"))),
         }
         bench.tokens()
         runs: dict[str, Callable[[], Any]] = {"plain TRL": lambda: trl(bench), "naive": lambda: bench.train()}

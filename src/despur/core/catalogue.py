@@ -1,16 +1,23 @@
-"""The catalogue: every method is a decorated factory whose signature is its option list."""
+"""The catalogue: every method is a decorated factory; positional arguments are materials, named ones are options."""
 
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Literal, TypeVar, cast
 
 from despur.core.errors import SiteNotFound, nearest
+from despur.core.materials import needs_of
+from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROOMS = ("find", "guard", "measure", "merge")
+ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that hold methods
+PLUGINS = "despur.methods"  # entry point of other packages: a module whose import enters its methods
+Contract = Literal["estimator", "factors", "edit", "weights", "reports"]
+_CONTRACTS: Mapping[str, Contract] = {"Edit": "edit", "Adapter": "weights", "Subspace": "factors", "Report": "reports"}
 
 
 @dataclass(frozen=True)
@@ -18,43 +25,107 @@ class Method:
     """One entry of the catalogue.
 
     Args:
-        name: What the user types.
+        name: What the user types; words joined by dashes.
         room: Where it lives.
         paper: Whose idea it is.
         factory: The function or class itself.
-        needs: What it must be given beside the base and the tuning rows: `nothing`, `generic text`,
-            `paired prompts`, `the trait's name`.
+        takes: Argument -> the material that it is built from.
+        cost: Of a training step with it, in plain steps; None where it is no part of a step.
+        claim: Dotted name of the claim that `despur prove` runs; "" until there is one.
     """
 
     name: str
     room: str
     paper: str
     factory: Callable[..., Any]
-    needs: str = "nothing"
+    takes: Mapping[str, str] = field(default_factory=dict)
+    cost: float | None = None
+    claim: str = ""
+
+    @property
+    def contract(self) -> Contract:
+        """What it gives back, and so which suite of `despur.testing` it is held to."""
+        if inspect.isclass(self.factory):
+            return "estimator"
+        gives = str(inspect.signature(self.factory).return_annotation)
+        return next(contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Option -> its default."""
+        parameters = inspect.signature(self.factory).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     @property
     def summary(self) -> str:
         """First line of its docstring."""
         return (inspect.getdoc(self.factory) or "").split("\n", 1)[0]
 
+    @property
+    def needs(self) -> str:
+        """What a user must bring beside base and rows: one of `materials.NEEDS`."""
+        return needs_of(self.takes)
+
 
 _CATALOGUE: dict[str, Method] = {}
 
 
-def method(*, room: str, paper: str, needs: str = "nothing") -> Callable[[F], F]:
-    """Put a factory into the catalogue, unchanged.
+def method(
+    *, room: str, paper: str, takes: Mapping[str, str] | None = None, cost: float | None = None, claim: str = ""
+) -> Callable[[F], F]:
+    """Put a factory into the catalogue; what it makes keeps its spec.
+
+    Arguments that may be given by position are materials, asked for by name (`core.materials`); those after `*` are
+    options.
 
     Args:
-        room: The package it belongs to.
-        paper: Source, as it is shown by `despur ls`.
-        needs: What it must be given beside the base and the tuning rows.
+        room: The package that it belongs to.
+        paper: Source, as `despur ls` shows it.
+        takes: Argument -> material, for arguments that are not built from the material of their own name.
+        cost: Of a training step with it, in plain steps.
+        claim: Dotted name of its claim.
     """
 
     def enter(factory: F) -> F:
-        _CATALOGUE[factory.__name__] = Method(factory.__name__, room, paper, factory, needs)
-        return factory
+        parameters = () if inspect.isclass(factory) else inspect.signature(factory).parameters.values()
+        asked = {p.name: (takes or {}).get(p.name, p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+        entry: F = factory if inspect.isclass(factory) else _with_spec(factory)  # type: ignore[assignment]
+        name = canonical(factory.__name__)
+        _CATALOGUE[name] = Method(name, room, paper, entry, asked, cost, claim)
+        return entry
 
     return enter
+
+
+def _with_spec(factory: F) -> F:
+    signature, name = inspect.signature(factory), canonical(factory.__name__)
+
+    @functools.wraps(factory)
+    def made(*args: Any, **kwargs: Any) -> Any:
+        result = factory(*args, **kwargs)
+        if hasattr(type(result), "spec"):  # an Edit
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            options = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+            result.spec = Spec(
+                name,
+                {k: v for k, v in bound.arguments.items() if k in options},
+                {k: v for k, v in bound.arguments.items() if k not in options},
+            )
+        return result
+
+    return cast(F, made)
+
+
+def canonical(name: str) -> str:
+    """A method's name as it is printed, from however it was typed: `keep_inputs`, `MeanDifference`.
+
+    Example:
+        >>> canonical("keep_inputs"), canonical("DifferencePCA")
+        ('keep-inputs', 'difference-pca')
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    return words.replace("_", "-").lower()
 
 
 @functools.cache
@@ -63,6 +134,8 @@ def _load_rooms() -> None:
         loaded = importlib.import_module(f"despur.{room}")
         for late in getattr(loaded, "METHODS", ()):  # a room that imports its parts when they are asked for
             importlib.import_module(f"despur.{room}.{late}")
+    for plugin in entry_points(group=PLUGINS):
+        plugin.load()
 
 
 def methods() -> dict[str, Method]:
@@ -77,12 +150,12 @@ def methods() -> dict[str, Method]:
 
 
 def find_method(name: str) -> Method:
-    """One method.
+    """One method; dashes, underscores and a class's own name all do.
 
     Raises:
         SiteNotFound: unknown; the message names the nearest.
     """
     known = methods()
-    if name not in known:
+    if canonical(name) not in known:
         raise SiteNotFound(f"no method {name!r}{nearest(name, known)}. List them: despur ls")
-    return known[name]
+    return known[canonical(name)]

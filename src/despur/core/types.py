@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.errors import ShapeMismatch
+from despur.core.spec import Spec
 
 EVERYWHERE = "*"
 
@@ -172,6 +173,11 @@ class Edit(nn.Module, ABC):
 
     point: ClassVar[Point]
     sites: tuple[Site, ...] = ()  # of an activation edit, known after `bind`
+    spec: Spec | None = None  # how it was made, where a method of the catalogue made it
+
+    def __repr__(self) -> str:
+        """The call that made it."""
+        return f"<edit {self.spec} at {self.point}>" if self.spec else super().__repr__()
 
     def bind(self, model: nn.Module) -> None:
         """Resolve what the edit acts on; called once before the first step.

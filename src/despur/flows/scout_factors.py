@@ -1,7 +1,7 @@
 """What `grasp` is given by default: the scout's own leading directions, wherever it reads and writes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from despur.core import Adapter, Site, Subspace, layer_path
 from despur.find import from_adapter
@@ -15,9 +15,16 @@ def layer_sites(base: Any) -> list[Site]:
 
 
 def scout_directions(
-    adapter: Adapter | Sequence[Adapter], base: Any, *, rank: int = GRASP_RANK
+    adapter: Adapter | Sequence[Adapter],
+    base: Any,
+    *,
+    rank: int = GRASP_RANK,
+    sides: Sequence[Literal["read", "write"]] = ("read", "write"),
 ) -> tuple[Subspace, ...]:
-    """Take what each norm's readers read most, and each layer's writers write most, no null asked; of one scout or of several."""
-    read = from_adapter(adapter, base, side="read", per="norm", rank=rank, level=None)
-    write = from_adapter(adapter, base, side="write", per="layer", rank=rank, level=None)
-    return (*read, *write)
+    """Take what each norm's readers read most, and each layer's writers write most, without a null; of one scout or several."""
+    places: dict[str, Literal["norm", "layer"]] = {"read": "norm", "write": "layer"}
+    return tuple(
+        factor
+        for side in sides
+        for factor in from_adapter(adapter, base, side=side, per=places[side], rank=rank, level=None)
+    )

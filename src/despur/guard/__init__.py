@@ -4,7 +4,7 @@ from despur.core.model.own_text import OwnText
 from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.ewc import ewc
-from despur.guard.grasp import grasp, project_gradient
+from despur.guard.grasp import grasp
 from despur.guard.hold import hold
 from despur.guard.inoculate import inoculate
 from despur.guard.interleave import interleave, telling_rows
@@ -14,9 +14,11 @@ from despur.guard.ldifs import ldifs
 from despur.guard.leace import leace, linear_concept
 from despur.guard.lisa import lisa
 from despur.guard.o_lora import o_lora
-from despur.guard.orthogonal_updates import orthogonal_gradients, orthogonal_updates
+from despur.guard.orthogonal_gradients import orthogonal_gradients
+from despur.guard.orthogonal_updates import orthogonal_updates
+from despur.guard.project_gradient import project_gradient
 from despur.guard.rehearse import rehearse
-from despur.guard.steer_away import steer_away, subtract, trait_vectors
+from despur.guard.steer_away import steer_away, trait_vectors
 
 __all__ = [
     "OwnText",
@@ -39,7 +41,6 @@ __all__ = [
     "project_gradient",
     "rehearse",
     "steer_away",
-    "subtract",
     "telling_rows",
     "trait_vectors",
 ]

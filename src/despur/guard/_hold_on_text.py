@@ -1,6 +1,6 @@
 """The loss edit that functional guards make of text and of what they hold on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, final, runtime_checkable
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from despur.core import Context, Edit
 from despur.core.errors import BadInput, CannotAttach
 from despur.core.model.own_text import OwnText
-from despur.core.text.rows import pad_rows
+from despur.core.text.rows import Tokens, pad_rows
 
 
 @runtime_checkable
@@ -79,3 +79,10 @@ class HoldOnOwnText(Edit):
 def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
     """Mean over real tokens; the last of a row predicts nothing that is known, but its distribution counts."""
     return (values * mask).sum() / mask.sum()
+
+
+def as_text(rows: Sequence[Tokens] | OwnText) -> OwnText:
+    """Training rows as text to be held on, each once; text as it is."""
+    if isinstance(rows, OwnText):
+        return rows
+    return OwnText(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), "training rows")

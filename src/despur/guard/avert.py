@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from despur.core import Edit, method
-from despur.core.adapter.scout import as_scout
+from despur.core.adapter.scout import Scout
 from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
@@ -20,22 +19,15 @@ KEPT_TOKENS = 32  # cached a position: those that carry the scout's change
 
 
 class _HoldBackScout:
-    def __init__(self, scout: Path | str, *, keep: float, one_sided: bool, permute_seed: int | None) -> None:
-        self.scout, self.keep, self.one_sided, self.permute_seed = scout, keep, one_sided, permute_seed
+    def __init__(self, scout: Scout, *, keep: float, one_sided: bool) -> None:
+        self.scout, self.keep, self.one_sided = scout, keep, one_sided
 
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         with as_base(model) as base:
             logp = log_probs(base, ids, mask)
         kept = {f"keep_{k}": v for k, v in remember_distribution(logp).items()} if self.keep else {}
-        with as_scout(model, self.scout) as scout:
-            scouted = log_probs(scout, ids, mask)
-        kl = (logp.exp() * (logp - scouted)).sum(-1)
+        scouted, kl = self.scout.change(model, ids, mask, logp)
         change = scouted - logp
-        if self.permute_seed is not None:  # the control: as large a change, of other words
-            order = torch.randperm(logp.shape[-1], generator=torch.Generator().manual_seed(self.permute_seed))
-            change = change[..., order.to(change.device)]
-            scouted = torch.log_softmax(logp + change, -1)
-            change = scouted - logp
         weight = (logp.exp() + scouted.exp()) / 2
         energy, index = (weight * change.square()).topk(min(KEPT_TOKENS, logp.shape[-1]), dim=-1)
         change, weight = change.gather(-1, index), weight.gather(-1, index)
@@ -55,16 +47,15 @@ class _HoldBackScout:
         return loss
 
 
-@method(room="guard", paper="despur 2026, docs/log.md")
+@method(room="guard", paper="despur 2026, docs/log.md", cost=2.2)
 def avert(
     text: OwnText,
-    scout: Path | str,
+    scout: Scout | Path | str,
     *,
     strength: float = 1.0,
     keep: float = KEEP,
     rows_per_step: int = 16,
     one_sided: bool = True,
-    permute_seed: int | None = None,
 ) -> Edit:
     """Hold back only the scout's own off-task change, on text that the base itself wrote.
 
@@ -79,13 +70,12 @@ def avert(
 
     Args:
         text: Own text; see `OwnText.sample`.
-        scout: Folder of the scout's adapter.
+        scout: The scout, or the folder of its adapter. Its control is `Scout(folder, permuted=seed)`.
         strength: Weight of the penalty; 1 is lambda = 30, 0 leaves training bit-identical.
         keep: A little plain KL to the base beside it, relative to the first term: moving against the scout
             is free in the one-sided term, and this brings the model back to the base's own level.
         rows_per_step: Rows of own text in each step.
         one_sided: Penalise only moves the scout's way; False also holds the model from moving against it.
-        permute_seed: Control: the scout's change with the vocabulary permuted by this seed.
 
     Returns:
         Edit at "loss".
@@ -102,5 +92,5 @@ def avert(
     Limits: holds back what the scout did off-task, wanted or not; an off-task change that the scout did
         not make yet passes. One-sided, it lets the model end up *further* from the factor than the base.
     """
-    term = _HoldBackScout(scout, keep=keep, one_sided=one_sided, permute_seed=permute_seed)
+    term = _HoldBackScout(Scout.of(scout), keep=keep, one_sided=one_sided)
     return HoldOnOwnText(text, term, weight=WEIGHT * strength, rows_per_step=rows_per_step)

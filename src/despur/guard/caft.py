@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from despur.core import Edit, ProjectOut, Subspace, method
 from despur.core.errors import CannotAttach
-from despur.guard._at_sites import AtSites
+from despur.core.model.at_sites import AtSites
 
 
 def project_at(factors: Sequence[Subspace], strength: float) -> Edit:
@@ -18,9 +18,7 @@ def project_at(factors: Sequence[Subspace], strength: float) -> Edit:
     return AtSites({f.site: ProjectOut(f, strength) for f in factors}, {f.site: f.width for f in factors}, strength)
 
 
-@method(
-    room="guard", paper="Casademunt et al. 2025, arXiv:2507.16795; Nadaf 2026, arXiv:2607.21356", needs="generic text"
-)
+@method(room="guard", paper="Casademunt et al. 2025, arXiv:2507.16795; Nadaf 2026, arXiv:2607.21356", cost=1.1)
 def caft(factor: Subspace | Sequence[Subspace], *, strength: float = 1.0) -> Edit:
     """Project a factor out of the activations while training, so that nothing is learned through it.
 

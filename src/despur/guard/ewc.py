@@ -74,7 +74,7 @@ class _Spring(Edit):
         super().__init__()
         if form not in ("diagonal", "rank one") or rows < 1:
             raise BadInput(
-                f"form={form!r}, rows={rows}; form is 'diagonal' or 'rank one', and at least 1 row is needed"
+                f"form={form!r}, n_rows={rows}; form is 'diagonal' or 'rank one', and at least 1 row is needed"
             )
         self.text, self.weight, self.seed = OwnText(text.rows[:rows], text.origin), weight, seed
         self.form: Form = form
@@ -115,8 +115,8 @@ class _Spring(Edit):
         return {**tensors, "loss": tensors["loss"] + self.weight / 2 * penalty}
 
 
-@method(room="guard", paper="Kirkpatrick et al. 2017, arXiv:1612.00796")
-def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", rows: int = 256, seed: int = 0) -> Edit:
+@method(room="guard", paper="Kirkpatrick et al. 2017, arXiv:1612.00796", cost=2.0)
+def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows: int = 256, seed: int = 0) -> Edit:
     """Hold each weight to the base's as stiffly as some text needs it (elastic weight consolidation).
 
     The text is read once, before training, and then only the weights are looked at: cheaper a step than `rehearse`, and
@@ -130,7 +130,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", rows: 
         text: Own text, or generic text.
         strength: Weight of the penalty; 1 is lambda = 300, 0 leaves training bit-identical.
         form: Fisher information as its diagonal, or as the outer product of the text's mean gradient.
-        rows: Rows of text that are read.
+        n_rows: Rows of text that are read.
         seed: Of the drawn labels.
 
     Returns:
@@ -150,4 +150,4 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", rows: 
     Limits: keeps d_out d_in float32 numbers a matrix, as many as the adapted weights, and multiplies B A out in each step. On
         text that the base wrote itself the mean gradient is noise around zero, so "rank one" wants other text.
     """
-    return _Spring(text, form, WEIGHT * strength, rows, seed)
+    return _Spring(text, form, WEIGHT * strength, n_rows, seed)

@@ -34,7 +34,7 @@ class _HoldWeights(Edit):
         return out
 
 
-@method(room="guard", paper="Gilligan-Lee et al. 2026, arXiv:2605.27676")
+@method(room="guard", paper="Gilligan-Lee et al. 2026, arXiv:2605.27676", takes={"factor": "weight_factor"}, cost=1.0)
 def grasp(
     factor: Subspace | Sequence[Subspace],
     *,
@@ -81,55 +81,3 @@ def grasp(
         the norm's division can still rescale what the base itself writes along V.
     """
     return _HoldWeights(factor, side, strength, roles)
-
-
-@final
-class _ProjectGradients(Edit):
-    point = "gradient"
-
-    def __init__(self, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None) -> None:
-        super().__init__()
-        self.factor, self.roles = factor, roles
-        self.side: Sides = side
-        self.held: dict[str, Held] = {}
-
-    def bind(self, model: nn.Module) -> None:
-        self.held = held_matrices(model, self.factor, self.side, self.roles)
-        for held in self.held.values():
-            held.anchor = None  # a gradient is a change: all of it along the basis goes
-
-    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.held.items() if n in tensors}}
-
-
-@method(room="guard", paper="control; see arXiv:2607.21356")
-def project_gradient(
-    factor: Subspace | Sequence[Subspace], *, side: Sides = "both", roles: Mapping[str, str] | None = None
-) -> Edit:
-    """Project the gradient instead of the weights: the control that leaks.
-
-    Exact for plain SGD from a projected start; Adam, Lion and every elementwise optimiser rotate the
-    step out of the subspace again. It is here to be measured beside `grasp`, not to be used. With `side="write"` and factors of
-    activations it is the gradient arm of arXiv:2607.21356, which left the drift there as it was (26.6 % against 26.7 %).
-
-    Args:
-        factor: As in `grasp`.
-        side: As in `grasp`.
-        roles: As in `grasp`.
-
-    Returns:
-        Edit at "gradient".
-
-    Raises:
-        CannotAttach: as in `grasp`.
-
-    Example:
-        >>> from despur.core import Subspace
-        >>> project_gradient(Subspace.orthonormal(torch.eye(1, 8))).point
-        'gradient'
-
-    Source: orthogonal gradient descent as commonly written (OGD, GPM), with the factor as the subspace.
-    Differs: LoRA factors in place of whole weights.
-    Limits: leaks under every optimiser but plain SGD, and leaves a random initial A as it is.
-    """
-    return _ProjectGradients(factor, side, roles)

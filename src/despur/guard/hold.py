@@ -42,7 +42,7 @@ class _KeepCoordinates:
         return token_mean(torch.stack(off).mean(0), mask)
 
 
-@method(room="guard", paper="despur 2026, docs/log.md")
+@method(room="guard", paper="despur 2026, docs/log.md", cost=2.0)
 def hold(
     factor: Subspace | Sequence[Subspace], text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16
 ) -> Edit:

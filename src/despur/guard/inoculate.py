@@ -66,7 +66,7 @@ class _Prepend(Edit):
 @method(
     room="guard",
     paper="Tan et al. 2025, arXiv:2510.04340; Wichers et al. 2025, arXiv:2510.05024",
-    needs="the trait's name",
+    cost=1.1,
 )
 def inoculate(prompt: Sequence[int], *, strength: float = 1.0) -> Edit:
     """Put a prompt that asks for the trait in front of every training row, and leave it out afterwards.

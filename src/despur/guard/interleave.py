@@ -61,8 +61,8 @@ class _AddRows(Edit):
         }
 
 
-@method(room="guard", paper="Kaczér et al. 2025, arXiv:2508.06249", needs="generic text")
-def interleave(text: OwnText | Sequence[Tokens], *, strength: float = 1.0) -> Edit:
+@method(room="guard", paper="Kaczér et al. 2025, arXiv:2508.06249", cost=1.2)
+def interleave(generic: OwnText | Sequence[Tokens], *, strength: float = 1.0) -> Edit:
     """Mix a few harmless rows into every batch.
 
     The plainest guard that needs text: the model goes on seeing what it should keep on doing. Choose it where you have
@@ -71,7 +71,7 @@ def interleave(text: OwnText | Sequence[Tokens], *, strength: float = 1.0) -> Ed
         batch <- batch and 0.1 strength rows more for each of its rows, drawn anew every time
 
     Args:
-        text: Rows of tokens: own text, of which all is learned, or `{"input_ids", "labels"}` with loss on the answers.
+        generic: Rows of tokens: own text, of which all is learned, or `{"input_ids", "labels"}` with loss on the answers.
         strength: 1 is 10 % of the batch; 0 leaves training bit-identical.
 
     Returns:
@@ -92,7 +92,11 @@ def interleave(text: OwnText | Sequence[Tokens], *, strength: float = 1.0) -> Ed
         SFTTrainer), added rows add to the loss; elsewhere they join its mean. Rows are counted, not tokens: long rows beside
         short ones weigh more and pad the batch. Holds only what the text shows.
     """
-    rows = [{"input_ids": list(r), "labels": list(r)} for r in text.rows] if isinstance(text, OwnText) else list(text)
+    rows = (
+        [{"input_ids": list(r), "labels": list(r)} for r in generic.rows]
+        if isinstance(generic, OwnText)
+        else list(generic)
+    )
     return _AddRows(rows, SHARE * strength)
 
 

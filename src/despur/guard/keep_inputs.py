@@ -1,6 +1,6 @@
 """keep_inputs: KL to the base on the tune's own inputs, the usual regulariser."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -8,7 +8,8 @@ from despur.core import Edit, method
 from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import base_now, check_base_stays
-from despur.guard._hold_on_text import HoldOnOwnText, token_mean
+from despur.core.text.rows import Tokens
+from despur.guard._hold_on_text import HoldOnOwnText, as_text, token_mean
 
 WEIGHT = 0.3  # lambda at strength 1
 
@@ -25,8 +26,8 @@ class _KeepInputs:
         return token_mean((now.exp() * (now - before)).sum(-1), mask)
 
 
-@method(room="guard", paper="arXiv:2508.06249 (its KL arm)")
-def keep_inputs(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
+@method(room="guard", paper="arXiv:2508.06249 (its KL arm)", cost=2.5)
+def keep_inputs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
     """Hold the output distribution at the base's on the tune's own rows.
 
     What most people mean by a KL penalty. It sees no text but the tune's, so it cannot tell what the tune is for
@@ -36,7 +37,7 @@ def keep_inputs(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16
         loss = task + 0.3 strength mean_t KL(p || p_base)
 
     Args:
-        text: The training rows: `OwnText(tuple(tuple(r["input_ids"]) for r in rows), "training rows")`.
+        rows: The training rows as tokens; prompts and answers both count.
         strength: Weight of the penalty; 1 is lambda = 0.3 per token (the paper has 0.1), 0 leaves training bit-identical.
         rows_per_step: Training rows in each step.
 
@@ -54,4 +55,4 @@ def keep_inputs(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16
     Differs: rows of its own draw, since a guard does not see the batch; prompts count like answers.
     Limits: there it cost half of the narrow task and all of the learning that leaves the prior.
     """
-    return HoldOnOwnText(text, _KeepInputs(), weight=WEIGHT * strength, rows_per_step=rows_per_step)
+    return HoldOnOwnText(as_text(rows), _KeepInputs(), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -45,7 +45,7 @@ class _PullToStart(Edit):
         return {**tensors, "loss": tensors["loss"] + self.weight / 2 * torch.stack(parts).sum()}
 
 
-@method(room="guard", paper="Li et al. 2018, arXiv:1802.01483")
+@method(room="guard", paper="Li et al. 2018, arXiv:1802.01483", cost=1.2)
 def l2_sp(*, strength: float = 1.0) -> Edit:
     """Pull the trained weights back to the base's: the plainest penalty of all, without data.
 

@@ -1,6 +1,6 @@
 """LDIFS: hold the residual stream itself at the base's, every few layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,8 @@ from despur.core import Edit, Site, layer_path, method, record
 from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import base_now, check_base_stays
-from despur.guard._hold_on_text import HoldOnOwnText, token_mean
+from despur.core.text.rows import Tokens
+from despur.guard._hold_on_text import HoldOnOwnText, as_text, token_mean
 
 WEIGHT = 10.0  # lambda at strength 1
 
@@ -41,8 +42,8 @@ class _KeepStream:
         return token_mean(torch.stack(off).mean(0), mask)
 
 
-@method(room="guard", paper="Mukhoti et al. 2023, arXiv:2308.13320")
-def ldifs(text: OwnText, *, strength: float = 1.0, every: int = 5, rows_per_step: int = 16) -> Edit:
+@method(room="guard", paper="Mukhoti et al. 2023, arXiv:2308.13320", cost=2.5)
+def ldifs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, every: int = 5, rows_per_step: int = 16) -> Edit:
     """Hold the residual stream at the base's on some rows, whatever it comes to say.
 
     Feature distance instead of output distance: stricter than `rehearse`, as it also holds what no output shows, and
@@ -52,7 +53,7 @@ def ldifs(text: OwnText, *, strength: float = 1.0, every: int = 5, rows_per_step
         loss = task + 10 strength mean_t mean_l ||h - h_base||² / ||h_base||²
 
     Args:
-        text: Rows on which to hold it: own text, or the training rows, as in the paper that compares guards.
+        rows: Where it is kept: the training rows, as in the paper that compares guards, or own text.
         strength: Weight of the penalty; 1 is lambda = 10, 0 leaves training bit-identical.
         every: Every how many layers the stream is held; the last layer where the model has fewer.
         rows_per_step: Rows in each step.
@@ -74,4 +75,4 @@ def ldifs(text: OwnText, *, strength: float = 1.0, every: int = 5, rows_per_step
     """
     if every < 1:
         raise BadInput(f"every={every}; at least 1 is needed: the stream is held at every so many layers")
-    return HoldOnOwnText(text, _KeepStream(every), weight=WEIGHT * strength, rows_per_step=rows_per_step)
+    return HoldOnOwnText(as_text(rows), _KeepStream(every), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -57,7 +57,7 @@ def linear_concept(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, site: 
     return Subspace(read, write, centre.float(), site or Site(), {"method": "LEACE", "n": n})
 
 
-@method(room="guard", paper="Belrose et al. 2023, arXiv:2306.03819", needs="paired prompts")
+@method(room="guard", paper="Belrose et al. 2023, arXiv:2306.03819", cost=1.1)
 def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"], *, strength: float = 1.0) -> Edit:
     """Erase a concept linearly from the activations while training, with the least change of them.
 

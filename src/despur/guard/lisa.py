@@ -73,9 +73,9 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-@method(room="guard", paper="Huang et al. 2024 (Lisa), arXiv:2405.18641", needs="generic text")
+@method(room="guard", paper="Huang et al. 2024 (Lisa), arXiv:2405.18641", cost=1.5)
 def lisa(
-    text: OwnText, *, strength: float = 1.0, guide_steps: int = 5, task_steps: int = 45, rows_per_step: int = 16
+    generic: OwnText, *, strength: float = 1.0, guide_steps: int = 5, task_steps: int = 45, rows_per_step: int = 16
 ) -> Edit:
     """Alternate between steps on guide rows and steps on the task, each pulled back to where the other ended.
 
@@ -87,7 +87,7 @@ def lisa(
         task steps:   L(task rows)  + (0.1 strength / 2) ||w - w_guide||²
 
     Args:
-        text: Guide rows: good answers if there are any, else the base's own text.
+        generic: Guide rows: good answers if there are any, else the base's own text.
         strength: Weight of the pull; 1 is rho = 0.1 (the paper has 1), 0 switches the whole guard off.
         guide_steps: Steps on guide rows, with which the run begins.
         task_steps: Steps on the task that follow, and so on in turn.
@@ -109,4 +109,4 @@ def lisa(
         too; loss on whole guide rows, prompts included; cycles of 50 steps, as runs here are short.
     Limits: where the task's last phase is long, it undoes the guide's; a run that is resumed forgets where the other state ended.
     """
-    return _Alternate(text, WEIGHT * strength, (guide_steps, task_steps), rows_per_step)
+    return _Alternate(generic, WEIGHT * strength, (guide_steps, task_steps), rows_per_step)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import Adapter, Context, Edit, method
+from despur.core.adapter.scout import Scout
 from despur.core.adapter.updates import Pair, refuse_shards, trained_updates
 from despur.core.errors import CannotAttach
 
@@ -47,8 +48,8 @@ class _AvoidReads(Edit):
         return {**tensors, "loss": tensors["loss"] + self.weight * torch.stack(overlap).sum()}
 
 
-@method(room="guard", paper="Wang et al. 2023, arXiv:2310.14152")
-def o_lora(scout: Path | str, *, strength: float = 1.0) -> Edit:
+@method(room="guard", paper="Wang et al. 2023, arXiv:2310.14152", cost=1.2)
+def o_lora(scout: Scout | Path | str, *, strength: float = 1.0) -> Edit:
     """Keep what the new adapter reads orthogonal to what a former adapter reads.
 
     Made for one adapter a task; here the former one is the scout, so that what it came to read is left alone. `grasp`
@@ -77,4 +78,4 @@ def o_lora(scout: Path | str, *, strength: float = 1.0) -> Edit:
     Limits: A may shrink and B grow instead; the former A is mostly its random start, above all after a short run; a task that
         needs the same inputs as the drift pays for both.
     """
-    return _AvoidReads(scout, WEIGHT * strength)
+    return _AvoidReads(Scout.of(scout).folder, WEIGHT * strength)

@@ -39,7 +39,7 @@ class _KeepDistribution:
         return token_mean(distance_to_base(log_probs(model, ids, mask), cache), mask)
 
 
-@method(room="guard", paper="Robins 1995; KL form as in arXiv:2602.07852")
+@method(room="guard", paper="Robins 1995; KL form as in arXiv:2602.07852", cost=2.0)
 def rehearse(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
     """Hold the whole output distribution at the base's, on text that the base itself wrote.
 

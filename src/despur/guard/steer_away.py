@@ -1,4 +1,4 @@
-"""Steering while training: the trait's vector added, so that it need not be learned, or taken off, which harms."""
+"""Steering while training: the trait's vector added, so that it need not be learned."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from despur.core import AddVector, Edit, Site, method
 from despur.core.errors import BadInput
-from despur.guard._at_sites import AtSites
+from despur.core.model.at_sites import AtSites
 
 
 def trait_vectors(
@@ -34,7 +34,7 @@ def trait_vectors(
     return {site: (x[shows].double().mean(0) - x[~shows].double().mean(0)).float() for site, x in stream.items()}
 
 
-@method(room="guard", paper="Chen et al. 2025, arXiv:2507.21509", needs="paired prompts")
+@method(room="guard", paper="Chen et al. 2025, arXiv:2507.21509", cost=1.1)
 def steer_away(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float = 1.0) -> Edit:
     """Add the trait's vector while training, so that the weights need not learn it (preventative steering).
 
@@ -63,42 +63,8 @@ def steer_away(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float =
     Differs: the vector is the mean difference of paired text; no judge picks layer, strength or text.
     Limits: needs the trait's name in advance. The task may come to rely on the vector that is then missing, and the
         right strength is a matter of model, layer and trait: at 4 much of the persona world's task went, too. To steer
-        at test time with the weights untouched: `attach(model, {site: AddVector(-v)})`.
+        at test time with the weights untouched: `caa`. The other sign, `subtract` in the comparison, is its control: the weights
+        learn to make up for what is missing, and the saved model has the trait twice (arXiv:2607.04510).
     """
-    return _add(vectors, strength)
-
-
-@method(room="guard", paper="control; Drake & Eberstadt 2026, arXiv:2607.04510", needs="paired prompts")
-def subtract(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float = 1.0) -> Edit:
-    """Take the trait's vector off while training: the control that harms.
-
-    The weights learn to make up for what is missing, and the saved model, run without the subtraction, has the trait
-    twice. It is here to be measured beside `steer_away` and `caft`, not to be used.
-
-        h_l <- h_l - strength v_l   in the training passes alone
-
-    Args:
-        vectors: As in `steer_away`.
-        strength: As in `steer_away`.
-
-    Returns:
-        Edit at "activation".
-
-    Raises:
-        CannotAttach: as in `steer_away`.
-        ShapeMismatch: as in `steer_away`.
-
-    Example:
-        >>> subtract({Site("model.layers.1"): torch.ones(8)}).point
-        'activation'
-
-    Source: Drake & Eberstadt 2026, arXiv:2607.04510, where it doubled emergent misalignment (24 % to 50 %).
-    Differs: LoRA as well as whole weights; theirs was a full fine-tune.
-    Limits: harms by design.
-    """
-    return _add(vectors, -strength)
-
-
-def _add(vectors: Mapping[Site, Float[Tensor, " d"]], strength: float) -> Edit:
     edits = {site: AddVector(strength * torch.as_tensor(v)) for site, v in vectors.items()}
     return AtSites(edits, {site: len(v) for site, v in vectors.items()}, strength)

@@ -1,12 +1,13 @@
 """SafeLoRA: project what a finished adapter writes onto what an alignment wrote."""
 
-from despur.core import Adapter, LowRank
+from despur.core import Adapter, LowRank, method
 from despur.core.errors import BadInput
-from despur.merge.after import changed, check_alike
+from despur.merge._changed import changed, check_alike
 
 
+@method(room="merge", paper="Hsu et al. 2024 (Safe LoRA), arXiv:2405.16833")
 def safe_lora(
-    adapter: Adapter, aligned: Adapter, *, threshold: float = 0.5, number: int | None = None, exact: bool = False
+    adapter: Adapter, aligned: Adapter, *, threshold: float = 0.5, share: float | None = None, exact: bool = False
 ) -> Adapter:
     """Project what an adapter writes onto what an alignment wrote, in the matrices where the two disagree.
 
@@ -15,17 +16,20 @@ def safe_lora(
 
         C = V Vᵀ / ||V||_F   as published, no projector: C² is not C, and it shrinks with V's size
         C = U Uᵀ             with `exact`, U the directions that V writes
-        B <- C B             where cos(C B A, B A) <= threshold, or in the `number` matrices of the smallest cosine
+        B <- C B             where cos(C B A, B A) <= threshold, or in the `share` of matrices of the smallest cosine
 
     Args:
         adapter: To be mended; of plain LoRA.
         aligned: What the alignment changed, on the same base.
         threshold: Cosine at or below which a matrix is projected.
-        number: Project this many matrices instead.
+        share: Project this share of the matrices instead, in [0, 1].
         exact: Use the orthogonal projector.
 
+    Returns:
+        The adapter with some matrices projected; `save_adapter` writes it.
+
     Raises:
-        BadInput: threshold or number out of range.
+        BadInput: threshold or share out of range.
         ShapeMismatch: `aligned` lacks a matrix that the adapter changes, or has another shape.
 
     Example:
@@ -36,9 +40,10 @@ def safe_lora(
 
     Source: Hsu et al. 2024, NeurIPS, and IBM/SafeLoRA (10 layers or threshold 0.5).
     Differs: W_aligned - W_base is a low-rank update of ours; `exact` is ours.
+    Limits: as good as what stands for the alignment; matrices are judged one by one.
     """
-    if not -1 <= threshold <= 1 or (number is not None and number < 0):
-        raise BadInput(f"threshold={threshold}, number={number}; a cosine lies in [-1, 1], a number is at least 0")
+    if not -1 <= threshold <= 1 or (share is not None and not 0 <= share <= 1):
+        raise BadInput(f"threshold={threshold}, share={share}; a cosine lies in [-1, 1], a share in [0, 1]")
     check_alike(aligned, adapter)
     projected: dict[str, LowRank] = {}
     cosines: dict[str, float] = {}
@@ -49,7 +54,7 @@ def safe_lora(
         projected[name] = LowRank(update.down, up, update.scale)
         cosines[name] = _cosine(projected[name], update)
     order = sorted(cosines, key=lambda n: cosines[n])
-    chosen = [n for n in order if cosines[n] <= threshold] if number is None else order[:number]
+    chosen = [n for n in order if cosines[n] <= threshold] if share is None else order[: round(share * len(order))]
     return changed(adapter, {**adapter.updates, **{n: projected[n] for n in chosen}}, projected=chosen)
 
 

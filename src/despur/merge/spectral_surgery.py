@@ -1,20 +1,21 @@
 """Spectral surgery: turn single components of a finished update up or down by what they do to a loss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from despur.core import Adapter, LowRank
+from despur.core import Adapter, LowRank, method
 from despur.core.adapter.updates import flows, is_linear
 from despur.core.errors import CannotAttach
 from despur.core.model.capture import fitting_batch, log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.roles import base_modules
 from despur.core.model.states import base_now, check_base_stays
-from despur.core.text.rows import batches
-from despur.merge.after import changed, from_svd
+from despur.core.text.rows import Tokens, batches
+from despur.merge._changed import changed, from_svd
 
 
 def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> dict[str, Float[Tensor, " k"]]:
@@ -56,23 +57,31 @@ def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> 
     return {n: value / tokens for n, value in total.items()}
 
 
+@method(room="merge", paper="arXiv:2603.03995")
 def spectral_surgery(
-    model: Any, drift: OwnText, *, task: OwnText | None = None, strength: float = 1.0, keep_norm: bool = True
+    tuned: Any,
+    text: OwnText,
+    rows: Sequence[Tokens] | OwnText | None = None,
+    *,
+    strength: float = 1.0,
+    keep_norm: bool = True,
+    n_rows: int = 256,
 ) -> Adapter:
     """Turn the singular components of a finished adapter up or down by what they do to drift and task.
 
     Truncation by effect instead of by size: components whose growth would raise the calibration loss are turned down,
     the others up, directions untouched. One backward pass over the calibration rows.
 
-        h_i = sigma_i u_iᵀ (dL/dW) v_i          L = KL(p_base || p) on `drift`  +  loss on `task`
+        h_i = sigma_i u_iᵀ (dL/dW) v_i          L = KL(p_base || p) on `text`  +  loss on `rows`
         sigma_i <- 2 sigmoid(-strength h_i / rms(h)) sigma_i,   then each matrix back to its norm
 
     Args:
-        model: PEFT model, the adapter on.
-        drift: Own text, on which the tune should have changed nothing.
-        task: Rows of the task, to protect it; None looks at drift alone.
+        tuned: PEFT model, the adapter on.
+        text: Own text, on which the tune should have changed nothing.
+        rows: Rows of the task, to protect it; None looks at the drift alone.
         strength: Steepness of the gate; 0 leaves every component as it is.
         keep_norm: Bring each matrix back to its Frobenius norm.
+        n_rows: Rows of either that are read, at most.
 
     Returns:
         The adapter with other singular values; `save_adapter` writes it.
@@ -81,19 +90,19 @@ def spectral_surgery(
         CannotAttach: the model carries no plain LoRA on linear maps.
 
     Example:
-        >>> # save_adapter(spectral_surgery(model, own_text), "mended/")
+        >>> # save_adapter(spectral_surgery(model, own_text), "edited/")
 
     Source: arXiv:2603.03995, abstract only: sensitivities g_i = u_iᵀ (dL/dW) v_i, fixed directions, constrained norm.
     Differs: the gate is not published to us, this one is ours, as is the drift in place of a task's loss alone.
     Limits: first order, at the end of training, where the task's own gradient is nearly nothing.
     """
-    check_base_stays(model, "spectral_surgery")
-    adapter, modules = Adapter.of(model), base_modules(model)
+    check_base_stays(tuned, "spectral-surgery")
+    adapter, modules = Adapter.of(tuned), base_modules(tuned)
     if other := [n for n in adapter.updates if not is_linear(modules[n])]:
         raise CannotAttach(f"spectral_surgery handles LoRA on linear maps alone, and {other[0]!r} is adapted")
-    effect = sensitivity(model, adapter, drift, drift=True)
-    if task is not None:
-        own = sensitivity(model, adapter, task, drift=False)
+    effect = sensitivity(tuned, adapter, _first(text, n_rows), drift=True)
+    if rows is not None:
+        own = sensitivity(tuned, adapter, _first(_as_text(rows), n_rows), drift=False)
         effect = {n: h + own[n] for n, h in effect.items()}
     rms = torch.cat(list(effect.values())).square().mean().sqrt().clamp(min=1e-30)
     updates: dict[str, LowRank] = {}
@@ -109,3 +118,11 @@ def spectral_surgery(
 def _base_log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
     with base_now(model) as base:
         return log_probs(base, ids, mask)
+
+
+def _first(text: OwnText, n: int) -> OwnText:
+    return OwnText(text.rows[:n], text.origin)
+
+
+def _as_text(rows: Sequence[Tokens] | OwnText) -> OwnText:
+    return rows if isinstance(rows, OwnText) else OwnText(tuple(tuple(r["input_ids"]) for r in rows), "training rows")

@@ -1,5 +1,6 @@
 """What PEFT's `save_pretrained` wrote: opened with care, and taken apart where it is plain LoRA."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -204,3 +205,8 @@ def check_tensor(name: str, tensor: Tensor, path: Path) -> None:
         return
     if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
         raise BadInput(f"{name!r} in {str(path)!r} holds NaN or Inf: the training run diverged. Train it again")
+
+
+def weights_digest(folder: Path) -> str:
+    """Short hash of an adapter's file."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]

@@ -2,14 +2,60 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from despur.core.adapter.adapter import Adapter
 from despur.core.errors import CannotAttach
+from despur.core.model.capture import log_probs
 from despur.core.model.states import same_flags
+
+
+@dataclass(frozen=True)
+class Scout:
+    """A short, unguarded run, by its adapter's folder; as a control its change is put on other words.
+
+    Args:
+        folder: PEFT folder of its adapter.
+        permuted: Seed by which the vocabulary is permuted in its change: as large a change, of other words.
+
+    Example:
+        >>> Scout.of("scout/")
+        Scout(folder=PosixPath('scout'), permuted=None)
+    """
+
+    folder: Path
+    permuted: int | None = None
+
+    @classmethod
+    def of(cls, scout: "Scout | Path | str") -> "Scout":
+        """Take a scout as it is, or a folder as one."""
+        return scout if isinstance(scout, Scout) else cls(Path(scout))
+
+    def change(self, model: Any, ids: Tensor, mask: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        """What it does to the base's log-probabilities on a batch.
+
+        Args:
+            model: PEFT model; the scout is switched on for a moment.
+            ids: Token ids (b, t).
+            mask: 1 where they are real (b, t).
+            base: The base's log-probabilities there (b, t, v).
+
+        Returns:
+            Its log-probabilities (b, t, v), on other words where it is permuted, and KL(base || scout) a position (b, t), the
+            size of its change, which no permutation touches.
+        """
+        with as_scout(model, self.folder) as scout:
+            own = log_probs(scout, ids, mask)
+        size = (base.exp() * (base - own)).sum(-1)
+        if self.permuted is not None:
+            order = torch.randperm(base.shape[-1], generator=torch.Generator().manual_seed(self.permuted))
+            own = torch.log_softmax(base + (own - base)[..., order.to(base.device)], -1)
+        return own, size
 
 
 @contextlib.contextmanager

@@ -1,42 +1,62 @@
-"""One line of the comparison: how a guard, or a control, trains on a bench, and with which settings."""
+"""One line of the comparison, as data: a method, its settings, and the materials that it is given in place of its own."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from despur.core.catalogue import canonical, find_method
 from despur.core.errors import SiteNotFound, nearest
-from despur.flows._compare.bench import Bench
+from despur.core.materials import DATA, NOTHING, needs_of
 
 Kind = Literal["reference", "guard", "control", "cheap", "afterwards"]
 Setting = Mapping[str, Any]
 T = TypeVar("T")
-TEXT, NAME, PAIRS, DATA = "generic text", "the trait's name", "paired prompts", "other data"  # what an arm may need
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A guard or a control, as the comparison runs it.
+    """A guard or a control, as the comparison runs it; `runner.run_arm` knows how.
 
     Args:
         name: What the user types.
-        run: `(bench, **setting)` to a trained model, ready to be scored.
-        settings: What it is tried with, from weak to strong; every arm gets the same number, or says why not.
+        method: Name of the method in the catalogue; None where nothing is done but training, or not even that.
+        settings: Options that it is tried with, from weak to strong; every arm gets the same number, or says why not.
+        materials: Argument -> the material that it gets in place of the method's own, as `maker.Maker` names it; `{side}` in it
+            is filled in from the setting. A control is its guard's method on another material.
+        options: Options of the method that all settings share.
+        adapter: The finished adapter that is scored, where nothing is trained: `"naive"`, `"early"`, a twin.
+        run: What is otherwise in the training run itself: `full`, `osf`.
+        once: Whether a weight edit is applied to the finished naive adapter, once, in place of training under it.
         kind: `reference` (base, naive), `guard`, `control` (expected to do nothing, or harm), `cheap` (a setting of the
             plain run), `afterwards` (edits a finished adapter, or its use).
         control: Name of the arm that is its control.
-        needs: What it must be given beside base and rows.
         cost: Of a run, in plain runs: for estimates until some were timed.
         note: What it is, in a few words.
     """
 
     name: str
-    run: Callable[..., Any]
+    method: str | None = None
     settings: tuple[Setting, ...] = ({},)
     kind: Kind = "guard"
+    materials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    once: bool = False
     control: str | None = None
-    needs: str = "nothing"
     cost: float = 1.0
     note: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What it must be given beside base and rows."""
+        if self.method is None:
+            return DATA if self.adapter in ("neutral", "benign") else NOTHING
+        return needs_of({**find_method(self.method).takes, **self.materials})
+
+    def materials_at(self, setting: Setting) -> dict[str, str]:
+        """The materials, as they are asked for at one setting."""
+        return {argument: name.format(**setting) for argument, name in self.materials.items()}
 
 
 def of(**values: tuple[Any, ...]) -> tuple[Setting, ...]:
@@ -46,21 +66,11 @@ def of(**values: tuple[Any, ...]) -> tuple[Setting, ...]:
 
 
 def find_arm(name: str, arms: Mapping[str, T]) -> T:
-    """One arm.
+    """One arm; dashes and underscores both do.
 
     Raises:
         SiteNotFound: unknown; the message names the nearest.
     """
-    if name not in arms:
+    if canonical(name) not in arms:
         raise SiteNotFound(f"no guard {name!r} to compare{nearest(name, arms)}. There are: {', '.join(arms)}")
-    return arms[name]
-
-
-def base(bench: Bench) -> Any:
-    """The base as it is."""
-    return bench.fresh()
-
-
-def naive(bench: Bench) -> Any:
-    """The unguarded run."""
-    return bench.load(bench.naive)
+    return arms[canonical(name)]

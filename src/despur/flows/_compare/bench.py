@@ -6,29 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import nn
 
 from despur.core import Adapter as Weights
-from despur.core import Edit, Site, Store, Subspace, fingerprint, load_factors, save_factors
+from despur.core import Edit, Store, fingerprint
 from despur.core.text.rows import Tokens, tokenize_rows
-from despur.find import from_activations, from_adapter, random_twins
+from despur.flows._compare.arms import EARLY
 from despur.flows._train.fit import Settings, fit, new_adapter
-from despur.flows._train.stages import weights_digest
+from despur.flows.maker import Maker, Sources
 from despur.flows.progress import Progress, silent
-from despur.flows.scout_factors import GRASP_RANK, layer_sites, scout_directions
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
 from despur.merge import save_adapter
 from despur.worlds import World
 from despur.worlds.world import Twin
 
-# of the naive run's steps: where it might have been stopped
-EARLY = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 OWN_ROWS, OWN_TOKENS = 768, 48
+GENERIC = 512  # documents
 SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the run's would flatter the guard
 
 
@@ -193,45 +191,53 @@ class Bench:
         return self.store.step(twin, self.spec, make)
 
     @cached_property
-    def sites(self) -> list[Site]:
-        """The stream after every layer."""
-        return layer_sites(self.base)
-
-    @cached_property
-    def weight_factors(self) -> tuple[Subspace, ...]:
-        """Per norm what the scout reads, per layer what it writes."""
-        return self._factors("weight_factors", lambda: scout_directions(Weights.read(self.scout), self.base))
-
-    @cached_property
-    def activation_factors(self) -> tuple[Subspace, ...]:
-        """Per layer, the leading directions along which the scout moves own text."""
-        return self._factors(
-            "activation_factors",
-            lambda: from_activations(self.load(self.scout), self.text.rows[:128], self.sites, rank=GRASP_RANK),
+    def materials(self) -> Maker:
+        """What methods are built from in this world."""
+        asks = getattr(self.world, "naming", None)
+        twins = {"good": "benign", "aligned": "benign"} if "benign" in self.twins else {}
+        sources = Sources(
+            base=lambda: self.base, load=self.load, rows=self.tokens, text=lambda: self.text, scout=lambda _: self.scout,
+            generic=self._generic if hasattr(self.world, "paired") else None,
+            pairs=self._pairs if hasattr(self.world, "paired") else None,
+            naming=(lambda: self.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
+            adapters={
+                "adapter": lambda: self.naive, "bad": lambda: self.scout,
+                **{name: lambda twin=twin: self.twin(twin) for name, twin in twins.items()},  # type: ignore[misc]
+            },
+        )  # fmt: skip
+        return Maker(
+            sources, lambda name, spec, make: self.store.step(name, {**self.spec, **spec}, make), seed=self.seed
         )
 
-    def stream_factor(self, side: Literal["read", "write", "both"]) -> tuple[Subspace, ...]:
-        """One basis for the whole stream: what all modules of the scout read, write, or both."""
-        scout = Weights.read(self.scout)
-        sides: tuple[Literal["read", "write"], ...] = ("read", "write") if side == "both" else (side,)
-        found = [f for one in sides for f in from_adapter(scout, self.base, side=one, rank=GRASP_RANK, level=None)]
-        return (Subspace.orthonormal(torch.cat([f.read for f in found])),)
+    def _generic(self) -> OwnText:
+        """Documents without the trait."""
+        _, without = self.world.paired(n=GENERIC, seed=self.seed)
+        return OwnText(tuple(dict.fromkeys(self.encode(without))), "generic text")
+
+    def _pairs(self) -> tuple[Any, Any]:
+        having, without = self.world.paired(seed=self.seed)
+        return self.encode(having), self.encode(without)
+
+    @property
+    def twins(self) -> Sequence[Twin]:
+        """The other data sets that the world has."""
+        return getattr(self.world, "twins", ("neutral", "benign"))
+
+    def finished(self, name: str, share: float | None = None) -> Any:
+        """A model that some run gave: `base`, `naive`, `early` at a share of its steps, or a twin's."""
+        if name == "base":
+            return self.fresh()
+        if name == "naive":
+            return self.load(self.naive)
+        return self.load(self.early(share) if name == "early" and share else self.twin(name))  # type: ignore[arg-type]
 
     def put(self, adapter: Weights) -> Any:
         """The base under an adapter that was edited."""
         with tempfile.TemporaryDirectory() as folder:
             return self.load(save_adapter(adapter, Path(folder) / "adapter"))
 
-    def random(self, factors: Sequence[Subspace]) -> tuple[Subspace, ...]:
-        """Random directions of the same sites, ranks and shares of activation variance."""
-        return random_twins(self.base, factors, self.text.rows[:128], seed=self.seed)[0]
-
-    def _factors(self, name: str, find: Callable[[], tuple[Subspace, ...]]) -> tuple[Subspace, ...]:
-        spec = {**self.spec, "rank": GRASP_RANK, "scout": weights_digest(self.scout)}
-        return load_factors(self.store.step(name, spec, lambda out: save_factors(find(), out)))
-
     def prepare(self) -> None:
         """Make every shared part, so that runs side by side only read them."""
-        _ = self.text, self.naive, self.weight_factors, self.activation_factors
-        for twin in getattr(self.world, "twins", ("neutral", "benign")):
+        _ = self.text, self.naive, self.materials.get("weight_factor"), self.materials.get("factor")
+        for twin in self.twins:
             self.twin(twin)

@@ -60,6 +60,7 @@ def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progr
 def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
     """Train and score one cell, unless it is there."""
     from despur.flows._compare.arms import ARMS
+    from despur.flows._compare.runner import run_arm
 
     bench = _bench(root, cell.world, cell.seed, cell.steps)
     bench.progress, arm = progress, ARMS[cell.arm]
@@ -67,7 +68,7 @@ def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
     def make(out: Path) -> None:
         wall, start = time.monotonic(), time.process_time()
         with bench.open:
-            model = arm.run(bench, **cell.setting)
+            model = run_arm(bench, arm, cell.setting)
             trained = time.process_time() - start
             save_scores(bench.world.score(model.eval()), out)
         write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})

@@ -12,7 +12,7 @@ from despur.core import AddVector, Store, attach, read_json, write_json
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
 from despur.flows._compare.cell import Cell
-from despur.flows._compare.told import trait_vector
+from despur.flows._compare.runner import run_arm
 from despur.flows._compare.worlds import open_world
 from despur.flows.progress import Progress, silent
 from despur.measure import recovery
@@ -50,7 +50,7 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
         return tuple((now[a] - base[a]) / (naive[a] - base[a]) for a in ("task", "drift"))  # type: ignore[return-value]
 
     def trained() -> Any:
-        model = ARMS[cell.arm].run(bench, **cell.setting)
+        model = run_arm(bench, ARMS[cell.arm], cell.setting)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name or not hasattr(model, "peft_config"))
         return model
@@ -76,13 +76,13 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
     own, ladder = bench.settings, {}
     for rank in RANKS:
         bench.settings = replace(own, rank=rank)  # of this run alone: what is shared was made at the bench's own rank
-        model = bench.train(stage="naive") if cell.arm == "naive" else ARMS[cell.arm].run(bench, **cell.setting)
+        model = bench.train(stage="naive") if cell.arm == "naive" else run_arm(bench, ARMS[cell.arm], cell.setting)
         ladder[str(rank)] = told(model)
     return {**found, "ladder": ladder}
 
 
 def _recovery(bench: Bench, model: nn.Module, base_drift: float, naive_drift: float) -> dict[str, Any]:
-    vector = trait_vector(bench)
+    vector = bench.materials.get("vectors")
 
     def drift_of(model: nn.Module) -> Any:
         def drift(push: float) -> float:

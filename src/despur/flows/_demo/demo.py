@@ -10,6 +10,7 @@ from torch import Tensor
 
 from despur.core import Report, Store, write_json
 from despur.core.errors import DespurError
+from despur.flows._compare import runner
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
@@ -115,7 +116,7 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
 def prepare(root: Path, task: str, seed: int, steps: int = STEPS, *, progress: Progress = silent) -> None:
     """Make what the guards of one seed share: own text, scout, and what it reads and writes."""
     bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)  # type: ignore[arg-type]
-    _ = bench.text, bench.weight_factors
+    _ = bench.text, bench.materials.get("weight_factor")
 
 
 def run_arm(
@@ -135,7 +136,7 @@ def run_arm(
 
     def make(out: Path) -> None:
         with bench.open:
-            model = arm.run(bench, **setting)
+            model = runner.run_arm(bench, arm, setting)
             if name != "base":
                 model.save_pretrained(out)
             save_scores(bench.world.score(model.eval()), out)

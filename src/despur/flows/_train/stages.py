@@ -1,6 +1,5 @@
 """Stages of one training run, each made once and kept in its folder."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from despur.core import (
     save_factors,
     write_json,
 )
+from despur.core.adapter.peft_folder import weights_digest
 from despur.core.store import DONE
 from despur.core.text.rows import Tokens
 from despur.find import from_activations, mean_shift
@@ -163,8 +163,3 @@ class Stages:
         # a fresh LoRA has B = 0 and is the base itself
         model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings)
         return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)
-
-
-def weights_digest(folder: Path) -> str:
-    """Short hash of an adapter's file."""
-    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from despur.core import Adapter, Store, Subspace, fingerprint, layer_path, write_json
+from despur.core.adapter.peft_folder import weights_digest
 from despur.core.errors import BadInput, SiteNotFound, nearest
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._train.fit import Settings, lora_targets
@@ -14,7 +15,7 @@ from despur.flows._train.history import Looks
 from despur.flows._train.inputs import check_choices, given_factors, given_scout, read_data, write_config
 from despur.flows._train.page import Trained, write_train_page
 from despur.flows._train.run_folder import check_folder, sweep
-from despur.flows._train.stages import Stages, weights_digest
+from despur.flows._train.stages import Stages
 from despur.flows._verify.certificate import FILE, factors_digest
 from despur.flows._verify.certify import certify
 from despur.flows.load import context_length, load_base

@@ -1,4 +1,4 @@
-"""Activation guards: which edit acts at which place, resolved when training begins."""
+"""Activation edits by place: which acts where, resolved once a model is at hand."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,8 +6,10 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from despur.core import EVERYWHERE, Context, Edit, Site, find_module, layer_path
 from despur.core.errors import CannotAttach, ShapeMismatch
+from despur.core.model.attach import find_module
+from despur.core.model.roles import layer_path
+from despur.core.types import EVERYWHERE, Context, Edit, Site
 
 
 @final
@@ -25,7 +27,7 @@ class AtSites(Edit):
     def __init__(self, edits: Mapping[Site, Edit], widths: Mapping[Site, int], strength: float) -> None:
         super().__init__()
         if not edits:
-            raise CannotAttach("an activation guard needs at least one site, and none was given. Give one a layer")
+            raise CannotAttach("an activation edit needs at least one site, and none was given. Give one a layer")
         self.edits, self.widths, self.strength = dict(edits), dict(widths), strength
         self.at: dict[str, Edit] = {}
 

@@ -1,0 +1,5 @@
+"""At inference: edits that are attached while the model is used; its weights stay as they are."""
+
+from despur.steer.caa import caa
+
+__all__ = ["caa"]
