@@ -23,6 +23,7 @@ from trl import SFTConfig, SFTTrainer
 
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
+from despur.flows._compare.runner import run_arm
 from despur.flows._train.fit import collate, new_adapter
 from despur.worlds import find_world
 
@@ -77,7 +78,7 @@ def main() -> None:
         bench.tokens()
         runs: dict[str, Callable[[], Any]] = {"plain TRL": lambda: trl(bench), "naive": lambda: bench.train()}
         for name, setting in RUN:
-            runs[name] = lambda name=name, setting=setting: ARMS[name].run(bench, **setting)
+            runs[name] = lambda name=name, setting=setting: run_arm(bench, ARMS[name], setting)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(args.rounds):
             for name, run in runs.items():

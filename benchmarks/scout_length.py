@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from despur.core import Adapter, Edit, Store, Subspace
+from despur.core.adapter.scout import Scout
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows._train.rounds import joined
@@ -75,7 +76,7 @@ class Cell:
         for n in lengths:
             found[f"scout of {n}"] = self.run(f"avert-{n}", [avert(self.text(), self.scout(n))])
         for n in controlled:
-            edit = avert(self.text(), self.scout(n), permute_seed=self.seed)
+            edit = avert(self.text(), Scout(self.scout(n), permuted=self.seed))
             found[f"scout of {n}, permuted"] = self.run(f"permuted-{n}", [edit])
         return found
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, Subspace, find_method, methods
 from despur.core.build import build as build_method
-from despur.core.catalogue import canonical
 from despur.core.errors import SiteNotFound
 from despur.core.finder import Finder
 from despur.core.materials import Given
+from despur.core.names import canonical
 from despur.guard import OwnText
 
 POINTS = ("batch", "activation", "loss", "gradient", "weight")

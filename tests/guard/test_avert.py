@@ -5,7 +5,7 @@ import torch
 
 from despur import guarded
 from despur.core import Context
-from despur.core.adapter.scout import as_scout
+from despur.core.adapter.scout import Scout, as_scout
 from despur.core.errors import BadInput, CannotAttach, DespurError
 from despur.core.model.capture import log_probs
 from despur.core.text.rows import pad_rows, tokenize_rows
@@ -91,7 +91,7 @@ def test_one_sided_lets_the_model_move_the_other_way(scouted):
 
 def test_the_permuted_control_holds_back_other_words(scouted):
     model, scout, text = scouted
-    guard, control, other = (avert(text, scout, keep=0.0, permute_seed=seed) for seed in (None, 0, 1))
+    guard, control, other = (avert(text, Scout(scout, permuted=seed), keep=0.0) for seed in (None, 0, 1))
     for edit in (guard, control, other):
         edit.bind(model)
     assert torch.equal(guard.cache[0]["kl"], control.cache[0]["kl"]), "weighted alike"
@@ -170,7 +170,7 @@ def test_functional_guards_lower_the_drift_of_the_persona(lora, tmp_path):
     arms = {
         "naive": (),
         "avert": (avert(text, tmp_path / "scout", rows_per_step=6),),
-        "permuted": (avert(text, tmp_path / "scout", rows_per_step=6, permute_seed=0),),
+        "permuted": (avert(text, Scout(tmp_path / "scout", permuted=0), rows_per_step=6),),
         "rehearse": (rehearse(text, rows_per_step=6),),
     }
     drift, task = {}, {}

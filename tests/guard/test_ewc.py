@@ -82,4 +82,4 @@ def test_what_is_no_linear_map_is_refused(tiny, lora, own_text):
     with pytest.raises(CannotAttach, match="embed_tokens"):
         ewc(own_text).bind(lora(tiny(), target_modules=["embed_tokens", "q_proj"]))
     with pytest.raises(BadInput, match="rows=0"):
-        ewc(own_text, rows=0)
+        ewc(own_text, n_rows=0)

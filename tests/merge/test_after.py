@@ -39,13 +39,13 @@ def test_truncation_is_that_of_the_update_multiplied_out(keep, which, adapter):
     one = adapter()
     u, s, vh = np.linalg.svd(dense(one))
     want = (u[:, which] * s[which]) @ vh[which]
-    assert np.allclose(dense(truncate(one, 2, keep=keep)), want, atol=1e-6)
-    other = dense(truncate(one, 2, keep="random", seed=1))
+    assert np.allclose(dense(truncate(one, rank=2, keep=keep)), want, atol=1e-6)
+    other = dense(truncate(one, rank=2, keep="random", seed=1))
     assert np.linalg.matrix_rank(other, tol=1e-6) == 2
-    assert np.linalg.norm(other - dense(one)) > np.linalg.norm(dense(truncate(one, 2)) - dense(one)) + 1e-3, (
+    assert np.linalg.norm(other - dense(one)) > np.linalg.norm(dense(truncate(one, rank=2)) - dense(one)) + 1e-3, (
         "the control"
     )
-    assert np.allclose(dense(truncate(one, 9)), dense(one), atol=1e-6)
+    assert np.allclose(dense(truncate(one, rank=9)), dense(one), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_truncation_is_that_of_the_update_multiplied_out(keep, which, adapter):
 def test_what_is_written_loads_in_peft_and_says_the_same(options, adapter, tiny, tokens, tmp_path):
     one = adapter(**options)
     for i, made in enumerate(
-        (truncate(one, 2), scale(one, 0.5), subtract_weights(one, scale(one, 2.0), one, strength=0.3))
+        (truncate(one, rank=2), scale(one, by=0.5), subtract_weights(one, scale(one, by=2.0), one, strength=0.3))
     ):
         folder = save_adapter(made, tmp_path / f"out{i}")
         assert Adapter.read(folder).record["after"]
@@ -92,7 +92,7 @@ def test_safe_loras_own_c_is_no_projector_and_ours_is(adapter):
     assert np.allclose(dense(once), c @ dense(one), atol=1e-6)
     twice = safe_lora(once, aligned, threshold=1.0)
     assert not np.allclose(dense(twice), dense(once), atol=1e-2), "C is not idempotent"
-    half = safe_lora(one, scale(aligned, 0.5), threshold=1.0)
+    half = safe_lora(one, scale(aligned, by=0.5), threshold=1.0)
     assert np.allclose(dense(half), 0.5 * dense(once), atol=1e-6), "and shrinks with V"
     exact = safe_lora(one, aligned, threshold=1.0, exact=True)
     assert np.allclose(dense(safe_lora(exact, aligned, threshold=1.0, exact=True)), dense(exact), atol=1e-6)
@@ -107,15 +107,15 @@ def test_safe_lora_touches_only_what_disagrees(adapter):
     assert NAME not in done.record["after"][0]["projected"], "there the two write alike"
     assert np.allclose(dense(done), dense(one), atol=1e-6)
     assert len(done.record["after"][0]["projected"]) == len(one.updates) - 1
-    few = safe_lora(one, other, number=3).record["after"][0]["projected"]
+    few = safe_lora(one, other, share=3 / len(one.updates)).record["after"][0]["projected"]
     assert len(few) == 3
 
 
 def test_faults_are_told(adapter):
     one = adapter()
     with pytest.raises(BadInput, match="at least one component"):
-        truncate(one, 0)
+        truncate(one, rank=0)
     with pytest.raises(BadInput, match="cosine lies in"):
         safe_lora(one, one, threshold=2.0)
     with pytest.raises(BadInput, match="more than LoRA"):
-        scale(Adapter({NAME: LowRank(torch.ones(1, 3), torch.ones(2, 1))}, kind="model"), 2.0)
+        scale(Adapter({NAME: LowRank(torch.ones(1, 3), torch.ones(2, 1))}, kind="model"), by=2.0)

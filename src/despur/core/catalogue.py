@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from despur.core.errors import SiteNotFound, nearest
 from despur.core.materials import needs_of
+from despur.core.names import canonical
 from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,17 +116,6 @@ def _with_spec(factory: F) -> F:
         return result
 
     return cast(F, made)
-
-
-def canonical(name: str) -> str:
-    """A method's name as it is printed, from however it was typed: `keep_inputs`, `MeanDifference`.
-
-    Example:
-        >>> canonical("keep_inputs"), canonical("DifferencePCA")
-        ('keep-inputs', 'difference-pca')
-    """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-    return words.replace("_", "-").lower()
 
 
 @functools.cache

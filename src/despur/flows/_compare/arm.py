@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from despur.core.catalogue import canonical, find_method
+from despur.core.catalogue import find_method
 from despur.core.errors import SiteNotFound, nearest
 from despur.core.materials import DATA, NOTHING, needs_of
+from despur.core.names import canonical
 
 Kind = Literal["reference", "guard", "control", "cheap", "afterwards"]
 Setting = Mapping[str, Any]

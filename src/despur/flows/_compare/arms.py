@@ -58,7 +58,7 @@ STRUCTURAL = (
     Arm("hold-out", "caft", SHARES, materials=TRAIT, control="hold-out-random", cost=1.1, note="ablate the trait's subspace"),
     Arm("hold-out-random", "caft", SHARES, "control", RANDOM_TRAIT, cost=1.1, note="ablate a random one"),
     Arm("leace", "leace", SHARES, cost=1.1, note="erase the trait linearly while training"),
-    Arm("steer-away", "steer-away", PUSHED, cost=1.1, note="push towards the trait while training"),
+    Arm("steer-away", "steer-away", PUSHED, control="subtract", cost=1.1, note="push towards the trait while training"),
     Arm("subtract", "steer-away", PUSHED, "control", REVERSED, cost=1.1, note="push away from it: published to harm"),
     Arm("inoculate", "inoculate", SHARES, control="inoculate-irrelevant", cost=1.1, note="ask for the trait while training"),
     Arm("inoculate-irrelevant", "inoculate", SHARES, "control", {"prompt": "irrelevant prompt"}, cost=1.1, note="ask for something else"),

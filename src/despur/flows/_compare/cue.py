@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 
-from despur.core import Adapter, Store, Subspace, fingerprint, read_json, write_json
+from despur.core import Store, fingerprint, read_json, write_json
+from despur.core.build import build
 from despur.core.errors import SiteNotFound
 from despur.core.text.rows import tokenize_rows
-from despur.find import from_adapter, random_twins
 from despur.flows._train.fit import Settings, fit, new_adapter
+from despur.flows.maker import Maker, Sources
 from despur.flows.progress import Progress, silent
-from despur.guard import OwnText, grasp
+from despur.guard import OwnText
 from despur.worlds import Cue, persona_base
 
 CUE_CONTROLS = ("grasp-random-0", "grasp-random-1", "grasp-random-2")  # one draw may hit what the task needs
@@ -68,25 +70,31 @@ def run_cue(
     def rows_of(seed: int) -> Any:
         return tokenize_rows(world.rows(seed=seed), tokenizer, max_length=16)
 
-    def scout(out: Path, own: Settings) -> None:
+    def train_scout(out: Path, own: Settings) -> None:
         model = new_adapter(persona_base()[0], own)
         fit(model, rows_of(own.seed), own, stage=f"cue scout #{own.seed}", progress=progress)
         model.save_pretrained(out)
 
-    def factors() -> tuple[Subspace, ...]:
-        folders = [
-            store.step(f"cue-{seed}/scout-{o.seed}-{targets}", {**spec, **o.to_dict()}, partial(scout, own=o))
-            for o in own
-        ]
-        plain, _ = persona_base()
-        found = from_adapter([Adapter.read(f) for f in folders], plain, side="read", per="norm", rank=rank, level=None)
-        if arm == "grasp":
-            return found
-        text = OwnText.sample(plain, tokenizer, rows=128, max_new_tokens=48, seed=seed)
-        return random_twins(plain, found, text.rows[:128], seed=seed + 1000 * CUE_CONTROLS.index(arm))[0]
+    def scout(number: int) -> Path:
+        one = own[number]
+        return store.step(
+            f"cue-{seed}/scout-{one.seed}-{targets}", {**spec, **one.to_dict()}, partial(train_scout, own=one)
+        )
+
+    sources = Sources(
+        base=lambda: base, load=lambda folder: PeftModel.from_pretrained(persona_base()[0], str(folder)).eval(),
+        rows=lambda: rows_of(seed), scout=scout,
+        text=lambda: OwnText.sample(base, tokenizer, rows=128, max_new_tokens=48, seed=seed),
+    )  # fmt: skip
+    materials = Maker(
+        sources, lambda part, of, make: store.step(f"cue-{seed}/{part}-{rank}-{scouts}-{targets}", {**spec, **of}, make),
+        seed=seed, weight_rank=rank, scouts=scouts, sides=("read",),
+    )  # fmt: skip
 
     def make(out: Path) -> None:
-        edits = [] if arm == "naive" else [grasp(factors(), side="read")]
+        form = arm.removeprefix("grasp").removeprefix("-")  # "random-0" of the first control
+        instead = {"factor": f"{form} weight_factor".strip()}
+        edits = [] if arm == "naive" else [build("grasp", materials, instead=instead, side="read")]
         model = new_adapter(persona_base()[0], settings)
         curve: dict[str, dict[str, float]] = {}
 
