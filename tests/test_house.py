@@ -148,3 +148,19 @@ def test_nothing_points_at_one_machine():
         lines = enumerate(text.splitlines(), 1)
         found += [f"{name}:{i}: {line.strip()[:90]}" for i, line in lines if ELSEWHERE.search(line)]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("find.causal_check", "measure"),
+        ("measure.four_axes", "judge"),
+        ("guard.truncate", "merge"),
+        ("find.holm", "core.holm"),
+    ],
+)
+def test_what_has_moved_is_still_given_and_says_where(old, new):
+    room, _, name = old.partition(".")
+    with pytest.warns(DeprecationWarning, match=f"despur.{old} is in despur.{new} now"):
+        given = getattr(importlib.import_module(f"despur.{room}"), name)
+    assert given is getattr(importlib.import_module(f"despur.{new}"), name)

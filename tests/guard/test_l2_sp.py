@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from despur import guarded
-from despur.core import Adapter, Context
-from despur.core.errors import BadInput, CannotAttach
-from despur.guard import l2_sp, o_lora
+from despur.core import Context
+from despur.core.errors import CannotAttach
+from despur.guard import l2_sp
 from despur.guard.l2_sp import WEIGHT
 
 
@@ -56,36 +55,3 @@ def test_l2_sp_of_whole_weights_counts_from_where_they_began(tiny):
 def test_what_is_no_pair_is_refused(options, tiny, lora):
     with pytest.raises(CannotAttach):
         l2_sp().bind(lora(tiny(), **options))
-
-
-def test_o_lora_turns_from_what_the_former_one_reads(tiny, lora, tokens, tmp_path):
-    def run(*edits) -> Adapter:
-        model = lora(tiny()).train()
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-        with guarded(model, optimizer, *edits) if edits else torch.enable_grad():
-            for _ in range(60):
-                model(input_ids=tokens, labels=tokens).loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-        return Adapter.of(model)
-
-    for name, seed in (("scout", 1), ("other", 2)):
-        move(lora(tiny()), seed).save_pretrained(tmp_path / name)
-    former = Adapter.read(tmp_path / "scout")
-
-    def overlap(a: Adapter) -> float:
-        return sum((former.updates[n].down @ u.down.T).abs().sum().item() for n, u in a.updates.items())
-
-    kept, plain, elsewhere = (
-        run(o_lora(tmp_path / "scout", strength=5.0)),
-        run(),
-        run(o_lora(tmp_path / "other", strength=5.0)),
-    )
-    assert overlap(kept) < 0.3 * overlap(plain)
-    assert overlap(elsewhere) > 2 * overlap(kept), "the control: another adapter's A"
-    model = move(lora(tiny()))
-    edit = o_lora(tmp_path / "scout", strength=10.0)
-    edit.bind(model)
-    assert penalty(edit, model) == pytest.approx(overlap(Adapter.of(model)), rel=1e-4)
-    with pytest.raises(BadInput, match="nowhere"):
-        o_lora(tmp_path / "nowhere").bind(model)

@@ -6,7 +6,7 @@ import torch
 
 from despur.core import Subspace
 from despur.core.errors import ShapeMismatch
-from despur.judge import holm
+from despur.core.holm import holm
 from despur.measure import overlap
 
 

@@ -5,7 +5,7 @@ The estimators are imported when they are asked for: they need scikit-learn, whi
 
 from typing import TYPE_CHECKING
 
-from despur.core.late import imported_late
+from despur.core.late import imported_late, moved
 from despur.core.model.matched import matched_random, random_twins
 from despur.find.from_activations import activation_differences, from_activations, mean_shift
 from despur.find.from_adapter import from_adapter
@@ -22,4 +22,10 @@ __all__ = [
     "matched_random", "mean_shift", "random_twins",
 ]  # fmt: skip
 
-__getattr__ = imported_late("despur.find", _WHERE)
+_MOVED = dict.fromkeys((
+    "CausalCheck", "Continuations", "LossSlope", "ModuleShare", "Overlap", "RowScores", "TokenShift",
+    "causal_check", "causal_checks", "continuations", "loss_slopes", "module_shares", "overlap", "promoted",
+    "rows_along", "token_shift",
+), "despur.measure") | {"NeutralNull": "despur.judge", "holm": "despur.core.holm"}  # fmt: skip
+
+__getattr__ = moved("despur.find", _MOVED, imported_late("despur.find", _WHERE))

@@ -1,5 +1,6 @@
 """Do not learn it: edits that are attached while fine-tuning."""
 
+from despur.core.late import moved
 from despur.core.model.own_text import OwnText
 from despur.guard.avert import avert
 from despur.guard.caft import caft
@@ -44,3 +45,7 @@ __all__ = [
     "telling_rows",
     "trait_vectors",
 ]
+
+_MOVED = ("safe_lora", "save_adapter", "scale", "spectral_surgery", "subtract_weights", "truncate")
+
+__getattr__ = moved("despur.guard", dict.fromkeys(_MOVED, "despur.merge"))

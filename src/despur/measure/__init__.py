@@ -1,12 +1,13 @@
 """What a model, its rows or a factor show: causal checks, token use, leakage, change off-task; each beside its control."""
 
+from despur.core.late import moved
 from despur.measure.causal import CausalCheck, causal_check, causal_checks
 from despur.measure.continuations import Continuations, continuations
 from despur.measure.describe import RowScores, promoted, rows_along
 from despur.measure.leakage import leakage
 from despur.measure.loss_slope import LossSlope, loss_slopes
 from despur.measure.off_task import off_task
-from despur.measure.overlap import Overlap, holm, overlap
+from despur.measure.overlap import Overlap, overlap
 from despur.measure.recovery import Recovery, recovery, smallest_push
 from despur.measure.scaled import Louder, can_scale, louder
 from despur.measure.shares import ModuleShare, module_shares
@@ -14,6 +15,16 @@ from despur.measure.tokens import TokenShift, token_shift
 
 __all__ = [
     "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovery", "RowScores", "TokenShift",
-    "can_scale", "causal_check", "causal_checks", "continuations", "holm", "leakage", "loss_slopes", "louder", "module_shares",
+    "can_scale", "causal_check", "causal_checks", "continuations", "leakage", "loss_slopes", "louder", "module_shares",
     "off_task", "overlap", "promoted", "recovery", "rows_along", "smallest_push", "token_shift",
 ]  # fmt: skip
+
+_MOVED = (
+    "BASE", "KEPT", "NAIVE", "Choice", "Difference", "Done", "Draws", "Grid", "Ladder", "Prereg", "Reading", "Rise",
+    "Run", "Versus", "accepted", "areas", "attainment", "by_seed", "choose_setting", "deviations", "difference",
+    "dominated", "drift_at_task", "four_axes", "gather", "half", "holm", "hypervolume", "interval", "kept_within", "ladder",
+    "max_t", "mean_interval", "none_of", "outdone", "rate_interval", "resample", "rise", "sign_flip",
+    "task_at_drift", "versus",
+)  # fmt: skip
+
+__getattr__ = moved("despur.measure", dict.fromkeys(_MOVED, "despur.judge"))

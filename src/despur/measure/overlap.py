@@ -8,7 +8,6 @@ import torch
 
 from despur.core import Subspace
 from despur.core.errors import ShapeMismatch
-from despur.core.holm import holm as holm
 
 DRAWS = 20_000
 

@@ -51,7 +51,7 @@ class GuardCallback(TrainerCallback):
         self._edits, self._seed = edits, seed
         self._run: GuardedRun | None = None
         self._started = False
-        self._mark = "despur " + " ".join(type(edit).__name__ for edit in edits)
+        self._mark = "despur " + " ".join(str(edit.spec or type(edit).__name__) for edit in edits)
         self.losses: list[float] = []
 
     def on_init_end(

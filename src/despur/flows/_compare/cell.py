@@ -60,7 +60,7 @@ def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progr
 def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
     """Train and score one cell, unless it is there."""
     from despur.flows._compare.arms import ARMS
-    from despur.flows._compare.runner import run_arm
+    from despur.flows._compare.runner import made_for, run_arm
 
     bench = _bench(root, cell.world, cell.seed, cell.steps)
     bench.progress, arm = progress, ARMS[cell.arm]
@@ -68,9 +68,12 @@ def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
     def make(out: Path) -> None:
         wall, start = time.monotonic(), time.process_time()
         with bench.open:
-            model = run_arm(bench, arm, cell.setting)
+            made = made_for(bench, arm, cell.setting) if arm.method else None
+            model = run_arm(bench, arm, cell.setting, made)
             trained = time.process_time() - start
             save_scores(bench.world.score(model.eval()), out)
+        if getattr(made, "spec", None) is not None:
+            write_json(out / DONE, {"made": made.spec.to_dict()})
         write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})
 
     Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)

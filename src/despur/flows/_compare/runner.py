@@ -15,19 +15,20 @@ from despur.flows._compare.bench import Bench
 from despur.flows._train.rounds import joined
 
 
-def run_arm(bench: Bench, arm: Arm, setting: Setting) -> Any:
+def run_arm(bench: Bench, arm: Arm, setting: Setting, made: Any = None) -> Any:
     """Train, edit or load what an arm stands for; what it attaches stays on until `bench.open` is closed.
 
     Args:
         bench: World and seed.
         arm: Line of the table.
         setting: One of its settings.
+        made: What `made_for` gave, where it was called before.
     """
     if arm.adapter is not None:
         return bench.finished(arm.adapter, **setting)
     if arm.method is None:
         return _plain(bench, arm, **setting)
-    made = made_for(bench, arm, setting)
+    made = made_for(bench, arm, setting) if made is None else made
     room = find_method(arm.method).room
     if room == "merge":
         return bench.put(made)
