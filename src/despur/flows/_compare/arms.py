@@ -1,7 +1,8 @@
 """Every arm of the comparison, as one table: (name, method, settings, materials); a control is another material."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from despur.core.catalogue import methods
 from despur.flows._compare.arm import Arm, of
 
 # of the naive run's steps: where it might have been stopped
@@ -87,7 +88,18 @@ PLAIN = (
     Arm("benign-twin", kind="control", adapter="benign", cost=0.05, note="data of the opposite factor"),
 )  # fmt: skip
 
-ARMS: Mapping[str, Arm] = {
-    arm.name: arm for arm in (*REFERENCES, *FUNCTIONAL, *STRUCTURAL, *AFTERWARDS, *PLAIN)
-}  # in the order in which tables name them
+TABLE = (*REFERENCES, *FUNCTIONAL, *STRUCTURAL, *AFTERWARDS, *PLAIN)
+
+
+def _without_a_line() -> Iterator[Arm]:
+    """Guards of the catalogue that the table does not name, such as those of other packages: at three strengths."""
+    named = {arm.method for arm in TABLE}
+    for entry in methods().values():
+        if entry.room == "guard" and entry.name not in named:
+            settings = of(strength=(0.3, 1.0, 3.0)) if "strength" in entry.options else ({},)
+            yield Arm(entry.name, entry.name, settings, cost=entry.cost or 1.0, note=entry.summary)
+
+
+# in the order in which tables name them
+ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (*TABLE, *_without_a_line())}
 QUICK = ("avert", "avert-permuted", "grasp", "grasp-random", "rehearse", "early")

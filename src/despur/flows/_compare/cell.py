@@ -72,8 +72,8 @@ def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
             model = run_arm(bench, arm, cell.setting, made)
             trained = time.process_time() - start
             save_scores(bench.world.score(model.eval()), out)
-        if getattr(made, "spec", None) is not None:
-            write_json(out / DONE, {"made": made.spec.to_dict()})
+        if spec := getattr(made, "spec", None):
+            write_json(out / DONE, {"made": spec.to_dict()})
         write_json(out / TIMES, {"process": trained, "wall": time.monotonic() - wall})
 
     Store(root).step(cell.folder, {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting)}, make)
