@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from despur.flows._clean.clean import Cleaned, clean
     from despur.flows._compare.arms import ARMS, QUICK
     from despur.flows._compare.asked import settle
-    from despur.flows._compare.compare import compare, report
+    from despur.flows._compare.compare import compare, dry_run, report
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
     from despur.flows._demo.demo import DemoResult, demo
@@ -41,7 +41,7 @@ WHERE = {  # module -> names
     "_clean.clean": ("Cleaned", "clean"),
     "_compare.arms": ("ARMS", "QUICK"),
     "_compare.asked": ("settle",),
-    "_compare.compare": ("compare", "report"),
+    "_compare.compare": ("compare", "dry_run", "report"),
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_demo.demo": ("DemoResult", "demo"),
@@ -60,7 +60,7 @@ WHERE = {  # module -> names
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
     "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
-    "clean", "compare", "compare_with_library", "demo", "estimate", "library_folder", "list_library",
+    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
     "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
 ]  # fmt: skip
 

@@ -131,7 +131,7 @@ def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
         if p.name in NO_OPTION:
             continue
         types, option = _taken_apart(hints[p.name])
-        part = next((t for t in types if is_dataclass(t)), None)
+        part: Any = next((t for t in types if is_dataclass(t)), None)
         if part is not None:
             found += _fields(part, (p.name, part))
         else:

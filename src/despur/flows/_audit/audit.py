@@ -45,7 +45,7 @@ def audit(
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Audit:
-    """Audit an adapter, or a whole fine-tuned model, against its base.
+    """Find what an adapter, or a whole fine-tuned model, learned beyond its task: weights first, then a causal check.
 
     Off-task text is what the base itself says first, or its answers to prompts. On one half of it candidate directions
     are read off the activations, others come from the weights; on the other half each is put to the causal check. What

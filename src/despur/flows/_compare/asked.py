@@ -12,6 +12,7 @@ from despur.flows.record import run_record
 from despur.judge import Prereg
 
 RECORD = "run.json"
+ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, beside its worlds
 MIN_STEPS = 8
 
 
@@ -58,7 +59,7 @@ def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, A
     former = read_json(out / RECORD)["arguments"] if (out / RECORD).exists() else {}
     if arguments["data"] is None:
         arguments = {**arguments, "worlds": list(names_in(arguments["worlds"]))}
-    if not any(arguments[k] for k in ("worlds", "data", "guards", "seeds", "tuning_seeds", "steps", "quick")):
+    if not any(arguments[k] for k in ("worlds", "data", *ASKED)):
         later = {k: arguments[k] for k in ("after", "after_seeds") if arguments["after"]}
         arguments = {**arguments, "worlds": list(plan.worlds), **former, **later}
     elif not arguments["worlds"]:

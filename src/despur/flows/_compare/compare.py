@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
 from despur.core import read_json, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
-from despur.flows._compare.asked import MIN_STEPS, RECORD, plan_of, read_steps, record_of
+from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows._compare.engine import Engine, Job, run_all
+from despur.flows._compare.estimate import Estimate, estimate
 from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study, choose, judge
@@ -77,13 +79,7 @@ def compare(
         >>> # compare("persona", out="study/", quick=True).page
     """
     arguments, out = recorded(compare, locals()), Path(out)
-    asked: dict[str, Any] = {
-        "guards": guards,
-        "seeds": seeds,
-        "tuning_seeds": tuning_seeds,
-        "steps": steps,
-        "quick": quick,
-    }
+    asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
     plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
     write_json(out / RECORD, record_of(out, plan, arguments))
     workers = workers or os.cpu_count() or 1
@@ -99,6 +95,24 @@ def compare(
     run.stress(stress_cells(plan, after, after_seeds, chosen))
     write_json(out / FAILED, run.failed)
     return judge(plan, out, tuning, reported, chosen, run.failed, notes)
+
+
+def dry_run(*args: Any, **kwargs: Any) -> Estimate:
+    """Say what a comparison would cost, and run none of it.
+
+    Args:
+        *args: Of `compare`.
+        **kwargs: Of `compare`.
+
+    Example:
+        >>> # dry_run("persona", out="study/", quick=True).hours
+    """
+    bound = signature(compare).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    asked = {name: given[name] for name in (*ASKED, "deviate")}
+    plan, _ = plan_of(given["worlds"], given["data"], given["probes"], out=Path(given["out"]), **asked)
+    return estimate(plan, Path(given["out"]), workers=given["workers"])
 
 
 @verb

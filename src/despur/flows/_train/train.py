@@ -62,7 +62,7 @@ def train(
         rounds: How often `grasp` trains; after each, what its adapter reads and writes most joins what is blocked.
         strength: Strength of the guard; 1 is its default.
         own_rows: Rows of text that the base writes for the guard.
-        own_tokens: Their length (of each turn in a chat).
+        own_tokens: Length of that text (of each turn in a chat).
         rehearse_on: Generic text instead of the base's own, for a base that cannot write.
         twin: Also train the unguarded twin of the run, and measure against it instead of the scout.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
