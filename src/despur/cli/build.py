@@ -46,7 +46,7 @@ def build(command: str, file: str) -> Any:
 
     def call(**typed: Any) -> None:
         check_resumed(typed)
-        given = {n: p.read(v) if isinstance(v := typed[n], str) else v for n, p in parameters.items()}
+        given = {n: _given(p, typed[n]) for n, p in parameters.items()}
         _run(function, view, given, as_json=typed["json"])
 
     call.__signature__ = Signature(places)  # type: ignore[attr-defined]
@@ -60,6 +60,13 @@ def help_of(function: Callable[..., Any], view: View) -> str:
     """The page of help but for its options."""
     said = read_docstring(function.__doc__)
     return "\n\n".join([said.text, *([view.note] if view.note else []), *(f"Example: `{c}`" for c in said.commands)])
+
+
+def _given(p: Parameter, typed: Any) -> Any:
+    """The value behind what was typed."""
+    if isinstance(typed, str):
+        return p.read(typed)
+    return p.default if typed is None else typed
 
 
 def _run(function: Callable[..., Any], view: View, given: Mapping[str, Any], *, as_json: bool) -> None:
@@ -88,9 +95,9 @@ def _place(p: Parameter) -> Place:
     option, default = p.option, p.default
     kind: Any = list[str] if option.rest else str if p.kind is list else p.kind
     if isinstance(default, list | tuple):
-        default = ",".join(default) or None
-    if default is None or default == "":
-        default, kind = None if default is None or p.positional else "", kind | None
+        default = ",".join(default)
+    if default in (None, ""):  # typer would show an empty default
+        default, kind = None, kind | None
     metavar = option.metavar or "|".join(option.choices) or None
     info: Any
     if p.positional:

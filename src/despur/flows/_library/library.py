@@ -161,7 +161,7 @@ def add_to_library(
 
 
 @verb
-def list_library(library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
+def list_library(*, library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """List the entries by name, and beside them the folders that cannot be read, with the reason.
 
     Args:
@@ -169,7 +169,7 @@ def list_library(library: Path | str | None = None) -> tuple[tuple[Entry, ...], 
 
     Example:
         $ despur library ls
-        >>> list_library(tmp_path)
+        >>> list_library(library=tmp_path)
         ((), {})
     """
     entries: list[Entry] = []
@@ -234,7 +234,7 @@ def compare_with_library(
             "Name it: --base BASE"
         )
     place = library_folder(library)
-    entries, left_out = list_library(place)
+    entries, left_out = list_library(library=place)
     if not entries and not left_out:
         raise BadInput(f"the library {str(place)!r} is empty. Put factors in: despur library add NAME FOLDER")
     pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []
