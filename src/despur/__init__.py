@@ -16,7 +16,7 @@ _WHERE = {
     **dict.fromkeys(("audit", "calibrate", "certify", "clean", "compare", "demo", "train", "verify"), "despur.flows"),
     **{
         room: f"despur.{room}"
-        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "worlds")
+        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "steer", "worlds")
     },
 }
 

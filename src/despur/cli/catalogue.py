@@ -5,13 +5,14 @@ from typing import Any
 
 from despur.cli.view import View, out_console, table
 from despur.core.errors import SiteNotFound, nearest
+from despur.core.listing import listed
 
 
 def ls(room: str | None = None) -> list[Any]:
     """List the methods; `despur show NAME` has equation, source and limits.
 
     Args:
-        room: Only those of this room, as `find` or `guard`; all if left out.
+        room: Only those of this room, as find or guard; all if left out.
 
     Raises:
         SiteNotFound: no such room.
@@ -19,9 +20,7 @@ def ls(room: str | None = None) -> list[Any]:
     Example:
         $ despur ls guard
     """
-    from despur.core import methods
-
-    known = list(methods().values())
+    known = list(listed().values())
     rooms = sorted({m.room for m in known})
     if room is not None and room not in rooms:
         raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")

@@ -1,6 +1,7 @@
 """What `despur run` prints."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from despur.cli.view import View, out_console
@@ -11,7 +12,7 @@ def plain(result: Any, given: Any) -> Any:
     from despur.cli.app import COMMANDS
     from despur.core import read_json
 
-    verb = read_json(given["record"])["verb"]
+    verb = read_json(Path(given["record"]))["verb"]
     return import_module(f"despur.cli.{COMMANDS[verb]}").VIEWS[verb].plain(result, given)
 
 
