@@ -29,6 +29,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python docs/methods.py --check
+	$(BIN)/python docs/cli.py --check
 	$(BIN)/python docs/schema.py --check
 	@find src -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 200 {print $$2 ": " $$1 " lines; aim for 200"}'
 
@@ -38,10 +39,12 @@ format: $(STAMP)
 
 sync: $(STAMP)  ## renew what is generated
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/cli.py
 	$(BIN)/python docs/schema.py
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/methods.py --check
+	$(BIN)/python docs/cli.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(STAMP)  ## each script prints its table; together about two hours

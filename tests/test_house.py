@@ -113,8 +113,9 @@ def test_method_is_documented_in_full(method):
     assert f"| `{method.name}` |" in choosing, "give it a line in docs/choose.md: when this and not its neighbour"
 
 
-def test_list_of_methods_is_fresh():
-    done = run(sys.executable, "docs/methods.py", "--check")
+@pytest.mark.parametrize("page", ["methods", "cli"])
+def test_generated_page_is_fresh(page):
+    done = run(sys.executable, f"docs/{page}.py", "--check")
     assert done.returncode == 0, done.stderr
 
 

@@ -8,21 +8,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
     from despur.core.run.callback import GuardCallback, guarded
-    from despur.flows import audit, certify, demo, train, verify
+    from despur.flows import audit, calibrate, certify, clean, compare, demo, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
     **dict.fromkeys(("GuardCallback", "guarded"), "despur.core.run.callback"),
-    **dict.fromkeys(("audit", "certify", "demo", "train", "verify"), "despur.flows"),
+    **dict.fromkeys(("audit", "calibrate", "certify", "clean", "compare", "demo", "train", "verify"), "despur.flows"),
     **{
         room: f"despur.{room}"
-        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "worlds")
+        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "steer", "worlds")
     },
 }
 
 __all__ = [
-    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "certify", "demo", "guarded",
-    "train", "verify",
+    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "calibrate", "certify",
+    "clean", "compare", "demo", "guarded", "train", "verify",
 ]  # fmt: skip
 
 
@@ -31,3 +31,7 @@ def __getattr__(name: str) -> Any:  # torch takes seconds to import: only who as
         raise AttributeError(f"module 'despur' has no attribute {name!r}")
     module = import_module(_WHERE[name])
     return module if module.__name__ == f"despur.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_WHERE, *(name for name in globals() if name.startswith("__"))})

@@ -24,10 +24,10 @@ def test_help_has_an_example(verb):
 
 def test_ls_lists_every_room_and_refuses_others():
     said = CliRunner().invoke(app, ["ls"]).output
-    assert all(name in said for name in ("grasp", "avert", "SharedDirections", "leakage"))
+    assert all(name in said for name in ("grasp", "avert", "shared-directions", "leakage"))
     guards = CliRunner().invoke(app, ["ls", "guard"]).output
     assert "avert" in guards
-    assert "SharedDirections" not in guards
+    assert "shared-directions" not in guards
 
 
 def test_show_gives_equation_source_and_limits():

@@ -1,6 +1,7 @@
 """`despur train --config FILE`: keys are option names, the command line wins, what is wrong is told by its key."""
 
 import re
+from functools import wraps
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ def train(tmp_path, monkeypatch):
     def run(text, *arguments):
         given = {}
 
+        @wraps(despur.flows.train)
         def flow(base, data, **options):
             given.update(options, base=base, data=data)
             raise BadInput("stop here")

@@ -75,7 +75,7 @@ def test_entries_that_cannot_be_read_are_named(library, tmp_path):
     assert "cannot read" in result.left_out["noise"]
     assert "no entry of a library" in result.left_out["foreign"]
     assert result.left_out["narrow"] == "of width 32, here 64"
-    entries, broken = list_library(library)
+    entries, broken = list_library(library=library)
     assert [e.name for e in entries] == ["narrow", "noise", "persona"]
     assert list(broken) == ["foreign"]
 
@@ -94,9 +94,9 @@ def test_a_name_that_is_taken_is_kept_unless_forced(library, tmp_path):
     with pytest.raises(BadInput, match="'persona' already.*--force"):
         add_to_library("persona", tmp_path / "noise", library=library)
     assert add_to_library("persona", tmp_path / "noise", library=library, note="new", force=True).note == "new"
-    assert len(list_library(library)[0]) == 3
+    assert len(list_library(library=library)[0]) == 3
     remove_from_library("persona", library=library)
-    assert [e.name for e in list_library(library)[0]] == ["foreign", "noise"]
+    assert [e.name for e in list_library(library=library)[0]] == ["foreign", "noise"]
     with pytest.raises(SiteNotFound, match=r"no entry 'persona' .*despur library ls"):
         remove_from_library("persona", library=library)
 
@@ -124,7 +124,7 @@ def test_what_is_no_folder_of_factors(library, tmp_path):
     with pytest.raises(BadInput, match="is empty.*despur library add"):
         compare_with_library(tmp_path / "persona", library=tmp_path / "nowhere")
     with pytest.raises(BadInput, match="is no folder"):
-        list_library(tmp_path / "persona" / "run.json")
+        list_library(library=tmp_path / "persona" / "run.json")
     assert not (library / "x").exists()
 
 

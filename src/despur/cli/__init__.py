@@ -10,9 +10,7 @@ def main() -> None:
     """Entry point of `despur`: user faults are one line and exit 2, bugs a traceback and exit 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = "--debug" in sys.argv
-    if debug:
-        sys.argv.remove("--debug")
-    else:  # what libraries tell each other about coming versions is no news to a user of this command
+    if not debug:  # what libraries tell each other about coming versions is no news to a user of this command
         warnings.simplefilter("ignore", FutureWarning)
     from despur.cli.start import begin
 

@@ -1,25 +1,78 @@
-"""`--config FILE`: a command's options from YAML; what stands on the command line wins."""
+"""`--config FILE` and `--resume FOLDER`: a command's options from YAML; what stands on the command line wins."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 import yaml
 
-_NOT_HERE = ("config", "help", "json", "resume", "overwrite")
+from despur.core.errors import BadInput, nearest
+from despur.flows.verb import Parameter
+
+_NOT_HERE = ("overwrite",)  # on the command line alone, each time
 
 
-def read_config(ctx: Any, name: str | Path | None) -> str | Path | None:
-    """Make a file's values the defaults of the command.
+def read_config(command: str, parameters: Mapping[str, Parameter]) -> Callable[..., Any]:
+    """Make the callback of `--config`: a file's values become the defaults of the command."""
+
+    def read(ctx: Any, name: str | None) -> str | None:
+        if name is not None and not ctx.resilient_parsing:
+            _take(ctx, Path(name), command, parameters)
+        return name
+
+    return read
+
+
+def read_resume(command: str, parameters: Mapping[str, Parameter]) -> Callable[..., Any]:
+    """Make the callback of `--resume`: the arguments of a folder's run become the defaults, the folder among them."""
+
+    def read(ctx: Any, folder: str | None) -> str | None:
+        if folder is None or ctx.resilient_parsing:
+            return folder
+        config = Path(folder) / "config.yaml"
+        if not config.is_file():
+            raise BadInput(
+                f"--resume {folder!r}: no config.yaml there, so no run to go on with. Start one: "
+                f"despur {command} BASE DATA -o {folder}"
+            )
+        _take(ctx, config, command, parameters)
+        ctx.default_map = {**(ctx.default_map or {}), "out": folder}
+        return folder
+
+    return read
+
+
+def check_resumed(typed: Mapping[str, Any]) -> None:
+    """Refuse `--resume` beside what names another run.
 
     Raises:
-        BadInput: no such file, no YAML mapping, an unknown key, or a value that its option does not take.
+        BadInput: another folder, or a config.
     """
-    if name is None or ctx.resilient_parsing:
-        return name
-    from despur.core.errors import BadInput, nearest  # brings torch, which a page of help can do without
+    folder = typed.get("resume")
+    if folder is not None and (typed["config"] is not None or Path(typed["out"]) != Path(folder)):
+        raise BadInput(
+            f"--resume {folder!r} goes on in its own folder, and --config or -o names another. Leave them out, or repeat "
+            f"the run elsewhere: --config {Path(folder) / 'config.yaml'} -o NEW_FOLDER"
+        )
 
-    path = Path(name)
+
+def _take(ctx: Any, path: Path, command: str, parameters: Mapping[str, Parameter]) -> None:
+    known = [name for name in parameters if name not in _NOT_HERE]
+    options = {str(p.name): p for p in ctx.command.params}
+    found: dict[str, Any] = {}
+    for key, value in _read(path).items():
+        if key not in known:
+            raise BadInput(
+                f"--config {str(path)!r} has the key {key!r}, which is no option of `despur {command}`"
+                f"{nearest(str(key), known)}. There are: {', '.join(known)}"
+            )
+        if value is not None:  # nothing there: the option's own default
+            found[key] = _value(ctx, value, parameters[key], options[key], path)
+    ctx.default_map = {**(ctx.default_map or {}), **found}
+
+
+def _read(path: Path) -> dict[Any, Any]:
     try:
         said: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -27,48 +80,30 @@ def read_config(ctx: Any, name: str | Path | None) -> str | Path | None:
             f"cannot read --config {str(path)!r}: {getattr(error, 'strerror', None) or error}. Give a YAML file"
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"--config {str(path)!r} is no YAML: {' '.join(str(error).split())[:200]}. Mend it") from error
+        raise BadInput(
+            f"--config {str(path)!r} is no YAML: {' '.join(str(error).split())[:200]}. Correct it"
+        ) from error
     if not isinstance(said, dict):
         raise BadInput(
-            f"--config {str(path)!r} holds {type(said).__name__}, where 'key: value' lines are needed. Mend it"
+            f"--config {str(path)!r} holds {type(said).__name__}, where 'key: value' lines are needed. Correct it"
         )
-    options = {_key(p): p for p in ctx.command.params}
-    known = [k for k in options if k not in _NOT_HERE]
-    found: dict[str, Any] = {}
-    for key, value in said.items():
-        if key not in known:
-            raise BadInput(
-                f"--config {str(path)!r} has the key {key!r}, which is no option of `despur {ctx.command.name}`"
-                f"{nearest(str(key), known)}. There are: {', '.join(known)}"
-            )
-        if value is not None:  # nothing said: the option's own default
-            found[options[key].name or key] = _value(key, value, options[key], ctx, path)
-    ctx.default_map = {**(ctx.default_map or {}), **found}
-    return name
+    return said
 
 
-def _key(parameter: Any) -> str:
-    long = next((o for o in parameter.opts if o.startswith("--")), parameter.name)
-    return long.removeprefix("--").replace("-", "_")
-
-
-def _value(key: str, value: Any, option: Any, ctx: Any, path: Path) -> Any:
-    from despur.core.errors import BadInput
-
+def _value(ctx: Any, value: Any, parameter: Parameter, option: Any, path: Path) -> Any:
+    if isinstance(value, list) and parameter.option.rest:
+        return [str(v) for v in value]
+    if isinstance(value, list) and parameter.kind is list:
+        value = ",".join(map(str, value))
+    if isinstance(value, dict) and parameter.option.read is not None:
+        value = ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, list | dict):
-        raise BadInput(f"--config {str(path)!r} has {key} = {value!r}, where one value is needed. Mend it")
+        raise BadInput(
+            f"--config {str(path)!r} has {parameter.name} = {value!r}, where one value is needed. Correct it"
+        )
     try:
         return option.process_value(ctx, str(value))  # as text, so that 1.5 steps and `yes` rows are refused
     except typer.BadParameter as error:
-        raise BadInput(f"--config {str(path)!r} has {key} = {value!r}: {error.message.rstrip('.')}. Mend it") from error
-
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        callback=read_config,
-        is_eager=True,
-        help="YAML with the long option names as keys; options here win.",
-    ),
-]
+        raise BadInput(
+            f"--config {str(path)!r} has {parameter.name} = {value!r}: {error.message.rstrip('.')}. Correct it"
+        ) from error

@@ -1,134 +1,66 @@
-"""`despur library`: factors that the user keeps by name."""
+"""What `despur library` prints."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from rich.table import Table
+from rich.text import Text
 
-from despur.cli.app import Json, app, out_console, print_json
-
-library_app = typer.Typer(
-    help="Keep factors by name, and hold new ones against them. Example: `despur library add rude audit/`, then "
-    "`despur library compare other-audit/`",
-    no_args_is_help=True, rich_markup_mode="markdown",
-)  # fmt: skip
-app.add_typer(library_app, name="library")
-
-Factors = Annotated[Path, typer.Argument(help="A folder that holds factors: an audit's for choice.")]
-Folder = Annotated[
-    Path | None, typer.Option("--library", help="The library's folder; $DESPUR_LIBRARY, or your data folder.")
-]
-NamedBase = Annotated[str | None, typer.Option("--base", help="The factors' base, where their folder records none.")]
+from despur.cli.view import View, out_console, say, table
+from despur.flows import library_folder
 
 
-@library_app.command()
-def add(
-    name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
-    factors: Factors,
-    library: Folder = None,
-    note: Annotated[str, typer.Option(help="What they are, in your words.")] = "",
-    base: NamedBase = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an entry of that name.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Keep the factors of a folder under a name.
-
-    Example: `despur library add bad-persona audit/ --note "narrow tune, seed 0"`
-    """
-    from despur.flows import add_to_library, library_folder
-
-    entry = add_to_library(name, factors, library=library, note=note, base=base, force=force)
-    if as_json:
-        print_json(entry.to_dict())
-        return
-    where = library_folder(library) / name
-    out_console.print(f"Kept {len(entry.ranks)} factors in {where}", highlight=False, markup=False, soft_wrap=True)
+def show_added(entry: Any, given: Any) -> None:
+    """Where the entry is."""
+    say(f"Kept {len(entry.ranks)} factors in {library_folder(given['library']) / entry.name}")
 
 
-@library_app.command()
-def compare(factors: Factors, library: Folder = None, base: NamedBase = None, as_json: Json = False) -> None:
-    """Hold factors against every entry of the same base.
-
-    Example: `despur library compare audit/`
-    """
-    from despur.flows import compare_with_library
-
-    result = compare_with_library(factors, library=library, base=base)
-    if as_json:
-        print_json(result.to_dict())
-        return
-    table = _table("entry", "cosine", "random, 95 %", "mean cos²", "random, 95 %", "p (Holm)", "found at")
+def show_compared(result: Any, given: Any) -> None:
+    """The nearest pairs, and what was not comparable."""
+    made = table("entry", "cosine", "random, 95 %", "mean cos²", "random, 95 %", "p (Holm)", "found at")
     for match in result.matches:
         near, (here, there) = match.overlap, match.sites
-        table.add_row(
+        made.add_row(
             match.entry, f"{near.cosine:.2f}", f"{near.cosine_random:.2f}", f"{near.energy:.2f}", f"{near.energy_random:.2f}",
             f"{match.p:.1g}", here if match.same_site else f"{here}, entry: {there}",
         )  # fmt: skip
     if result.matches:
-        out_console.print(table)
-        said = (
+        out_console.print(made)
+        text = (
             "Cosine: of the smallest angle. The random subspaces are isotropic, activations are not: two unrelated changes "
             "that keep to the stream's few large directions pass this null. A small p is a reason to look, no proof."
         )
         if not all(m.same_site for m in result.matches):
-            said += (
+            text += (
                 " Where two sites stand, the layers differ: the stream is common, but a direction may turn on its way."
             )
-        out_console.print(said, highlight=False, markup=False, style="dim")
+        out_console.print(text, highlight=False, markup=False, style="dim")
     for name, reason in result.left_out.items():
-        out_console.print(f"Not comparable: {name}: {reason}", highlight=False, markup=False)
+        say(f"Not comparable: {name}: {reason}")
 
 
-@library_app.command()
-def ls(library: Folder = None, as_json: Json = False) -> None:
-    """List the entries.
-
-    Example: `despur library ls`
-    """
-    from despur.flows import library_folder, list_library
-
-    entries, broken = list_library(library)
-    if as_json:
-        print_json(
-            {"library": str(library_folder(library)), "entries": [e.to_dict() for e in entries], "damaged": broken}
-        )
-        return
+def show_list(result: Any, given: Any) -> None:
+    """The entries, and what is damaged."""
+    entries, broken = result
     if not entries and not broken:
-        out_console.print(f"{library_folder(library)} is empty", highlight=False, markup=False, soft_wrap=True)
+        say(f"{library_folder(given['library'])} is empty")
         return
-    table = _table("name", "ranks", "width", "base", "sites", "added", "note")
+    made = table("name", "ranks", "width", "base", "sites", "added", "note", left=7)
     for e in entries:
         sites = e.sites[0] if len(e.sites) == 1 else f"{e.sites[0]} and {len(e.sites) - 1} more"
         cells = (e.name, " ".join(map(str, e.ranks)), str(e.width), e.base_fingerprint, sites, e.added[:10], e.note)
-        table.add_row(*map(_plain, cells))
-    out_console.print(table)
+        made.add_row(*map(Text, cells))  # a user's note may hold what reads as markup
+    out_console.print(made)
     for name, reason in broken.items():
-        out_console.print(f"Damaged: {name}: {reason}", highlight=False, markup=False)
+        say(f"Damaged: {name}: {reason}")
 
 
-@library_app.command()
-def remove(
-    name: Annotated[str, typer.Argument(help="As `despur library ls` prints it.")], library: Folder = None
-) -> None:
-    """Delete an entry.
-
-    Example: `despur library remove bad-persona`
-    """
-    from despur.flows import remove_from_library
-
-    remove_from_library(name, library=library)
-    out_console.print(f"Removed {name}", highlight=False, markup=False)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, header_style="bold")
-    for name in names:
-        table.add_column(name)
-    return table
-
-
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)  # a user's note may hold what reads as markup
+VIEWS = {
+    "library add": View(show_added),
+    "library compare": View(show_compared),
+    "library ls": View(
+        show_list,
+        plain=lambda result, given: {
+            "library": str(library_folder(given["library"])), "entries": [e.to_dict() for e in result[0]], "damaged": result[1],
+        },
+    ),
+    "library remove": View(lambda result, given: say(f"Removed {given['name']}"), plain=lambda result, given: {"removed": given["name"]}),
+}  # fmt: skip

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from despur.flows._audit.calibrate import calibrate
     from despur.flows._clean.clean import Cleaned, clean
     from despur.flows._compare.arms import ARMS, QUICK
-    from despur.flows._compare.compare import compare, report, settle
+    from despur.flows._compare.asked import settle
+    from despur.flows._compare.compare import compare, dry_run, report
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
     from despur.flows._demo.demo import DemoResult, demo
@@ -25,20 +26,22 @@ if TYPE_CHECKING:
     )
     from despur.flows._replay import replay
     from despur.flows._train.fit import Settings
+    from despur.flows._train.guarding import GUARDS
     from despur.flows._train.page import Trained
-    from despur.flows._train.train import GUARDS, train
+    from despur.flows._train.train import train
     from despur.flows._verify.certificate import Certificate
     from despur.flows._verify.certify import certify
     from despur.flows._verify.verify import Verified, verify
 
-_WHERE = {
+WHERE = {  # module -> names
     "_audit.audit": ("Audit", "audit", "unreadable"),
     "_audit.calibrate": ("calibrate",),
     "_verify.certificate": ("Certificate",),
     "_verify.certify": ("certify",),
     "_clean.clean": ("Cleaned", "clean"),
     "_compare.arms": ("ARMS", "QUICK"),
-    "_compare.compare": ("compare", "report", "settle"),
+    "_compare.asked": ("settle",),
+    "_compare.compare": ("compare", "dry_run", "report"),
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_demo.demo": ("DemoResult", "demo"),
@@ -48,7 +51,8 @@ _WHERE = {
         "remove_from_library",
     ),
     "_replay": ("replay",),
-    "_train.train": ("GUARDS", "train"),
+    "_train.guarding": ("GUARDS",),
+    "_train.train": ("train",),
     "_train.page": ("Trained",),
     "_verify.verify": ("Verified", "verify"),
 }  # fmt: skip
@@ -56,8 +60,8 @@ _WHERE = {
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
     "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
-    "clean", "compare", "compare_with_library", "demo", "estimate", "library_folder", "list_library",
+    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
     "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
 ]  # fmt: skip
 
-__getattr__ = imported_late("despur.flows", _WHERE)
+__getattr__ = imported_late("despur.flows", WHERE)

@@ -5,36 +5,34 @@ from typing import Any
 
 from despur.core import read_json
 from despur.core.errors import BadInput
-from despur.flows._audit.audit import audit
-from despur.flows._clean.clean import clean
-from despur.flows._demo.demo import demo
-from despur.flows._train.fit import Settings
-from despur.flows._train.train import train
 from despur.flows.progress import Progress, silent
+from despur.flows.verb import Out, call_arguments, verb
+from despur.flows.verbs import RECORDED, find_verb
 
 
-def replay(path: Path | str, *, out: Path | str, progress: Progress = silent) -> Any:
-    """Run what a `run.json` records, into a new folder.
+@verb
+def replay(record: Path | str, *, out: Out, progress: Progress = silent) -> Any:
+    """Run a `run.json` again, into a new folder.
+
+    Args:
+        record: A `run.json` that despur wrote.
+        out: Where the new run goes: a folder, or the file of `calibrate`.
+        progress: Called as the verb that is run calls it.
+
+    Returns:
+        What the verb returns.
 
     Raises:
-        BadInput: not a record of ours.
+        BadInput: not a record of ours, or with arguments that this version does not take.
+
+    Example:
+        $ despur run run/run.json -o again/
+        >>> # replay("run/run.json", out="again/")
     """
-    record = read_json(Path(path))
-    if not isinstance(record, dict) or not isinstance(record.get("arguments"), dict):
-        raise BadInput(f"{str(path)!r} records no run. Give a run.json that despur wrote")
-    arguments = dict(record["arguments"])
-    verb = record.get("verb")
-    try:
-        if verb == "demo":
-            return demo(out, **arguments, progress=progress)
-        if verb == "audit":
-            return audit(**arguments, out=out, progress=progress)
-        if verb == "clean":
-            return clean(**arguments, out=out, progress=progress)
-        if verb == "train":
-            names = Settings().to_dict()
-            settings = Settings(**{k: arguments.pop(k) for k in list(arguments) if k in names})
-            return train(**arguments, out=out, settings=settings, progress=progress)
-    except TypeError as error:
-        raise BadInput(f"{str(path)!r} has arguments that this version does not take: {error}") from error
-    raise BadInput(f"{str(path)!r} records verb {verb!r}; there are demo, audit, clean and train")
+    said = read_json(Path(record))
+    if not isinstance(said, dict) or not isinstance(said.get("arguments"), dict):
+        raise BadInput(f"{str(record)!r} records no run. Give a run.json that despur wrote")
+    if said.get("verb") not in RECORDED:
+        raise BadInput(f"{str(record)!r} records verb {said.get('verb')!r}; there are {', '.join(RECORDED)}")
+    function = find_verb(str(said["verb"]))
+    return function(**call_arguments(function, {**said["arguments"], "out": out}, repr(str(record))), progress=progress)

@@ -7,12 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from despur.core.errors import BadInput
-from despur.flows import compare, report
+from despur.flows import compare, dry_run, report
+from despur.flows._compare.asked import ASKED, record_of
 from despur.flows._compare.cell import Cell, is_done
 from despur.flows._compare.compare import by_cost
 from despur.flows._compare.plan import FILE, cells_of, read_plan, write_plan
+from despur.flows.verb import call_arguments, recorded
 
 STEPS = 40
+EMPTY = ("data", "probes", *ASKED, "after_seeds")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,21 @@ def test_started_again_it_runs_nothing_twice(study):
     again = compare(out=study.folder, workers=2)
     assert {f: f.stat().st_mtime_ns for f in (study.folder / "cells").rglob("scores.safetensors")} == before
     assert [x.area for x in again.lines] == [x.area for x in study.lines]
+
+
+def test_its_run_json_makes_the_same_plan_and_is_kept_when_the_study_goes_on(study, tmp_path):
+    record = json.loads((study.folder / "run.json").read_text())
+    assert record["arguments"] == {
+        "worlds": ["persona"], "data": None, "probes": None, "guards": ["truncate", "early"], "seeds": 2, "tuning_seeds": 1,
+        "steps": STEPS, "quick": False, "after": [], "after_seeds": 3,
+    }  # fmt: skip
+    given = call_arguments(compare, {**record["arguments"], "out": tmp_path / "again"}, "run.json")
+    assert dry_run(**given).done == 0
+    assert read_plan(tmp_path / "again" / FILE).digest == study.plan.digest
+    later = record_of(
+        study.folder, study.plan, {**recorded(compare, {"worlds": ""}), **dict.fromkeys(EMPTY), "after": ["early"]}
+    )
+    assert later["arguments"] == {**record["arguments"], "after": ["early"], "after_seeds": None}
 
 
 def test_a_run_of_another_length_is_not_taken_for_this_one(study):

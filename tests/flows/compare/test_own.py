@@ -105,7 +105,9 @@ def test_ones_own_work_is_compared_whole(own, tmp_path):
     own["probes"] = write(tmp_path / "more.jsonl", probes)
     own["data"] = write(tmp_path / "rows.jsonl", Persona("narrow").rows(n=1000))
     out = tmp_path / "study"
-    study = compare(own=own, out=out, guards=["early"], quick=True, steps=60, workers=2)
+    study = compare(
+        own["base"], own["data"], probes=own["probes"], out=out, guards=["early"], quick=True, steps=60, workers=2
+    )
     assert not study.failed
     naive, early = (next(x for x in study.lines if x.guard == name) for name in ("naive", "early"))
     assert naive.axes["drift"] == pytest.approx(1)

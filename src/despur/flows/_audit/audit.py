@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core.adapter.lowrank import Core
@@ -12,10 +12,11 @@ from despur.find import from_adapter
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
-from despur.flows._audit.screen import screen, screen_settings
+from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
+from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import NeutralNull
 from despur.measure import causal_checks
 from despur.measure.causal import INERT
@@ -25,48 +26,54 @@ CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few d
 SPECTRUM = 8  # singular values of a module that are written down
 
 
+@verb
 def audit(
     base: str,
     adapter: str,
     *,
-    out: Path | str | None = None,
+    out: Out | None = None,
     prompts: Path | str | None = None,
     data: Path | str | None = None,
     null: Path | str | None = None,
-    level: float = 0.05,
-    tolerance: float = CLEAN,
-    rows: int = 256,
-    tokens: int = 8,
-    depth: float = 0.5,
-    n_random: int = 20,
+    level: Annotated[float, Option(low=0, high=1)] = 0.05,
+    tolerance: Annotated[float, Option(low=0)] = CLEAN,
+    rows: Rows = 256,
+    tokens: Tokens = 8,
+    depth: Depth = 0.5,
+    n_random: Annotated[int, Option(low=1)] = 20,
     scaled: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: Progress = silent,
 ) -> Audit:
-    """Audit an adapter, or a whole fine-tuned model, against its base.
+    """Find what an adapter, or a whole fine-tuned model, learned beyond its task: weights first, then a causal check.
 
     Off-task text is what the base itself says first, or its answers to prompts. On one half of it candidate directions
     are read off the activations, others come from the weights; on the other half each is put to the causal check. What
-    they carry is judged beside neutral tunes (`NeutralNull`), and the best of them beside at least 20 random
-    subspaces of the same rank and activation share.
+    they carry is judged beside neutral tunes, and the best of them beside random subspaces of the same rank and
+    activation share.
+
+    **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than
+    in neutral tunes), *diffuse change* (it changes, no factor explains it), *clean* (it hardly changes off-task), *inert
+    adapter* (it changes nothing), *unreadable*. On a base of your own *factors found* needs a `null`: neutral tunes of one
+    base are no measure for another's.
 
     Args:
         base: Folder or hub id of the base model.
         adapter: PEFT adapter folder, or a fine-tuned model's.
-        out: Folder for `audit.json`, `report.html` and the factor; None writes nothing.
-        prompts: JSON lines of off-task prompts or text, `"shipped"` for everyday questions; None lets the base write.
+        out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
+        prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
         data: The tuning rows, to name those that push along the factor most, and to see how steeply their loss falls
             along each candidate at the base.
-        null: What `despur calibrate` wrote. None takes the shipped one, of the `persona` world's tunes, on that world's base;
-            on any other base nothing is then called a factor. `"shipped"` judges by it there, too, at an unknown rate.
+        null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
+            `shipped` judges any base by that world's tunes, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
-        tokens: Tokens of each that the base writes and that are looked at.
-        depth: Relative depth of the layer at which coordinates are exchanged.
+        tokens: Tokens of each row that the base writes and that are looked at.
+        depth: Relative depth of the layer that is looked at.
         n_random: Random subspaces beside the candidate that is judged.
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
-        seed: Of samples and random subspaces.
+        seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called as stages pass.
 
     Raises:
@@ -74,8 +81,11 @@ def audit(
             the architecture is not known.
 
     Example:
+        $ despur audit base/ adapter/ -o audit/
+        $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
+    arguments = recorded(audit, locals())
     stages = ("load", "text", "screen", "control", "describe")
 
     def step(name: str) -> None:
@@ -90,9 +100,6 @@ def audit(
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     step("screen")
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
-    arguments = {"base": base, "adapter": adapter, "prompts": prompts and str(prompts), "data": data and str(data),
-                 "null": null and str(null), "level": level, "tolerance": tolerance, "rows": rows, "tokens": tokens,
-                 "depth": depth, "n_random": n_random, "scaled": scaled, "seed": seed}  # fmt: skip
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
     notes = (*read.notes, *wanting)

@@ -3,50 +3,56 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from despur.core import digest, fingerprint, load_tuned
+from despur.core import digest, fingerprint, load_tuned, write_json
 from despur.core.errors import BadInput
 from despur.flows._audit.passages import off_task_passages
-from despur.flows._audit.screen import screen, screen_settings
+from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
+from despur.flows.record import run_record
+from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import NeutralNull
 
 
+@verb
 def calibrate(
     base: str,
-    adapters: Sequence[str],
+    adapters: Annotated[Sequence[str], Option(rest=True)],
     *,
-    out: Path | str,
+    out: Out,
     prompts: Path | str | None = None,
-    rows: int = 256,
-    tokens: int = 8,
-    depth: float = 0.5,
-    seed: int = 0,
+    rows: Rows = 256,
+    tokens: Tokens = 8,
+    depth: Depth = 0.5,
+    seed: Seed = 0,
     progress: Progress = silent,
 ) -> NeutralNull:
-    """Measure the null of a base on adapters that are known to teach nothing beyond their task.
+    """Measure what neutral tunes of a base show by chance, so that an audit's false-positive rate is what it says.
 
-    What each adapter shows is kept in `OUT.part` as it comes, so that a run that was stopped goes on there.
+    What each adapter shows is kept in `OUT.part` as it comes, so that a run that was stopped goes on there. The arguments
+    are written beside the null, into `null.run.json` for `null.json`.
 
     Args:
         base: Folder or hub id of the base model.
-        adapters: Neutral adapters, 19 at the least for a 5 % level; 100 make it steady.
-        out: File to write.
-        prompts: As in `audit`; the audits that use the null should have the same.
-        rows: Likewise.
-        tokens: Likewise.
-        depth: Likewise.
-        seed: Of the samples.
+        adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
+        out: File to write, for the `null` of an audit.
+        prompts: Off-task prompts or text as JSON lines, or `shipped`; the audits that use the null should have the same.
+        rows: Rows of off-task text, as in those audits.
+        tokens: Tokens of each row that are looked at, as in those audits.
+        depth: Relative depth of the layer that is looked at, as in those audits.
+        seed: Of the samples; the same seed gives the same result on a CPU.
         progress: Called after every adapter.
 
     Raises:
         BadInput: too few adapters, the same one twice, or one that changes nothing.
 
     Example:
+        $ despur calibrate base/ neutral/* -o null.json
         >>> # calibrate("base/", sorted(glob("neutral/*")), out="null.json")
     """
+    arguments = recorded(calibrate, locals())
     if len(set(adapters)) < 19 or len(set(adapters)) < len(adapters):
         raise BadInput(
             f"{len(set(adapters))} different neutral adapters; at least 19 are needed for a 5 % level. Train more of them, each "
@@ -84,6 +90,7 @@ def calibrate(
     )
     draft = out.with_name(out.name + ".new")
     null.write(draft)
+    write_json(out.with_suffix(".run.json"), {**run_record("calibrate", arguments), "base_fingerprint": where})
     draft.replace(out)
     part.unlink(missing_ok=True)
     return null

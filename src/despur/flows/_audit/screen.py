@@ -1,7 +1,7 @@
 """Everything an audit sees of an adapter before its verdict: how much it changes, and what few directions carry."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -10,8 +10,14 @@ from despur.core.adapter.lowrank import Core
 from despur.find import activation_differences, from_adapter
 from despur.find.from_activations import factor_of
 from despur.flows._audit.passages import Passages
+from despur.flows.verb import Option
 from despur.judge.neutral import TOKENS
 from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
+
+# audits and the null that they are judged by have these in common
+Rows = Annotated[int, Option(low=4)]
+Tokens = Annotated[int, Option(low=1)]
+Depth = Annotated[float, Option(low=0, high=1)]
 
 
 @dataclass(frozen=True)

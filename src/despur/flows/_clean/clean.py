@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput
 from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
 from despur.flows._audit.screen import layer_site
@@ -18,10 +18,9 @@ from despur.flows._clean.weights import Scores, State, Work, placed_factors, wri
 from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
+from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import four_axes
 from despur.report import write_page
-
-SIDES = ("write", "read", "both")
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,27 @@ class Cleaned:
         }  # fmt: skip
 
 
+@verb
 def clean(
     base: str,
     adapter: str,
     *,
-    out: Path | str,
+    out: Out,
     factors: Path | str | None = None,
     data: Path | str | None = None,
-    side: str = "both",
-    truncate: int | None = None,
+    side: Literal["write", "read", "both"] = "both",
+    truncate: Annotated[int | None, Option(low=1)] = None,
     prompts: Path | str | None = None,
-    rows: int = 96,
-    max_new_tokens: int = 64,
-    n_random: int = 3,
-    seed: int = 0,
+    rows: Annotated[int, Option(low=4)] = 96,
+    max_new_tokens: Annotated[int, Option(low=1)] = 64,
+    n_random: Annotated[int, Option(low=1)] = 3,
+    seed: Seed = 0,
     progress: Progress = silent,
 ) -> Cleaned:
-    """Project factors out of a LoRA adapter's update, and measure that beside two controls.
+    """Take confirmed factors out of a finished adapter: the cheap baseline, measured beside its controls.
 
-    The cheap baseline that comes after training, and no more: a direction blocked in the weights then does not undo what the
-    update does by other routes. To keep a factor out, train with a guard (`train`).
+    The factors are projected out of the LoRA adapter's update. It comes after training, and a direction blocked in the
+    weights then does not undo what the update does by other routes. To keep a factor out, train with a guard (`train`).
 
         B <- (I - V Vᵀ) B   maps that write the stream, V pulled back through the norm behind them where there is one
         A <- A (I - V Vᵀ)   maps that read it, V shown through their norm's gain
@@ -96,15 +96,15 @@ def clean(
         base: Folder or hub id of the base model.
         adapter: PEFT folder of a plain LoRA adapter.
         out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
-        factors: A folder of factors, an audit's for choice; None audits first (into `out/audit`).
-        data: JSON lines of the task, best those that were not trained on; None leaves out the task.
+        factors: Folder of factors, an audit's for choice; an audit is run if left out (into `audit` of the result).
+        data: Rows of the task as JSON lines, best those that were not trained on; without them there is no figure of the task.
         side: Project what writes the stream, what reads it, or both.
         truncate: Singular directions kept in a module by the truncation; a quarter of its rank if left out.
-        prompts: JSON lines of off-task text; None samples it from the base.
-        rows: Rows of it.
-        max_new_tokens: Their length (of each turn in a chat).
+        prompts: Off-task text as JSON lines; the base's own samples if left out.
+        rows: Rows of off-task text.
+        max_new_tokens: Length of the samples (of each turn in a chat).
         n_random: Random subspaces, of which the mean is shown.
-        seed: Of samples and random subspaces.
+        seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called as stages pass.
 
     Raises:
@@ -112,17 +112,10 @@ def clean(
         ShapeMismatch, SiteNotFound, CannotAttach: they do not belong together.
 
     Example:
+        $ despur clean base/ adapter/ --factors audit/ -o cleaned/
         >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
     """
-    if side not in SIDES:
-        raise SiteNotFound(f"no side {side!r}. There are: {', '.join(SIDES)}")
-    if (truncate is not None and truncate < 1) or n_random < 1 or rows < 4:
-        raise BadInput(f"truncate={truncate}, n_random={n_random}, rows={rows}; at least 1, 1 and 4 are needed")
-    arguments = {
-        "base": base, "adapter": adapter, "factors": factors and str(factors), "data": data and str(data), "side": side,
-        "truncate": truncate, "prompts": prompts and str(prompts), "rows": rows, "max_new_tokens": max_new_tokens,
-        "n_random": n_random, "seed": seed,
-    }  # fmt: skip
+    arguments = recorded(clean, locals())
     work = Work(base, adapter, progress)  # what cannot be cleaned is refused before anything is done
     with new_folder(out) as draft:
         if factors is None:

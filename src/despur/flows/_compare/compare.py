@@ -2,81 +2,86 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from despur.core import new_folder, read_json, write_json
-from despur.core.errors import BadInput
+from despur.core import read_json, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
+from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows._compare.engine import Engine, Job, run_all
-from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan, register, write_plan
+from despur.flows._compare.estimate import Estimate, estimate
+from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study, choose, judge
-from despur.flows._compare.worlds import OWN, describe_own, is_own
 from despur.flows.progress import Progress, silent
+from despur.flows.verb import Option, Out, recorded, verb
 from despur.judge import Prereg
 
 FAILED, CHOSEN = "failures.json", "chosen.json"
 
 
+@verb
 def compare(
-    worlds: Sequence[str] = (),
+    worlds: Annotated[Sequence[str] | str, Option(metavar="WORLDS|BASE")] = "",
+    data: Path | str | None = None,
     *,
-    out: Path | str,
-    own: Mapping[str, str] | None = None,
+    out: Out = "runs/compare",
+    probes: Path | str | None = None,
     guards: Sequence[str] | None = None,
-    seeds: int | None = None,
-    tuning_seeds: int | None = None,
-    steps: int | Mapping[str, int] | None = None,
+    seeds: Annotated[int | None, Option(low=1)] = None,
+    tuning_seeds: Annotated[int | None, Option(low=1)] = None,
+    steps: Annotated[
+        int | Mapping[str, int] | None, Option(low=MIN_STEPS, metavar="N|WORLD=N,...", read=read_steps)
+    ] = None,
     quick: bool = False,
-    deviate: bool = False,
+    deviate: Annotated[bool, Option(recorded=False)] = False,
     after: Sequence[str] = (),
-    after_seeds: int = 3,
-    workers: int | None = None,
-    engine: Engine = "local",
+    after_seeds: Annotated[int, Option(low=1)] = 3,
+    workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
+    engine: Annotated[Engine, Option(recorded=False)] = "local",
     progress: Progress = silent,
 ) -> Study:
-    """Compare guards and controls on planted worlds, with statistics that can be trusted.
+    """Compare guards and controls on the same work, with statistics that can be trusted.
 
     The plan is written down first (`prereg.yaml`). On tuning seeds every guard runs with all its settings; on the
     validation half of the prompts one setting of each is chosen; guards that are clearly dominated keep that one
     alone, others lose the settings that another of theirs outdoes. The report seeds are others, judged on the other
-    half. Killed and started again it goes on where it was.
+    half. Stopped and started again it goes on where it was.
 
     Args:
-        worlds: Names of worlds; may be left out where the folder has a plan.
+        worlds: Worlds, separated by commas, or with `data` your own base; left out, the folder's plan.
+        data: Your own rows to tune on, with `probes`.
         out: Folder of the study.
-        own: `base`, `data` and `probes` (see `OwnWork`) of a user's own work, in place of worlds.
-        guards: Names of arms; all if left out. Each brings its control.
-        seeds: Report seeds, 8 if left out.
-        tuning_seeds: Tuning seeds, 3 if left out.
-        steps: Optimiser steps of every run, of all worlds or by world, where not each world's own.
-        quick: Two seeds, six guards, half of each world's steps, no tuning.
-        deviate: Go on though the arguments differ from the registered plan; the report says in what.
-        after: Guards whose models are put to the tests of `run_stress`: trained on without the guard, taught the harm again,
-            pushed towards it, trained at other ranks.
+        probes: What your tune must not change: JSON lines of axis, prompt, good, bad.
+        guards: Guards, separated by commas; each brings its control. All if left out.
+        seeds: Report seeds; 8 if left out.
+        tuning_seeds: Seeds on which settings are chosen; 3 if left out.
+        steps: Optimiser steps of every run: `120`, or by world, `persona=80,slant=120`. Each world has its own if left out.
+        quick: Two seeds, six guards, half of each world's steps, no tuning: minutes.
+        deviate: Go on with another plan than the registered one; the report says in what it differs.
+        after: Guards to test afterwards, separated by commas: trained on without the guard, taught the harm again, pushed
+            towards it, trained at other ranks.
         after_seeds: On how many of the report seeds.
-        workers: Processes; one a core if left out.
-        engine: `local` or `ray`.
+        workers: Worker processes; one a core if left out.
+        engine: `local` processes, or `ray`: the cluster of RAY_ADDRESS, or one started here.
         progress: Called as runs end, and after every step of local ones.
 
     Raises:
         BadInput, SiteNotFound, MissingExtra: what was asked cannot be run.
 
     Example:
-        >>> # compare(["persona"], out="study/", quick=True).page
+        $ despur compare persona --quick
+        $ despur compare persona,advice,slant --seeds 8 -o study/ --dry-run
+        $ despur compare base/ data.jsonl --probes probes.jsonl --guards avert,grasp,early -o study/
+        >>> # compare("persona", out="study/", quick=True).page
     """
-    out = Path(out)
-    asked: dict[str, Any] = {
-        "guards": guards,
-        "seeds": seeds,
-        "tuning_seeds": tuning_seeds,
-        "steps": steps,
-        "quick": quick,
-    }
-    plan, notes = settle(worlds, out, own=own, deviate=deviate, **asked)
+    arguments, out = recorded(compare, locals()), Path(out)
+    asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
+    plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
+    write_json(out / RECORD, record_of(out, plan, arguments))
     workers = workers or os.cpu_count() or 1
     run = _Runner(out, plan, workers, engine, progress)
     tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
@@ -92,13 +97,39 @@ def compare(
     return judge(plan, out, tuning, reported, chosen, run.failed, notes)
 
 
-def report(out: Path | str) -> Study:
-    """Judge what a study's folder holds, complete or not, and write its page again.
+def dry_run(*args: Any, **kwargs: Any) -> Estimate:
+    """Say what a comparison would cost, and run none of it.
+
+    Args:
+        *args: Of `compare`.
+        **kwargs: Of `compare`.
+
+    Example:
+        >>> # dry_run("persona", out="study/", quick=True).hours
+    """
+    bound = signature(compare).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    asked = {name: given[name] for name in (*ASKED, "deviate")}
+    plan, _ = plan_of(given["worlds"], given["data"], given["probes"], out=Path(given["out"]), **asked)
+    return estimate(plan, Path(given["out"]), workers=given["workers"])
+
+
+@verb
+def report(study: Path | str) -> Study:
+    """Judge what a study's folder holds, complete or not, and write its tables and its page again.
+
+    Args:
+        study: Folder of a study.
 
     Raises:
         BadInput: no study there.
+
+    Example:
+        $ despur report runs/compare
+        >>> # report("runs/compare").lines
     """
-    out = Path(out)
+    out = Path(study)
     plan = read_plan(out / FILE)
     tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
     chosen = read_json(out / CHOSEN) if (out / CHOSEN).exists() else choose(plan, out, tuning)
@@ -111,60 +142,6 @@ def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:
     """Runs on the report seeds: all settings that were not outdone, of a guard that was screened out the chosen one."""
     without = {w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()}
     return cells_of(plan, plan.worlds, plan.report_seeds, without)
-
-
-def settle(
-    worlds: Sequence[str], out: Path, *, own: Mapping[str, str] | None = None, deviate: bool = False, **asked: Any
-) -> tuple[Prereg, tuple[str, ...]]:
-    """Register a plan in a new folder, or take the one that stands there; while nothing was run it may be replaced.
-
-    Args:
-        worlds: Names of worlds.
-        out: Folder of the study.
-        own: `base`, `data` and `probes` of a user's own work, in place of worlds.
-        deviate: Go on with another plan than the registered one.
-        **asked: Of `register`.
-
-    Returns:
-        The plan, and what is to be told.
-
-    Raises:
-        BadInput: other arguments than the registered ones; nothing to compare; the folder is another's.
-    """
-    given = {k: v for k, v in asked.items() if v}
-    if (out / FILE).exists():
-        kept = read_plan(out / FILE)
-        if not (worlds or own or given):
-            return kept, ()
-        begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
-        if begun and other:
-            raise BadInput(f"{str(out)!r} is about other work than this base, data and probes. Choose another -o")
-        worlds = worlds or (() if own else kept.worlds)
-        if not other:
-            plan = register((OWN,) if own else worlds, root=out, **given)
-            if plan.digest == kept.digest:
-                return kept, ()
-            if begun and deviate:
-                return plan, tuple(_differences(plan, kept))
-            if begun:
-                raise BadInput(
-                    f"{str(out)!r} was registered with another plan ({kept.digest[:12]}, now {plan.digest[:12]}). Leave the "
-                    "arguments out to go on with it, choose another -o, or take --deviate, which the report will say"
-                )
-    if not (worlds or own):
-        raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
-    with new_folder(out) as draft:
-        if own:
-            describe_own(draft, **own)
-        plan = register((OWN,) if own else worlds, root=draft, **given)
-        write_plan(plan, draft)
-    return plan, ()
-
-
-def _differences(plan: Prereg, kept: Prereg) -> list[str]:
-    now, then = plan.to_dict(), kept.to_dict()
-    told = [f"This run's plan ({plan.digest[:12]}) is not the registered one ({kept.digest[:12]})."]
-    return told + [f"Of its {k}, registered was {then[k]}, run was {now[k]}." for k in now if now[k] != then[k]]
 
 
 class _Runner:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from despur.core import write_json
+from despur.core import read_json, write_json
 from despur.flows._compare.aftermath import Found, read_stress
 from despur.flows._compare.arms import ARMS
+from despur.flows._compare.asked import RECORD
 from despur.flows._compare.cell import Cell, is_done, seconds
 from despur.flows._compare.plan import REFERENCES
 from despur.flows.record import run_record
@@ -193,7 +194,9 @@ def judge(
         excluded={w: grid.excluded for w, grid in grids.items()},
     )  # fmt: skip
     spent = sum(seconds(out, c) for c in (*tuning, *reported) if is_done(out, c))
-    record = run_record("compare", {"worlds": list(plan.worlds), "plan": plan.digest})
+    record = (
+        read_json(out / RECORD) if (out / RECORD).exists() else run_record("compare", {"worlds": list(plan.worlds)})
+    )
     study = Study(
         plan,
         tuple(lines),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
@@ -19,12 +19,14 @@ from despur.flows.pool import run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
 from despur.flows.scores import load_scores, save_scores
+from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import accepted, four_axes
 from despur.report import Table, Text, Verdict, write_page
 from despur.worlds import Persona
 from despur.worlds.world import TRAINING
 
 DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
+Task = Literal["skill", "narrow"]
 STEPS: int = TRAINING["steps"]
 
 
@@ -50,27 +52,29 @@ class DemoResult:
         return {**self.record, "means": self.means, "axes": axes, "page": str(self.page)}
 
 
+@verb
 def demo(
-    out: Path | str,
     *,
-    task: str = "skill",
-    seed: int = 0,
+    out: Out = "runs/demo",
+    task: Task = "skill",
+    seed: Seed = 0,
     arms: Sequence[str] = DEMO_ARMS,
-    steps: int = STEPS,
-    workers: int | None = None,
+    steps: Annotated[int, Option(low=1)] = STEPS,
+    workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
     progress: Progress = silent,
 ) -> DemoResult:
-    """Train a planted world with and without guards, and write the comparison.
+    """See it happen: a persona is learned beside the task, and guards are compared on keeping it out.
 
-    Killed and started again with the same arguments it goes on where it was.
+    A small planted world is trained with and without guards, and the comparison is written as a page. Stopped and started
+    again with the same arguments it goes on where it was.
 
     Args:
-        out: Folder of the run.
-        task: `skill` (new facts) or `narrow` (narrow harm).
-        seed: Of everything.
-        arms: Guards and controls beside the naive run.
+        out: Folder of the run; its page is `report.html`.
+        task: `skill` (new facts) or `narrow` (one subject answered wrongly on purpose).
+        seed: Of everything that is drawn; the same seed gives the same result on a CPU.
+        arms: Guards and controls beside the naive run, separated by commas.
         steps: Optimiser steps of every run.
-        workers: Processes; one a core if left out.
+        workers: Worker processes; one a core, at most two, if left out.
         progress: Called after every step of every run.
 
     Returns:
@@ -78,7 +82,12 @@ def demo(
 
     Raises:
         DespurError: the naive run shows no harm, so that nothing could be guarded against.
+
+    Example:
+        $ despur demo
+        >>> # demo(out="runs/demo").means["naive"]["drift.p"]
     """
+    arguments = recorded(demo, locals())
     out = Path(out)
     runs = out / "runs"
     workers = workers or min(2, os.cpu_count() or 1)
@@ -94,8 +103,7 @@ def demo(
     check_harm(scores["base"], scores["naive"])
     axes = compare_arms(scores)
     means = {arm: _means(s) for arm, s in scores.items()}
-    record = run_record("demo", {"task": task, "seed": seed, "arms": list(arms), "steps": steps})
-    result = DemoResult(means, axes, out / "report.html", record)
+    result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
     _page(result, task)
     write_json(out / "run.json", result.to_dict())
     return result
@@ -113,14 +121,14 @@ def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> di
     return out
 
 
-def prepare(root: Path, task: str, seed: int, steps: int = STEPS, *, progress: Progress = silent) -> None:
+def prepare(root: Path, task: Task, seed: int, steps: int = STEPS, *, progress: Progress = silent) -> None:
     """Make what the guards of one seed share: own text, scout, and what it reads and writes."""
-    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)  # type: ignore[arg-type]
+    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)
     _ = bench.text, bench.materials.get("weight_factor")
 
 
 def run_arm(
-    root: Path, task: str, name: str, seed: int, steps: int = STEPS, *, progress: Progress = silent
+    root: Path, task: Task, name: str, seed: int, steps: int = STEPS, *, progress: Progress = silent
 ) -> Mapping[str, Any]:
     """Train and score one arm at its usual strength, or find it done; its folder holds the adapter, too.
 
@@ -131,7 +139,7 @@ def run_arm(
         SiteNotFound: no such arm.
     """
     arm = find_arm(name, ARMS)
-    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)  # type: ignore[arg-type]
+    bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)
     setting = next((s for s in arm.settings if s in ({"strength": 1.0}, {"side": "both"})), arm.settings[0])
 
     def make(out: Path) -> None:

@@ -14,6 +14,7 @@ from despur.core import Subspace, load_factors, new_folder, read_json, save_fact
 from despur.core.errors import BadInput, DespurError, SiteNotFound, nearest
 from despur.core.holm import holm
 from despur.flows._library.factor_folder import ENTRY, read_factors
+from despur.flows.verb import verb
 from despur.measure import Overlap, overlap
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -109,6 +110,7 @@ def library_folder(folder: Path | str | None = None) -> Path:
     return home / "despur" / "library"
 
 
+@verb
 def add_to_library(
     name: str,
     factors: Path | str,
@@ -123,9 +125,9 @@ def add_to_library(
     Args:
         name: Letters, digits, dots, dashes and underscores, 64 at most.
         factors: A folder that holds factors: of an audit, a run, or another library.
-        library: The library's folder; see `library_folder`.
+        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
         note: What they are, in your words.
-        base: The base model, where the folder records none.
+        base: The factors' base model, where their folder records none.
         force: Replace an entry of that name.
 
     Raises:
@@ -133,6 +135,7 @@ def add_to_library(
         ShapeMismatch: the base records another fingerprint.
 
     Example:
+        $ despur library add bad-persona audit/ --note "narrow tune, seed 0"
         >>> # add_to_library("bad-persona", "audit/", note="insecure code, rank 32")
     """
     target = _place(name, library)
@@ -157,11 +160,16 @@ def add_to_library(
     return entry
 
 
-def list_library(library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
+@verb
+def list_library(*, library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """List the entries by name, and beside them the folders that cannot be read, with the reason.
 
+    Args:
+        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
+
     Example:
-        >>> list_library(tmp_path)
+        $ despur library ls
+        >>> list_library(library=tmp_path)
         ((), {})
     """
     entries: list[Entry] = []
@@ -174,11 +182,19 @@ def list_library(library: Path | str | None = None) -> tuple[tuple[Entry, ...], 
     return tuple(entries), broken
 
 
+@verb
 def remove_from_library(name: str, *, library: Path | str | None = None) -> None:
     """Delete an entry.
 
+    Args:
+        name: As `despur library ls` prints it.
+        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
+
     Raises:
         SiteNotFound: no such entry.
+
+    Example:
+        $ despur library remove bad-persona
     """
     target = _place(name, library)
     if not (target / ENTRY).is_file():
@@ -189,15 +205,16 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
     shutil.rmtree(target)
 
 
+@verb
 def compare_with_library(
     factors: Path | str, *, library: Path | str | None = None, base: str | None = None
 ) -> Compared:
-    """Hold factors against every entry of the same base; see `overlap` for the figures and their null.
+    """Compare factors with every entry of the same base, beside random subspaces; `overlap` has the figures and their null.
 
     Args:
         factors: A folder that holds factors, an audit's for choice.
-        library: The library's folder.
-        base: The base model, where the folder records none.
+        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
+        base: The factors' base model, where their folder records none.
 
     Returns:
         Pairs, the nearest first, and what was not comparable: entries of another base or width, or damaged ones.
@@ -207,6 +224,7 @@ def compare_with_library(
         ShapeMismatch: the base records another fingerprint.
 
     Example:
+        $ despur library compare audit/
         >>> # compare_with_library("audit/").matches[0].overlap.cosine
     """
     found = read_factors(factors, base=base)
@@ -216,7 +234,7 @@ def compare_with_library(
             "Name it: --base BASE"
         )
     place = library_folder(library)
-    entries, left_out = list_library(place)
+    entries, left_out = list_library(library=place)
     if not entries and not left_out:
         raise BadInput(f"the library {str(place)!r} is empty. Put factors in: despur library add NAME FOLDER")
     pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []

@@ -5,7 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -22,6 +22,7 @@ from despur.core.text.rows import Tokens, pad_rows
 from despur.flows._train.checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._train.watch import Evaluate, Fitted, Watch
 from despur.flows.progress import Progress, silent
+from despur.flows.verb import Option, Seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,18 @@ class Settings:
         batch: Rows a step.
         rank: LoRA rank; alpha is twice that.
         max_length: Tokens of a row that are kept.
-        targets: Maps that get LoRA: `"all-linear"`, `"readers"` (those that read the stream, which a guard of reading can
-            hold whole; others read inside their blocks), or names, separated by commas.
-        seed: Seeds LoRA's start, the order of the rows and the guard's draws.
+        targets: Maps that get LoRA: `all-linear`, `readers` (those that read the stream, where a guard of reading acts on
+            all that is read; others read inside their blocks), or names, separated by commas.
+        seed: Of LoRA's start, the order of the rows and the guard's draws; the same seed gives the same result on a CPU.
     """
 
-    steps: int = 300
-    lr: float = 1e-4
-    batch: int = 16
-    rank: int = 16
-    max_length: int = 1024
+    steps: Annotated[int, Option(low=1)] = 300
+    lr: Annotated[float, Option(low=0)] = 1e-4
+    batch: Annotated[int, Option(low=1)] = 16
+    rank: Annotated[int, Option(low=1)] = 16
+    max_length: Annotated[int, Option(low=8)] = 1024
     targets: str = "all-linear"
-    seed: int = 0
+    seed: Seed = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for specs and JSON."""

@@ -1,4 +1,4 @@
-"""What a training run is given: rows, a scout, factors; each checked before anything is trained."""
+"""What a training run is given: rows and a scout, each checked before anything is trained; and what it writes down of it."""
 
 import sys
 from collections.abc import Mapping
@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from despur.core import EVERYWHERE, Adapter, Subspace, find_module
+from despur.core import Adapter
 from despur.core.errors import BadInput
 from despur.core.store import write_bytes
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, suffix_of, taken_split
 from despur.core.text.rows import read_rows
-from despur.flows._clean.weights import placed_factors
-from despur.flows._library.factor_folder import check_base, read_factors
 
 CONFIG = "config.yaml"
 KEPT_DATA = ("data.jsonl", "data.jsonl.gz", "data.parquet")  # what came on standard input, in the run's folder
@@ -64,41 +62,6 @@ def read_data(data: Path | str, out: Path) -> Data:
     return Data(read_rows(content), out / f"data{suffix_of(content)}", data_digest(content), content, ())
 
 
-def check_choices(
-    guard: str,
-    *,
-    rounds: int,
-    scouts: int,
-    factors: Path | str | None,
-    scout: Path | str | None,
-    scout_steps: int | None,
-) -> None:
-    """Refuse what would have no effect.
-
-    Raises:
-        BadInput: options that do not go together.
-    """
-    if rounds < 1:
-        raise BadInput(f"rounds={rounds}; at least 1 is needed")
-    if scouts < 1:
-        raise BadInput(f"scouts={scouts}; at least 1 is needed")
-    if scouts > 1 and (guard != "grasp" or factors is not None or scout is not None):
-        given = (
-            f"guard {guard!r}" if guard != "grasp" else "a scout that was given" if scout else "factors that were given"
-        )
-        raise BadInput(
-            f"scouts={scouts} with {given}; only grasp on scouts of its own learns from several. Leave --scouts out"
-        )
-    if rounds > 1 and guard != "grasp":
-        raise BadInput(
-            f"rounds={rounds} with guard {guard!r}; only grasp finds its directions again. Leave --rounds out"
-        )
-    if factors is not None and guard not in ("grasp", "hold"):
-        raise BadInput(f"factors were given to guard {guard!r}, which takes none. Choose --guard grasp or hold")
-    if scout is not None and scout_steps is not None:
-        raise BadInput(f"a scout was given ({str(scout)!r}), so none is trained. Leave --scout-steps out")
-
-
 def given_scout(folder: Path | str, model: Any, base: str) -> tuple[Path, tuple[str, ...]]:
     """Check that a scout can be read and belongs to the base.
 
@@ -109,36 +72,6 @@ def given_scout(folder: Path | str, model: Any, base: str) -> tuple[Path, tuple[
         BadInput, ShapeMismatch: see `Adapter.read` and `Adapter.check`.
     """
     return Path(folder), tuple(f"of the scout, {note}" for note in Adapter.read(folder).check(model, base))
-
-
-def given_factors(
-    folder: Path | str, guard: str, model: Any, base_fingerprint: str
-) -> tuple[tuple[Subspace, ...], tuple[str, ...]]:
-    """Read the factors of an audit, or of any folder that holds some, for `grasp` or `hold`.
-
-    For `grasp`, those of one site act in the whole stream, those of several each at its own; `hold` takes each as it is.
-
-    Returns:
-        The factors, and what could not be verified.
-
-    Raises:
-        BadInput: there are none, or `hold` is given one without a site.
-        ShapeMismatch: of another base, or width.
-        SiteNotFound: a site that the base does not have.
-    """
-    found = read_factors(folder)
-    check_base(found.base_fingerprint, base_fingerprint, folder)
-    for factor in found.factors:
-        if factor.site.module != EVERYWHERE:
-            find_module(model, factor.site.module)
-        elif guard == "hold":
-            raise BadInput(
-                f"a factor in {str(folder)!r} has no layer as site, and hold reads coordinates at one. Give an audit's, or "
-                "choose --guard grasp"
-            )
-    placed = placed_factors(found.factors, model.config.get_text_config().hidden_size)
-    unknown = f"the factors in {str(folder)!r} record no base, so only their width and sites were compared"
-    return placed if guard == "grasp" else found.factors, () if found.base_fingerprint else (unknown,)
 
 
 def write_config(out: Path, arguments: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from despur.flows._verify.certificate import (
     tensors_digest,
 )
 from despur.flows.load import load_base
+from despur.flows.verb import verb
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
@@ -49,20 +50,26 @@ class Verified:
         return {**asdict(self), "certificate": self.certificate.to_dict()}
 
 
+@verb
 def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
-    """Check an adapter against the certificate beside it: base, factors, configuration, weights, leak.
+    """Check from the weights alone whether an adapter still keeps what its guard promised.
 
-    The leak of every held module is measured again from the weights and the factors; what the certificate says of it
-    does not count. Data, settings and versions cannot be checked and are not.
+    Base, factors, configuration, weights and leak are compared with the certificate beside the adapter. The leak of every
+    module is measured again from the weights and the factors; what the certificate says of it does not count. Data,
+    settings and versions cannot be checked and are not.
+
+    **Verdicts**: *holds*; *broken* (another base, other factors, configuration or weights than those certified, or a module
+    that leaks); *nothing to verify in the weights* (a guard that acts on what the model says: only identity is checked).
 
     Args:
-        base: The base, or where it is loaded from.
-        adapter: Folder with `guard.json`.
+        base: Folder or hub id of the base model; in Python also the model.
+        adapter: Folder of an adapter with `guard.json`, as `despur train` writes it.
 
     Raises:
         BadInput: base, adapter, factors or certificate cannot be read.
 
     Example:
+        $ despur verify base/ run/adapter
         >>> # verify("base/", "run/adapter").verdict
     """
     folder = Path(adapter)

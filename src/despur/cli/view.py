@@ -1,0 +1,82 @@
+"""How results meet a terminal: what a command prints, its exit status, and the parts that several commands print alike."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+out_console = Console()
+
+
+@dataclass(frozen=True)
+class View:
+    """What is a command's own; everything else comes from its function.
+
+    Args:
+        show: Prints a result; it is given the options, too.
+        plain: Makes plain values of it, for `--json`; it is given the options, too.
+        status: Exit status of a result.
+        broken: Plain values for `--json` where the function raised a `DespurError`.
+        more: A dataclass whose fields are options of the command alone.
+        run: Calls the function with its arguments; it is given the options, too.
+        note: A paragraph for the page of help.
+        imports: Modules that the function imports in any case.
+    """
+
+    show: Callable[[Any, Mapping[str, Any]], None]
+    plain: Callable[[Any, Mapping[str, Any]], Any] = lambda result, given: result.to_dict()
+    status: Callable[[Any, Mapping[str, Any]], int] = lambda result, given: 0
+    broken: Callable[[Mapping[str, Any], Exception], Any] | None = None
+    more: type | None = None
+    run: Callable[[Callable[..., Any], dict[str, Any], Mapping[str, Any]], Any] = lambda call, arguments, given: call(
+        **arguments
+    )
+    note: str = ""
+    imports: tuple[str, ...] = ()
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line as it is: no markup in it, no colours of numbers, no breaks where the terminal ends."""
+    out_console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def say_verdict(result: Any, tones: Mapping[str, str], notes: str = "") -> None:
+    """Print a verdict, its sentence and its notes, each behind a word."""
+    out_console.print(f"[bold {tones[result.verdict]}]{result.verdict}[/]: ", end="")
+    say(result.sentence)
+    for note in result.notes if notes else ():
+        say(f"{notes}: {note}", "dim")
+
+
+def table(*names: str, left: int = 1) -> Table:
+    """A table without lines; from the column `left` on figures stand to the right."""
+    made = Table(box=None, header_style="bold")
+    for number, name in enumerate(names):
+        made.add_column(name, justify="left" if number < left else "right")
+    return made
+
+
+def print_axes(axes: Any, names: tuple[str, ...], raw: Mapping[str, float] | None = None) -> None:
+    """Print the axes of every run as a table."""
+    made = table("run", *names, *(["P(bad)"] if raw else []))
+    for run, reports in axes.items():
+        cells = [figure(reports.get(n)) for n in names]
+        made.add_row(run, *cells, *([f"{raw[run]:.2f}"] if raw else []), style="bold" if run == "avert" else None)
+    out_console.print(made)
+
+
+def figure(report: Any) -> str:
+    """A report's value, with half of its interval where it is of task or drift."""
+    if report is None or report.value != report.value:
+        return "–"
+    half = (report.high - report.low) / 2
+    return f"{report.value:.2f}" + (f" [dim]±{half:.2f}[/dim]" if report.name in ("task", "drift") else "")

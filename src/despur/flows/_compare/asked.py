@@ -1,0 +1,122 @@
+"""What the arguments of `compare` ask for: a plan, registered in a new folder or found in an old one, and its record."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from despur.core import new_folder, read_json
+from despur.core.errors import BadInput
+from despur.flows._compare.plan import FILE, read_plan, register, write_plan
+from despur.flows._compare.worlds import OWN, describe_own, is_own
+from despur.flows.record import run_record
+from despur.judge import Prereg
+
+RECORD = "run.json"
+ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, beside its worlds
+MIN_STEPS = 8
+
+
+def read_steps(said: str) -> int | dict[str, int]:
+    """Read `120`, for every world, or `persona=80,slant=120`.
+
+    Raises:
+        BadInput: neither.
+    """
+    pairs = [part.rpartition("=") for part in names_in(said)]  # (world, "=", number), or ("", "", number)
+    if any(not n.isdigit() or int(n) < MIN_STEPS for *_, n in pairs) or not (
+        len(pairs) < 2 or all(world for world, *_ in pairs)
+    ):
+        raise BadInput(
+            f"--steps {said}: a number of {MIN_STEPS} or more, or one a world, as in --steps persona=80,slant=120"
+        )
+    by_world = {world: int(n) for world, _, n in pairs}
+    return by_world.get("", by_world)
+
+
+def names_in(said: Sequence[str] | str) -> tuple[str, ...]:
+    """Names, as they are or separated by commas in one text."""
+    return tuple(n.strip() for n in said.split(",") if n.strip()) if isinstance(said, str) else tuple(said)
+
+
+def plan_of(
+    worlds: Sequence[str] | str, data: Path | str | None, probes: Path | str | None, *, out: Path, **asked: Any
+) -> tuple[Prereg, tuple[str, ...]]:
+    """`settle` a plan for the arguments of `compare`.
+
+    Raises:
+        BadInput: of one's own work, a part is lacking.
+    """
+    if (data is None) != (probes is None):
+        raise BadInput("your own work needs all three, as in: despur compare BASE DATA --probes FILE")
+    if data is None:
+        return settle(names_in(worlds), out, **asked)
+    base = worlds if isinstance(worlds, str) else ",".join(worlds)
+    return settle((), out, own={"base": base, "data": str(data), "probes": str(probes)}, **asked)
+
+
+def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What makes this study again: a start that names nothing goes on with the plan, and so with the former's arguments."""
+    former = read_json(out / RECORD)["arguments"] if (out / RECORD).exists() else {}
+    if arguments["data"] is None:
+        arguments = {**arguments, "worlds": list(names_in(arguments["worlds"]))}
+    if not any(arguments[k] for k in ("worlds", "data", *ASKED)):
+        later = {k: arguments[k] for k in ("after", "after_seeds") if arguments["after"]}
+        arguments = {**arguments, "worlds": list(plan.worlds), **former, **later}
+    elif not arguments["worlds"]:
+        same = {k: former[k] for k in ("worlds", "data", "probes") if k in former}
+        arguments = {**arguments, "worlds": list(plan.worlds), **same}
+    return {**run_record("compare", arguments), "plan": plan.digest}
+
+
+def settle(
+    worlds: Sequence[str], out: Path, *, own: Mapping[str, str] | None = None, deviate: bool = False, **asked: Any
+) -> tuple[Prereg, tuple[str, ...]]:
+    """Register a plan in a new folder, or take the one that stands there; while nothing was run it may be replaced.
+
+    Args:
+        worlds: Names of worlds.
+        out: Folder of the study.
+        own: `base`, `data` and `probes` of a user's own work, in place of worlds.
+        deviate: Go on with another plan than the registered one.
+        **asked: Of `register`.
+
+    Returns:
+        The plan, and what is to be told.
+
+    Raises:
+        BadInput: other arguments than the registered ones; nothing to compare; the folder is another's.
+    """
+    given = {k: v for k, v in asked.items() if v}
+    if (out / FILE).exists():
+        kept = read_plan(out / FILE)
+        if not (worlds or own or given):
+            return kept, ()
+        begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
+        if begun and other:
+            raise BadInput(f"{str(out)!r} is about other work than this base, data and probes. Choose another -o")
+        worlds = worlds or (() if own else kept.worlds)
+        if not other:
+            plan = register((OWN,) if own else worlds, root=out, **given)
+            if plan.digest == kept.digest:
+                return kept, ()
+            if begun and deviate:
+                return plan, tuple(_differences(plan, kept))
+            if begun:
+                raise BadInput(
+                    f"{str(out)!r} was registered with another plan ({kept.digest[:12]}, now {plan.digest[:12]}). Leave the "
+                    "arguments out to go on with it, choose another -o, or take --deviate, which the report will say"
+                )
+    if not (worlds or own):
+        raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
+    with new_folder(out) as draft:
+        if own:
+            describe_own(draft, **own)
+        plan = register((OWN,) if own else worlds, root=draft, **given)
+        write_plan(plan, draft)
+    return plan, ()
+
+
+def _differences(plan: Prereg, kept: Prereg) -> list[str]:
+    now, then = plan.to_dict(), kept.to_dict()
+    told = [f"This run's plan ({plan.digest[:12]}) is not the registered one ({kept.digest[:12]})."]
+    return told + [f"Of its {k}, registered was {then[k]}, run was {now[k]}." for k in now if now[k] != then[k]]

@@ -1,0 +1,163 @@
+"""One training run, stage after stage: scout, own text, factors, guarded rounds, certificate, measures, page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from despur.core import Adapter, Report, Store, Subspace, write_json
+from despur.core.adapter.peft_folder import weights_digest
+from despur.flows._train.fit import Settings
+from despur.flows._train.guarding import UNGUARDED, build, default_factors, leaks
+from despur.flows._train.history import Looks
+from despur.flows._train.page import Trained, write_train_page
+from despur.flows._train.stages import Stages
+from despur.flows._train.start import Start
+from despur.flows._verify.certificate import FILE, factors_digest
+from despur.flows._verify.certify import certify
+from despur.flows.load import load_base
+from despur.flows.progress import Progress
+from despur.flows.record import run_record
+from despur.guard import OwnText
+from despur.judge import four_axes
+from despur.measure import leakage
+
+TOO_MANY = 3  # of a short scout: more drift than that says more of the scout than of the guard
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known before the guarded run.
+
+    Args:
+        scouts: Adapters of the unguarded scouts, or the one that was given.
+        text: Text that the guard may use.
+        fresh: Own text that neither guard nor scout sees.
+        found: Per layer, the directions along which the first scout moves own text.
+    """
+
+    scouts: tuple[Path, ...]
+    text: OwnText
+    fresh: OwnText
+    found: tuple[Subspace, ...]
+
+
+@dataclass
+class Run:
+    """A run that was checked and may write.
+
+    Args:
+        start: What it starts from.
+        arguments: As they are recorded.
+        looks: How often to save and to evaluate.
+        progress: Called after every step.
+    """
+
+    start: Start
+    arguments: Mapping[str, Any]
+    looks: Looks
+    progress: Progress
+    stages: Stages = field(init=False)
+
+    def __post_init__(self) -> None:
+        s = self.start
+        self.stages = Stages(s.base, s.rows, Store(s.out), s.settings, s.facts, self.progress, s.held_out, self.looks)
+        self.guard: str = self.arguments["guard"]
+        self.reference = "twin" if self.arguments["twin"] else "scout"
+
+    def all(self) -> Trained:
+        """Make every stage that is not there yet, and what is written of them."""
+        seen = self._scout()
+        factors, adapter = self._guarded(seen)
+        naive = self.stages.adapter("twin", self.start.settings) if self.arguments["twin"] else seen.scouts[0]
+        self._certify(adapter, factors)
+        scores, axes = self._measure(seen, naive, adapter)
+        leak = leakage(Adapter.read(adapter), load_base(self.start.base)[0], factors) if leaks(self.guard) else {}
+        record = {**run_record("train", self.arguments), **self.start.facts}
+        result = Trained(
+            adapter, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
+            self.stages.history.stages,
+        )  # fmt: skip
+        write_train_page(result, self.guard, seen.text, scores)
+        write_json(self.start.out / "run.json", result.to_dict())
+        return result
+
+    @property
+    def _short(self) -> Settings:
+        """The scout's settings."""
+        s = self.start.settings
+        return replace(s, steps=self.arguments["scout_steps"] or max(16, s.steps // 4), seed=s.seed + 500)
+
+    def _scout(self) -> Seen:
+        a, stages, seed, short = self.arguments, self.stages, self.start.settings.seed, self._short
+        fresh = stages.own_text(
+            max(32, a["own_rows"] // 4), a["own_tokens"], a["rehearse_on"], seed + 1000, "fresh_text"
+        )
+        stages.unseen = fresh
+        first = self.start.scout or stages.adapter("scout", short, patient=False)
+        text = stages.own_text(a["own_rows"], a["own_tokens"], a["rehearse_on"], seed, "own_text")
+        found = stages.factors(first, text)
+        more = [
+            stages.adapter(f"scout_{i + 1}", replace(short, seed=short.seed + 1000 * i), patient=False)
+            for i in range(1, a["scouts"])
+        ]
+        return Seen((first, *more), text, fresh, found)
+
+    def _guarded(self, seen: Seen) -> tuple[tuple[Subspace, ...], Path]:
+        """Train with the guard, once or in rounds; gives what it was given in the last one, and the adapter."""
+        rounds, settings, spec = self.arguments["rounds"], self.start.settings, self._spec()
+        factors = self.start.factors or default_factors(self.guard, self.stages, seen.scouts, seen.found)
+
+        def edits() -> Any:
+            strength = self.arguments["strength"]
+            return build(self.guard, strength=strength, text=seen.text, scout=seen.scouts[0], factors=factors)
+
+        for number in range(1, rounds):
+            folder = self.stages.adapter(
+                f"round_{number}", settings, edits, {**spec, "factors": factors_digest(factors)}
+            )
+            factors = self.stages.rejoined(factors, folder, number + 1)
+        if self.start.factors or len(seen.scouts) > 1 or rounds > 1:
+            spec["factors"] = factors_digest(factors)
+        return factors, self.stages.adapter("adapter", settings, edits, spec)
+
+    def _spec(self) -> dict[str, Any]:
+        """What the guarded stages depend on beside the settings."""
+        a, taken = self.arguments, self.start.scout
+        scout = weights_digest(taken) if taken else a["scout_steps"]
+        spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
+        if self.guard != UNGUARDED:
+            spec |= {"own_rows": a["own_rows"], "own_tokens": a["own_tokens"], "rehearse_on": str(a["rehearse_on"])}
+        return spec
+
+    def _certify(self, adapter: Path, factors: tuple[Subspace, ...]) -> None:
+        if self.guard == UNGUARDED or (adapter / FILE).exists():
+            return
+        told = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
+        certify(
+            adapter, load_base(self.start.base)[0], factors, guard=self.guard, strength=self.arguments["strength"],
+            settings={k: self.arguments[k] for k in told}, data=self.start.data.path,
+        )  # fmt: skip
+
+    def _measure(
+        self, seen: Seen, naive: Path, adapter: Path
+    ) -> tuple[dict[str, Any], dict[str, Mapping[str, Report]]]:
+        """Scores and axes on held-out rows and on own text that no guard has seen."""
+        middle = seen.found[len(seen.found) // 2]
+        shift = self.stages.shift(seen.scouts[0], seen.text, middle)
+        scores = {
+            name: self.stages.score(folder, self.start.held_out, seen.fresh, middle, shift)
+            for name, folder in (("base", None), (self.reference, naive), (self.guard, adapter))
+        }
+        return scores, {n: four_axes(s, base=scores["base"], naive=scores[self.reference]) for n, s in scores.items()}
+
+    def _notes(self, axes: Mapping[str, Mapping[str, Report]]) -> tuple[str, ...]:
+        steps, drift = self.start.settings.steps, axes[self.guard]["drift"].value
+        notes = [*self.start.notes, *self.stages.notes, *self.stages.history.notes(steps)]
+        if self.reference == "scout" and drift > TOO_MANY:
+            notes.append(
+                f"drift is {drift:.3g} times the scout's"
+                f"{'' if self.start.scout else f', which had {self._short.steps} of the {steps} steps'}: too small a unit to "
+                "judge by. --twin measures beside the unguarded run of all steps"
+            )
+        return tuple(notes)

@@ -1,0 +1,91 @@
+"""Where a training run starts: everything it was given, read and checked, and nothing written yet."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from despur.core import Subspace, fingerprint, layer_path
+from despur.core.errors import BadInput
+from despur.core.text.rows import Tokens, tokenize_rows
+from despur.flows._train.fit import Settings, lora_targets
+from despur.flows._train.guarding import given_factors
+from despur.flows._train.inputs import Data, given_scout, read_data
+from despur.flows.load import context_length, load_base
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Args:
+        base: Where the base is loaded from.
+        out: The run's folder.
+        data: The training rows, and where they lie.
+        settings: Of the guarded run, no row longer than the model takes.
+        facts: What every stage depends on: fingerprint of the base, digest of the data.
+        rows: Those that are trained on.
+        held_out: Those that are not.
+        factors: Given to the guard; empty where the scout's are taken.
+        scout: A scout that was given; None where one is trained.
+        notes: What could not be verified.
+    """
+
+    base: str
+    out: Path
+    data: Data
+    settings: Settings
+    facts: dict[str, str]
+    rows: list[Tokens]
+    held_out: list[Tokens]
+    factors: tuple[Subspace, ...] = ()
+    scout: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
+    scout: Path | str | None,
+) -> Start:  # fmt: skip
+    """Read and check what a run was given.
+
+    Args:
+        base: Folder or hub id of the base model.
+        data: The training rows.
+        out: The run's folder.
+        settings: Of the guarded run.
+        guard: Name of the guard.
+        factors: Folder of factors for it.
+        scout: Folder of an adapter to take as the scout.
+
+    Raises:
+        BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
+    """
+    given = read_data(data, out)
+    model, tokenizer = load_base(base)
+    settings = replace(settings, max_length=context_length(model, settings.max_length))
+    layer_path(model)  # an unknown architecture is told before anything is trained
+    lora_targets(model, settings.targets)
+    rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
+    facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
+    chosen, of_factors = (
+        given_factors(factors, guard, model, facts["base_fingerprint"]) if factors is not None else ((), ())
+    )
+    taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
+    notes = (*given.notes, *of_factors, *of_scout)
+    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, notes)
+
+
+def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
+    """Part rows into those that are trained on and those that are measured on.
+
+    Raises:
+        BadInput: fewer than ten.
+    """
+    if len(tokens) < 10:
+        raise BadInput(
+            f"{len(tokens)} rows; at least 10 are needed, to train on most and measure on the rest. Give more data"
+        )
+    order = np.random.default_rng([seed, 7]).permutation(len(tokens))
+    n = min(200, max(4, len(tokens) // 10))
+    return [tokens[i] for i in order[n:]], [tokens[i] for i in order[:n]]

@@ -1,0 +1,234 @@
+"""Verbs: one typed signature with its docstring is the Python call, the command, the YAML keys and the recorded arguments."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from functools import cache, wraps
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.flows.docstring import read_docstring
+
+P = ParamSpec("P")
+R = TypeVar("R")
+NO_OPTION = ("progress",)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the type of an option cannot say; stands in `Annotated` beside the type.
+
+    Args:
+        short: Its letter on the command line, as "-o".
+        low: The least number.
+        high: The largest.
+        choices: The only values; those of a `Literal` are taken from there.
+        panel: Heading of its group on the page of help.
+        metavar: Its name on the page of help, where the type says too little.
+        read: Makes the value from text, and raises `BadInput` where it cannot.
+        rest: A positional list that takes the arguments that are left; another list is one text with commas.
+        recorded: Whether `run.json` has it; False for what does not change the result.
+    """
+
+    short: str = ""
+    low: int | float | None = None
+    high: int | float | None = None
+    choices: tuple[str, ...] = ()
+    panel: str = ""
+    metavar: str = ""
+    read: Callable[[str], Any] | None = None
+    rest: bool = False
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One option of a verb.
+
+    Args:
+        name: As in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
+        kind: `bool`, `int`, `float`, `str` (paths as well) or `list`, of texts.
+        default: Its value where nothing is given; `MISSING` where something must be.
+        positional: Whether the command line takes it by its place.
+        help: What the docstring says of it.
+        option: The rest.
+        part: The argument whose field it is and that argument's class, where a dataclass was flattened.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    positional: bool
+    help: str
+    option: Option
+    part: tuple[str, type] | None = None
+
+    def read(self, text: str) -> Any:
+        """Make the value from text of the command line or of YAML."""
+        if self.option.read is not None:
+            return self.option.read(text)
+        return [part.strip() for part in text.split(",") if part.strip()] if self.kind is list else text
+
+    def check(self, value: Any) -> None:
+        """Refuse a value outside the bounds or the choices.
+
+        Raises:
+            BadInput: a number that is too small or too large.
+            SiteNotFound: a name that is none of the choices.
+        """
+        low, high, choices = self.option.low, self.option.high, self.option.choices
+        for one in _each(value):
+            if choices and one not in choices:
+                raise SiteNotFound(
+                    f"no {self.name.replace('_', ' ')} {one!r}{nearest(str(one), choices)}. There are: {', '.join(choices)}"
+                )
+            if isinstance(one, int | float) and not (
+                (low is None or one >= low) and (high is None or one <= high)  # so written NaN is refused, too
+            ):
+                allowed = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:g}"
+                least = "" if self.default in (None, MISSING) else f". Leave it out for {self.default}"
+                raise BadInput(f"{self.name}={one!r}; {allowed} is needed{least}")
+
+
+Out = Annotated[Path | str, Option("-o", recorded=False)]
+Seed = Annotated[int, Option(low=0)]
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Check bounds and choices of a function's options before it is called.
+
+    Raises:
+        BadInput, SiteNotFound: see `Parameter.check`.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        for parameter, value in _values(function, given):
+            parameter.check(value)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+@cache
+def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """List the options of a verb, or of a dataclass; an argument that is a dataclass gives its fields.
+
+    Example:
+        >>> [p.name for p in parameters_of(Option)][:3]
+        ['short', 'low', 'high']
+    """
+    if inspect.isclass(thing) and is_dataclass(thing):
+        return tuple(_fields(thing))
+    function = inspect.unwrap(thing)
+    hints, told = get_type_hints(function, include_extras=True), read_docstring(function.__doc__).options
+    found: list[Parameter] = []
+    for p in inspect.signature(function).parameters.values():
+        if p.name in NO_OPTION:
+            continue
+        types, option = _taken_apart(hints[p.name])
+        part: Any = next((t for t in types if is_dataclass(t)), None)
+        if part is not None:
+            found += _fields(part, (p.name, part))
+        else:
+            default = MISSING if p.default is p.empty else p.default
+            help = told.get(p.name, "")
+            found.append(
+                Parameter(
+                    p.name, _kind(types, option), default, p.kind is not p.KEYWORD_ONLY, help, _option(types, option)
+                )
+            )
+    return tuple(found)
+
+
+def recorded(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of a call as `run.json` has them: paths as text, dataclasses as their fields.
+
+    Args:
+        function: A verb.
+        given: Name -> value; `locals()` at the verb's start.
+    """
+    return {p.name: _plain(value) for p, value in _values(function, given) if p.option.recorded}
+
+
+def call_arguments(function: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Turn options, flat as they are recorded or typed, into the keyword arguments of a verb.
+
+    Args:
+        function: A verb.
+        options: Name -> value.
+        where: What they come from, for errors.
+
+    Raises:
+        BadInput: a name that is no option, or one that must be given and is not.
+    """
+    parameters = {p.name: p for p in parameters_of(function)}
+    if unknown := [n for n in options if n not in parameters]:
+        raise BadInput(
+            f"{where} has {unknown[0]!r}, which this version does not take{nearest(unknown[0], parameters)}. "
+            f"There are: {', '.join(parameters)}"
+        )
+    if lacking := [n for n, p in parameters.items() if p.default is MISSING and n not in options]:
+        raise BadInput(f"{where} lacks {lacking[0]!r}, which must be given. Add it")
+    arguments: dict[str, Any] = {}
+    parts: dict[tuple[str, type], dict[str, Any]] = {}
+    for name, value in options.items():
+        part = parameters[name].part
+        (arguments if part is None else parts.setdefault(part, {}))[name] = value
+    return {**arguments, **{name: made(**values) for (name, made), values in parts.items()}}
+
+
+def _values(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:
+    for p in parameters_of(function):
+        holder = p.part[0] if p.part else p.name
+        if holder in given:
+            value = given[holder]
+            yield p, value if p.part is None else p.default if value is None else getattr(value, p.name)
+
+
+def _fields(made: Any, part: tuple[str, type] | None = None) -> Iterator[Parameter]:
+    hints, told = get_type_hints(made, include_extras=True), read_docstring(made.__doc__).options
+    for f in fields(made):
+        types, option = _taken_apart(hints[f.name])
+        help = told.get(f.name, "")
+        yield Parameter(f.name, _kind(types, option), f.default, False, help, _option(types, option), part)
+
+
+def _taken_apart(annotation: Any) -> tuple[list[Any], Option]:
+    """The types of a union, None left out, and the `Option` that stands beside them."""
+    if get_origin(annotation) is Annotated:
+        types, _ = _taken_apart(get_args(annotation)[0])
+        return types, next((a for a in get_args(annotation)[1:] if isinstance(a, Option)), Option())
+    if get_origin(annotation) not in (Union, UnionType):
+        return [annotation], Option()
+    parts = [_taken_apart(a) for a in get_args(annotation) if a is not type(None)]
+    return [t for types, _ in parts for t in types], next((o for _, o in parts if o != Option()), Option())
+
+
+def _kind(types: Sequence[Any], option: Option) -> type:
+    if option.read is not None or any(t in (str, Path) or get_origin(t) is Literal for t in types):
+        return str
+    return list if any(get_origin(t) is Sequence for t in types) else types[0]
+
+
+def _option(types: Sequence[Any], option: Option) -> Option:
+    named = tuple(str(v) for t in types if get_origin(t) is Literal for v in get_args(t))
+    return replace(option, choices=named) if named else option
+
+
+def _each(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
