@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     )
     from despur.flows._replay import replay
     from despur.flows._train.fit import Settings
-    from despur.flows._train.guarding import GUARDS
     from despur.flows._train.page import Trained
-    from despur.flows._train.train import train
+    from despur.flows._train.train import GUARDS, train
     from despur.flows._verify.certificate import Certificate
     from despur.flows._verify.certify import certify
     from despur.flows._verify.verify import Verified, verify
@@ -51,8 +50,7 @@ WHERE = {  # module -> names
         "remove_from_library",
     ),
     "_replay": ("replay",),
-    "_train.guarding": ("GUARDS",),
-    "_train.train": ("train",),
+    "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
     "_verify.verify": ("Verified", "verify"),
 }  # fmt: skip

@@ -92,6 +92,22 @@ class Parameter:
                 raise BadInput(f"{self.name}={one!r}; {allowed} is needed{least}")
 
 
+def assignments(text: str) -> dict[str, str]:
+    """Read `a=1,b=two` as a table.
+
+    Raises:
+        BadInput: a part without an equals sign.
+
+    Example:
+        >>> assignments("side=read, n_rows=8")
+        {'side': 'read', 'n_rows': '8'}
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if "=" not in part]:
+        raise BadInput(f"{wrong[0]!r} is no NAME=VALUE. Write it as in: side=read,n_rows=64")
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in (p.partition("=") for p in parts)}
+
+
 Out = Annotated[Path | str, Option("-o", recorded=False)]
 Seed = Annotated[int, Option(low=0)]
 

@@ -1,67 +1,145 @@
-"""The guards that `train` knows by name: what each is given, and how it is built. Nothing else in this folder knows them."""
+"""The guard of a run: any of the catalogue, built from what the run makes and what it was given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from despur.core import EVERYWHERE, Edit, Subspace, find_module
-from despur.core.errors import BadInput
+from despur.core.build import build, missing
+from despur.core.catalogue import Method, find_method, methods
+from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.materials import Given, Materials
 from despur.flows._clean.weights import placed_factors
 from despur.flows._library.factor_folder import check_base, read_factors
-from despur.flows._train.stages import Stages
-from despur.guard import OwnText, avert, grasp, hold, rehearse
 
-GUARDS = ("avert", "grasp", "rehearse", "hold", "none")
 UNGUARDED = "none"
+_MADE = ("text", "rows", "base", "scout", "factor", "weight_factor")  # materials that every run can make
+
+
+def guards() -> tuple[str, ...]:
+    """Names that `--guard` takes."""
+    return (*(m.name for m in methods().values() if m.room == "guard"), UNGUARDED)
+
+
+def find_guard(name: str) -> Method | None:
+    """The method of a guard; None for `none`.
+
+    Raises:
+        SiteNotFound: no guard of that name; a method of another room is said to be one.
+    """
+    if name == UNGUARDED:
+        return None
+    try:
+        entry = find_method(name)
+    except SiteNotFound:
+        entry = None
+    if entry is None or entry.room != "guard":
+        other = f"{entry.name} is a method of the room {entry.room}, no guard" if entry else f"no guard {name!r}"
+        raise SiteNotFound(f"{other}{nearest(name, guards())}. There are: {', '.join(guards())}")
+    return entry
 
 
 def check_choices(
-    guard: str,
-    *,
-    rounds: int,
-    scouts: int,
-    factors: Path | str | None,
-    scout: Path | str | None,
-    scout_steps: int | None,
-) -> None:
-    """Refuse what would have no effect.
+    guard: str, *, rounds: int, scouts: int, factors: Path | str | None, scout: Path | str | None, scout_steps: int | None,
+    options: Mapping[str, str], given: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Refuse what would have no effect, and a guard that lacks something, before anything is done.
+
+    Args:
+        guard: Its name.
+        rounds: As in `train`.
+        scouts: As in `train`.
+        factors: As in `train`.
+        scout: As in `train`.
+        scout_steps: As in `train`.
+        options: The guard's own, as text.
+        given: Material -> what brings it; None where nothing does.
 
     Raises:
-        BadInput: options that do not go together.
+        BadInput: options that do not go together, or a material that nothing brings.
+        SiteNotFound: no such guard, or no such option of it.
     """
-    if scouts > 1 and (guard != "grasp" or factors is not None or scout is not None):
-        given = (
-            f"guard {guard!r}" if guard != "grasp" else "a scout that was given" if scout else "factors that were given"
-        )
+    entry = find_guard(guard)
+    takes = {} if entry is None else entry.takes
+    finds = "weight_factor" in takes.values()  # read off the weights of scouts, and found again in rounds
+    if scouts > 1 and (not finds or factors is not None or scout is not None):
+        said = f"guard {guard!r}" if not finds else "a scout that was given" if scout else "factors that were given"
         raise BadInput(
-            f"scouts={scouts} with {given}; only grasp on scouts of its own learns from several. Leave --scouts out"
+            f"scouts={scouts} with {said}; only grasp on scouts of its own learns from several. Leave --scouts out"
         )
-    if rounds > 1 and guard != "grasp":
+    if rounds > 1 and not finds:
         raise BadInput(
             f"rounds={rounds} with guard {guard!r}; only grasp finds its directions again. Leave --rounds out"
         )
-    if factors is not None and guard not in ("grasp", "hold"):
-        raise BadInput(f"factors were given to guard {guard!r}, which takes none. Choose --guard grasp or hold")
+    if factors is not None and "factor" not in takes:
+        having = [m.name for m in methods().values() if m.room == "guard" and "factor" in m.takes]
+        raise BadInput(
+            f"factors were given to guard {guard!r}, which takes none. Choose --guard {', '.join(having[:-1])} or {having[-1]}"
+        )
     if scout is not None and scout_steps is not None:
         raise BadInput(f"a scout was given ({str(scout)!r}), so none is trained. Leave --scout-steps out")
+    if entry is None:
+        if options:
+            raise BadInput(f"guard options were given ({', '.join(options)}) and no guard. Leave --guard-options out")
+        return
+    read_options(entry, options)
+    here = Given(dict.fromkeys((*_MADE, *(name for name, value in given.items() if value is not None))))
+    if lacking := missing(guard, here):
+        raise BadInput(lacking)
+
+
+def read_options(entry: Method, options: Mapping[str, str]) -> dict[str, Any]:
+    """A guard's own options, made from text by what their defaults are.
+
+    Raises:
+        SiteNotFound: no such option; `strength` has one of its own.
+        BadInput: a value that cannot be read.
+
+    Example:
+        >>> read_options(find_method("grasp"), {"side": "read"})
+        {'side': 'read'}
+    """
+    known = {name: default for name, default in entry.options.items() if name != "strength"}
+    found: dict[str, Any] = {}
+    for name, text in options.items():
+        if name not in known:
+            raise SiteNotFound(
+                f"{entry.name} takes no option {name!r}{nearest(name, known)}. It takes: {', '.join(known) or 'none'}"
+            )
+        found[name] = _read(name, text, known[name])
+    return found
+
+
+def _read(name: str, text: Any, default: Any) -> Any:
+    if not isinstance(text, str) or isinstance(default, str):
+        return text
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return type(default)(text) if isinstance(default, int | float) else float(text)
+    except (KeyError, ValueError) as error:
+        kind = "true or false" if isinstance(default, bool) else f"a number like {default!r}"
+        raise BadInput(f"guard option {name}={text!r}; {kind} is needed. Leave it out for {default!r}") from error
 
 
 def given_factors(
     folder: Path | str, guard: str, model: Any, base_fingerprint: str
 ) -> tuple[tuple[Subspace, ...], tuple[str, ...]]:
-    """Read the factors of an audit, or of any folder that holds some, for `grasp` or `hold`.
+    """Read the factors of an audit, or of any folder that holds some, for a guard that takes them.
 
-    For `grasp`, those of one site act in the whole stream, those of several each at its own; `hold` takes each as it is.
+    For a guard of weights, those of one site act in the whole stream, those of several each at its own; others take each
+    where it was found.
 
     Returns:
         The factors, and what could not be verified.
 
     Raises:
-        BadInput: there are none, or `hold` is given one without a site.
+        BadInput: there are none, or one without a site is given to a guard that reads coordinates.
         ShapeMismatch: of another base, or width.
         SiteNotFound: a site that the base does not have.
     """
-    found = read_factors(folder)
+    found, entry = read_factors(folder), find_guard(guard)
+    of_weights = entry is not None and entry.takes["factor"] == "weight_factor"
     check_base(found.base_fingerprint, base_fingerprint, folder)
     for factor in found.factors:
         if factor.site.module != EVERYWHERE:
@@ -73,44 +151,49 @@ def given_factors(
             )
     placed = placed_factors(found.factors, model.config.get_text_config().hidden_size)
     unknown = f"the factors in {str(folder)!r} record no base, so only their width and sites were compared"
-    return placed if guard == "grasp" else found.factors, () if found.base_fingerprint else (unknown,)
+    return placed if of_weights else found.factors, () if found.base_fingerprint else (unknown,)
 
 
-def default_factors(
-    guard: str, stages: Stages, scouts: Sequence[Path], found: tuple[Subspace, ...]
-) -> tuple[Subspace, ...]:
-    """The factors that a guard takes where none were given.
-
-    Args:
-        guard: Its name.
-        stages: The run, which makes and keeps what is found.
-        scouts: Adapters of the unguarded scouts.
-        found: Directions along which the first scout moves own text.
-    """
-    if guard == "grasp":
-        return stages.weight_factors(*scouts)
-    return found if guard == "hold" else ()
+def factors_of(guard: str, materials: Materials) -> tuple[Subspace, ...]:
+    """The factors that a guard takes where none are given; () for one that takes none."""
+    entry = find_guard(guard)
+    return tuple(materials.get(entry.takes["factor"])) if entry is not None and "factor" in entry.takes else ()
 
 
-def build(guard: str, *, strength: float, text: OwnText, scout: Path, factors: Sequence[Subspace]) -> list[Edit]:
-    """Make a guard's edits; none for `none`.
+def edits_of(
+    guard: str, materials: Materials, factors: Sequence[Subspace], *, strength: float, options: Mapping[str, str]
+) -> list[Edit]:
+    """Build a guard; nothing for `none`.
 
     Args:
         guard: Its name.
-        strength: Its strength.
-        text: The base's own text, or generic text.
-        scout: Adapter of the first scout.
-        factors: What `grasp` and `hold` act on.
+        materials: Of the run.
+        factors: What it acts on, where it takes factors.
+        strength: Its strength, where it has one.
+        options: Its own other options, as text.
     """
-    if guard == "avert":
-        return [avert(text, scout, strength=strength)]
-    if guard == "rehearse":
-        return [rehearse(text, strength=strength)]
-    if guard == "hold":
-        return [hold(factors, text, strength=strength)]
-    return [grasp(factors, strength=strength)] if guard == "grasp" else []
+    entry = find_guard(guard)
+    if entry is None:
+        return []
+    own = read_options(entry, options)
+    if "strength" in entry.options:
+        own["strength"] = strength
+    return [build(guard, _With(materials, tuple(factors)), instead={"factor": "factor"} if factors else {}, **own)]
 
 
 def leaks(guard: str) -> bool:
     """Whether the adapter's leak along the factors is measured: the guard promises something of the weights."""
     return guard == "grasp"
+
+
+class _With:
+    """Materials with factors in place of their own."""
+
+    def __init__(self, materials: Materials, factors: tuple[Subspace, ...]) -> None:
+        self.materials, self.factors = materials, factors
+
+    def has(self, name: str) -> bool:
+        return (name == "factor" and bool(self.factors)) or self.materials.has(name)
+
+    def get(self, name: str) -> Any:
+        return self.factors if name == "factor" and self.factors else self.materials.get(name)

@@ -10,10 +10,11 @@ import yaml
 from despur.core import Adapter
 from despur.core.errors import BadInput
 from despur.core.store import write_bytes
-from despur.core.text.row_files import SPLIT, STDIN, data_digest, suffix_of, taken_split
+from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
 from despur.core.text.rows import read_rows
 
 CONFIG = "config.yaml"
+Tokenized = tuple[tuple[int, ...], ...]
 KEPT_DATA = ("data.jsonl", "data.jsonl.gz", "data.parquet")  # what came on standard input, in the run's folder
 
 
@@ -79,3 +80,46 @@ def write_config(out: Path, arguments: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dict(arguments), sort_keys=False, allow_unicode=True)
     write_bytes(out / CONFIG, f"# despur train --config {CONFIG} -o NEW_FOLDER\n{text}".encode())
+
+
+def read_pairs(path: Path | str, tokenizer: Any, max_length: int) -> tuple[Tokenized, Tokenized]:
+    """Read paired text: JSON lines that hold a text `with` the trait and one `without`.
+
+    Returns:
+        The texts with the trait and those without, as tokens.
+
+    Raises:
+        BadInput: the file cannot be read, or a row lacks one of the two.
+    """
+    having: list[tuple[int, ...]] = []
+    without: list[tuple[int, ...]] = []
+    for where, row in raw_rows(Path(path), str(path)):
+        for key, texts in (("with", having), ("without", without)):
+            text = row.get(key) if isinstance(row, dict) else None
+            if not isinstance(text, str) or not text.strip():
+                raise BadInput(
+                    f"{where} has no text {key!r}; a pair needs texts 'with' and 'without' the trait. Add it"
+                )
+            texts.append(tuple(tokenizer(text)["input_ids"][:max_length]))
+    if len(having) < 2:
+        raise BadInput(f"{str(path)!r} holds {len(having)} pairs; at least 2 are needed. Add some")
+    return tuple(having), tuple(without)
+
+
+def prompt_tokens(text: str, tokenizer: Any, *, chat: bool) -> list[int]:
+    """A prompt as it stands in front of a row: a system turn of a chat, plain text elsewhere.
+
+    Raises:
+        BadInput: an empty prompt, or a chat template that takes no system turn.
+    """
+    if not text.strip():
+        raise BadInput("the trait's prompt is empty. Give a sentence that asks for the trait: --trait TEXT")
+    if not chat:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+    try:
+        turn = tokenizer.apply_chat_template([{"role": "system", "content": text}], tokenize=False)
+    except Exception as error:  # whatever a template raises
+        raise BadInput(
+            f"the chat template takes no system turn ({str(error)[:80]}), so the trait's prompt has no place. Choose another guard"
+        ) from error
+    return tokenizer(turn, add_special_tokens=False)["input_ids"]

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from despur.core import Adapter, Report, Store, Subspace, write_json
+from despur.core import Adapter, Edit, Report, Store, Subspace, write_json
 from despur.core.adapter.peft_folder import weights_digest
+from despur.core.spec import content_digest
 from despur.flows._train.fit import Settings
-from despur.flows._train.guarding import UNGUARDED, build, default_factors, leaks
+from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, leaks
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained, write_train_page
 from despur.flows._train.stages import Stages
@@ -16,12 +17,14 @@ from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
 from despur.flows._verify.certify import certify
 from despur.flows.load import load_base
+from despur.flows.maker import Maker, Sources
 from despur.flows.progress import Progress
 from despur.flows.record import run_record
 from despur.guard import OwnText
 from despur.judge import four_axes
 from despur.measure import leakage
 
+FACTOR_RANK = 2  # directions of a layer
 TOO_MANY = 3  # of a short scout: more drift than that says more of the scout than of the guard
 
 
@@ -33,13 +36,13 @@ class Seen:
         scouts: Adapters of the unguarded scouts, or the one that was given.
         text: Text that the guard may use.
         fresh: Own text that neither guard nor scout sees.
-        found: Per layer, the directions along which the first scout moves own text.
+        materials: What guards are built from.
     """
 
     scouts: tuple[Path, ...]
     text: OwnText
     fresh: OwnText
-    found: tuple[Subspace, ...]
+    materials: Maker
 
 
 @dataclass
@@ -70,7 +73,7 @@ class Run:
         seen = self._scout()
         factors, adapter = self._guarded(seen)
         naive = self.stages.adapter("twin", self.start.settings) if self.arguments["twin"] else seen.scouts[0]
-        self._certify(adapter, factors)
+        self._certify(adapter, seen.materials, factors)
         scores, axes = self._measure(seen, naive, adapter)
         leak = leakage(Adapter.read(adapter), load_base(self.start.base)[0], factors) if leaks(self.guard) else {}
         record = {**run_record("train", self.arguments), **self.start.facts}
@@ -96,27 +99,36 @@ class Run:
         stages.unseen = fresh
         first = self.start.scout or stages.adapter("scout", short, patient=False)
         text = stages.own_text(a["own_rows"], a["own_tokens"], a["rehearse_on"], seed, "own_text")
-        found = stages.factors(first, text)
         more = [
             stages.adapter(f"scout_{i + 1}", replace(short, seed=short.seed + 1000 * i), patient=False)
             for i in range(1, a["scouts"])
         ]
-        return Seen((first, *more), text, fresh, found)
+        scouts = (first, *more)
+        return Seen(scouts, text, fresh, self._materials(scouts, text))
+
+    def _materials(self, scouts: tuple[Path, ...], text: OwnText) -> Maker:
+        start, stages = self.start, self.stages
+        generic, naming, pairs = self.arguments["rehearse_on"], self.start.naming, self.start.pairs
+        sources = Sources(
+            base=lambda: load_base(start.base)[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
+            scout=lambda number: scouts[number], generic=(lambda: text) if generic is not None else None,
+            naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
+        )  # fmt: skip
+        return Maker(sources, stages.step, seed=start.settings.seed, rank=FACTOR_RANK, scouts=len(scouts))
 
     def _guarded(self, seen: Seen) -> tuple[tuple[Subspace, ...], Path]:
         """Train with the guard, once or in rounds; gives what it was given in the last one, and the adapter."""
         rounds, settings, spec = self.arguments["rounds"], self.start.settings, self._spec()
-        factors = self.start.factors or default_factors(self.guard, self.stages, seen.scouts, seen.found)
+        factors = self.start.factors or factors_of(self.guard, seen.materials)
 
         def edits() -> Any:
-            strength = self.arguments["strength"]
-            return build(self.guard, strength=strength, text=seen.text, scout=seen.scouts[0], factors=factors)
+            return self._edits(seen.materials, factors)
 
         for number in range(1, rounds):
             folder = self.stages.adapter(
                 f"round_{number}", settings, edits, {**spec, "factors": factors_digest(factors)}
             )
-            factors = self.stages.rejoined(factors, folder, number + 1)
+            factors = self.stages.rejoined(factors, folder, number + 1, seen.materials)
         if self.start.factors or len(seen.scouts) > 1 or rounds > 1:
             spec["factors"] = factors_digest(factors)
         return factors, self.stages.adapter("adapter", settings, edits, spec)
@@ -126,24 +138,33 @@ class Run:
         a, taken = self.arguments, self.start.scout
         scout = weights_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
+        spec |= {k: a[k] for k in ("guard_options", "trait") if a[k]}
+        if self.start.pairs is not None:
+            spec["pairs"] = content_digest(self.start.pairs)
         if self.guard != UNGUARDED:
             spec |= {"own_rows": a["own_rows"], "own_tokens": a["own_tokens"], "rehearse_on": str(a["rehearse_on"])}
         return spec
 
-    def _certify(self, adapter: Path, factors: tuple[Subspace, ...]) -> None:
+    def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:
+        a = self.arguments
+        return edits_of(self.guard, materials, factors, strength=a["strength"], options=a["guard_options"] or {})
+
+    def _certify(self, adapter: Path, materials: Maker, factors: tuple[Subspace, ...]) -> None:
         if self.guard == UNGUARDED or (adapter / FILE).exists():
             return
         told = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
+        (edit,) = self._edits(materials, factors)
         certify(
-            adapter, load_base(self.start.base)[0], factors, guard=self.guard, strength=self.arguments["strength"],
-            settings={k: self.arguments[k] for k in told}, data=self.start.data.path,
+            adapter, load_base(self.start.base)[0], edit, settings={k: self.arguments[k] for k in told},
+            data=self.start.data.path,
         )  # fmt: skip
 
     def _measure(
         self, seen: Seen, naive: Path, adapter: Path
     ) -> tuple[dict[str, Any], dict[str, Mapping[str, Report]]]:
         """Scores and axes on held-out rows and on own text that no guard has seen."""
-        middle = seen.found[len(seen.found) // 2]
+        found: tuple[Subspace, ...] = seen.materials.get("factor")
+        middle = found[len(found) // 2]
         shift = self.stages.shift(seen.scouts[0], seen.text, middle)
         scores = {
             name: self.stages.score(folder, self.start.held_out, seen.fresh, middle, shift)

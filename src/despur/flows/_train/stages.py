@@ -22,7 +22,7 @@ from despur.core import (
 from despur.core.adapter.peft_folder import weights_digest
 from despur.core.store import DONE
 from despur.core.text.rows import Tokens
-from despur.find import from_activations, mean_shift
+from despur.find import mean_shift
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.checkpoints import Checkpoints, save_every
 from despur.flows._train.fit import Settings, fit, new_adapter
@@ -30,8 +30,8 @@ from despur.flows._train.history import History, Looks, course_of, figures_of
 from despur.flows._train.rounds import joined
 from despur.flows._verify.certificate import factors_digest
 from despur.flows.load import context_length, load_base
+from despur.flows.maker import Maker
 from despur.flows.progress import Progress
-from despur.flows.scout_factors import layer_sites, scout_directions
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
 from despur.measure import off_task
@@ -120,33 +120,13 @@ class Stages:
         spec = {"rows": rows, "new": new, "file": str(file), "seed": seed}
         return load_text(self.step(name, spec, make))
 
-    def factors(self, scout: Path, text: OwnText) -> tuple[Subspace, ...]:
-        """Per layer, the leading directions along which the scout moves own text."""
-
-        def make(out: Path) -> None:
-            model = self.tuned(scout)
-            sites = layer_sites(model.get_base_model())
-            save_factors(from_activations(model, text.rows[:128], sites, rank=2), out)
-
-        return load_factors(self.step("factors", {"of": "activations", "scout": weights_digest(scout)}, make))
-
-    def weight_factors(self, *scouts: Path) -> tuple[Subspace, ...]:
-        """Per norm what the scouts read, per layer what they write."""
-
-        def make(out: Path) -> None:
-            model, _ = load_base(self.base)
-            save_factors(scout_directions([Adapter.read(s) for s in scouts], model), out)
-
-        return load_factors(
-            self.step("weight_factors", {"of": "weights", "scout": ",".join(map(weights_digest, scouts))}, make)
-        )
-
-    def rejoined(self, former: Sequence[Subspace], adapter: Path, number: int) -> tuple[Subspace, ...]:
+    def rejoined(
+        self, former: Sequence[Subspace], adapter: Path, number: int, materials: Maker
+    ) -> tuple[Subspace, ...]:
         """What a guarded adapter reads and writes, joined with what it was held on."""
 
         def make(out: Path) -> None:
-            model, _ = load_base(self.base)
-            save_factors(joined(former, scout_directions(Adapter.read(adapter), model)), out)
+            save_factors(joined(former, materials.directions(Adapter.read(adapter))), out)
 
         spec = {"of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
         return load_factors(self.step(f"weight_factors_{number}", spec, make))

@@ -1,5 +1,6 @@
 """Where a training run starts: everything it was given, read and checked, and nothing written yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from despur.core.errors import BadInput
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
-from despur.flows._train.inputs import Data, given_scout, read_data
+from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows.load import context_length, load_base
 
 
@@ -28,6 +29,8 @@ class Start:
         held_out: Those that are not.
         factors: Given to the guard; empty where the scout's are taken.
         scout: A scout that was given; None where one is trained.
+        pairs: Texts with the trait and without, as tokens.
+        naming: A prompt that asks for the trait, as tokens.
         notes: What could not be verified.
     """
 
@@ -40,12 +43,14 @@ class Start:
     held_out: list[Tokens]
     factors: tuple[Subspace, ...] = ()
     scout: Path | None = None
+    pairs: tuple[Tokenized, Tokenized] | None = None
+    naming: Sequence[int] | None = None
     notes: tuple[str, ...] = ()
 
 
 def prepare(
     base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
-    scout: Path | str | None,
+    scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None,
 ) -> Start:  # fmt: skip
     """Read and check what a run was given.
 
@@ -57,6 +62,8 @@ def prepare(
         guard: Name of the guard.
         factors: Folder of factors for it.
         scout: Folder of an adapter to take as the scout.
+        pairs: File of paired text.
+        trait: A prompt that asks for the trait.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
@@ -73,7 +80,11 @@ def prepare(
     )
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
     notes = (*given.notes, *of_factors, *of_scout)
-    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, notes)
+    paired = None if pairs is None else read_pairs(pairs, tokenizer, settings.max_length)
+    asked = (
+        None if trait is None else prompt_tokens(trait, tokenizer, chat=any("messages" in row for row in given.rows))
+    )
+    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, notes)
 
 
 def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:

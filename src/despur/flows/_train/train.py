@@ -1,10 +1,11 @@
 """Train on this data without picking up what hides in it: scout, find, guarded run, measure."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from despur.flows._train.fit import Settings
-from despur.flows._train.guarding import GUARDS, check_choices
+from despur.flows._train.guarding import check_choices, guards
 from despur.flows._train.history import Looks
 from despur.flows._train.inputs import write_config
 from despur.flows._train.page import Trained
@@ -12,8 +13,9 @@ from despur.flows._train.run import Run
 from despur.flows._train.run_folder import check_folder, sweep
 from despur.flows._train.start import prepare
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Out, recorded, verb
+from despur.flows.verb import Option, Out, assignments, recorded, verb
 
+GUARDS = guards()
 _COURSE, _GUARD = "While it trains", "Scout and guard"
 
 
@@ -23,7 +25,10 @@ def train(
     data: Path | str,
     *,
     out: Out,
-    guard: Annotated[str, Option(choices=GUARDS)] = "avert",
+    guard: str = "avert",
+    guard_options: Annotated[
+        Mapping[str, str] | None, Option(read=assignments, panel=_GUARD, metavar="NAME=VALUE,...")
+    ] = None,
     settings: Settings | None = None,
     scout_steps: Annotated[int | None, Option(low=1, panel=_GUARD)] = None,
     scout: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
@@ -34,6 +39,8 @@ def train(
     own_rows: Annotated[int, Option(low=8, panel=_GUARD)] = 256,
     own_tokens: Annotated[int, Option(low=4, panel=_GUARD)] = 96,
     rehearse_on: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
+    pairs: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
+    trait: Annotated[str | None, Option(panel=_GUARD, metavar="TEXT")] = None,
     twin: bool = False,
     save_every: Annotated[int | None, Option(low=0, panel=_COURSE)] = None,
     eval_every: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
@@ -53,7 +60,8 @@ def train(
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
             `-` takes them from standard input and keeps them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
-        guard: Name of the guard; `despur ls guard` has more.
+        guard: Name of the guard, of those that `despur ls guard` lists, or none.
+        guard_options: The guard's own options beside its strength, as `side=read`; `despur show GUARD` has them.
         settings: Steps, rate, batch, rank, seed.
         scout_steps: Steps of the unguarded scout; a quarter of the run's (16 at least) if left out.
         scout: Folder of an adapter to take as the scout, of an earlier run; none is trained then.
@@ -63,7 +71,9 @@ def train(
         strength: Strength of the guard; 1 is its default.
         own_rows: Rows of text that the base writes for the guard.
         own_tokens: Length of that text (of each turn in a chat).
-        rehearse_on: Generic text instead of the base's own, for a base that cannot write.
+        rehearse_on: Generic text, as rows of data: in place of the base's own text, and for guards that need some.
+        pairs: Paired text for guards that need it: JSON lines, each with texts `with` and `without` the trait.
+        trait: A prompt that asks for the trait, for guards that need its name.
         twin: Also train the unguarded twin of the run, and measure against it instead of the scout.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
         eval_every: Steps between evaluations, on held-out rows and on own text, kept in `history.json`; 0 for none.
@@ -79,15 +89,29 @@ def train(
     Example:
         $ despur train base/ data.jsonl -o run/
         $ despur train base/ data.jsonl -o run/ --eval-every 20 --patience 3
+        $ despur train base/ data.jsonl -o run/ --guard steer-away --pairs pairs.jsonl
         $ despur train --resume run/
         $ despur train --config run/config.yaml -o again/
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
     """
     asked = recorded(train, locals())
-    check_choices(guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps)
+    check_choices(
+        guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps, options=guard_options or {},
+        given={"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)},
+    )  # fmt: skip
     looks = Looks(save_every, eval_every, patience)
     looks.check()
-    start = prepare(base, data, Path(out), settings or Settings(), guard=guard, factors=factors, scout=scout)
+    start = prepare(
+        base,
+        data,
+        Path(out),
+        settings or Settings(),
+        guard=guard,
+        factors=factors,
+        scout=scout,
+        pairs=pairs,
+        trait=trait,
+    )
     # as it is run: what came on standard input has a file, and no row is longer than the model takes
     arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}
     check_folder(start.out, arguments, start.facts, overwrite=overwrite)

@@ -17,7 +17,6 @@ from despur.measure.leakage import leak_by_module
 
 FILE = "guard.json"
 SCHEMA = "despur.guard/1"  # a field that goes or changes its meaning raises the number
-CERTIFIED = ("avert", "grasp", "hold", "rehearse")
 STRUCTURAL = ("grasp",)  # guards whose promise can be read off the weights
 EXACT = 1e-6  # of a module's update, for float32
 # what PEFT writes beside what an adapter does: where it came from, and what acts in training alone

@@ -7,14 +7,16 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from despur.core import Adapter, Subspace, fingerprint, save_factors, write_json
+from despur.core import Adapter, Edit, Subspace, fingerprint, save_factors, write_json
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
 from despur.core.adapter.peft_folder import is_plain, open_folder
+from despur.core.catalogue import methods
 from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound, nearest
+from despur.core.names import canonical
+from despur.core.spec import Spec
 from despur.core.text.row_files import data_digest
 from despur.flows._verify.certificate import (
-    CERTIFIED,
     FILE,
     NOT_PROMISED,
     STRUCTURAL,
@@ -33,7 +35,7 @@ from despur.flows.record import run_record
 def certify(
     adapter: Path | str,
     base: nn.Module | Path | str,
-    factors: Subspace | Sequence[Subspace] = (),
+    factors: Edit | Subspace | Sequence[Subspace] = (),
     *,
     guard: str = "grasp",
     side: str = "both",
@@ -45,14 +47,15 @@ def certify(
     """Write `guard.json` beside an adapter, its factors, and a section in its model card; `despur verify` reads it.
 
     For `grasp` the leak of every held module is measured from the weights, and a leak that is more than rounding is
-    refused. For guards that act on what the model says (`avert`, `hold`, `rehearse`) only digests are written, and that
+    refused. For all others, which act on what the model says, only digests are written, and that
     nothing can be verified in the weights.
 
     Args:
         adapter: Folder that PEFT's `save_pretrained` wrote.
         base: The base, in memory (an adapter on top or not) or where it is loaded from.
-        factors: What the guard was given.
-        guard: Its name: `grasp`, `avert`, `hold` or `rehearse`.
+        factors: The guard itself, which knows its name, options and factors; or the factors that it was given, and then the
+            name, side and strength below.
+        guard: Its name, of those that `despur ls guard` lists.
         side: The sides that `grasp` was told to hold.
         strength: Its strength; below 1, `grasp` promises nothing of the weights.
         settings: What else is to be kept of how it was set.
@@ -68,11 +71,19 @@ def certify(
         >>> # trainer.save_model("out/")
         >>> # despur.certify("out/", trainer.model, factors, data="rows.jsonl").leak
     """
-    factors = (factors,) if isinstance(factors, Subspace) else tuple(factors)
-    for name, known in ((guard, CERTIFIED), (side, ("read", "write", "both"))):
+    made: Spec | None = None
+    acting: Any = factors
+    if isinstance(factors, Edit):
+        made = _spec_of(factors)
+        guard, strength = made.name, float(made.options.get("strength", 1.0))
+        side, roles = made.options.get("side", side), made.options.get("roles", roles)
+        acting = made.given.get("factor", ())
+    factors = (acting,) if isinstance(acting, Subspace) else tuple(acting)
+    guard = canonical(guard)
+    for name, known in ((guard, certified()), (side, ("read", "write", "both"))):
         if name not in known:
             raise SiteNotFound(
-                f"no {'guard' if known is CERTIFIED else 'side'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
+                f"no {'side' if name is side else 'guard'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
     if isinstance(base, nn.Module):
@@ -94,7 +105,8 @@ def certify(
         leak = _held(plain_adapter(opened), model, factors, side, roles)
     kind = "structural" if promised else "functional"
     certificate = Certificate(
-        guard, {"strength": strength, **(settings or {})}, side if promised else None, _promise(guard, strength, side),
+        guard, {"strength": strength, **({"made": made.to_dict()} if made else {}), **(settings or {})},
+        side if promised else None, _promise(guard, strength, side),
         _not_promised(guard, kind), _described(factors), leak,
         {"weights": tensors_digest(opened.tensors), "config": deciding(opened.config)},
         {"fingerprint": fingerprint(model), "dtype": base_dtype(model)},
@@ -111,6 +123,20 @@ def certify(
     write_section(folder, certificate)
     write_json(folder / FILE, certificate.to_dict())  # last: what it speaks of is there
     return certificate
+
+
+def certified() -> tuple[str, ...]:
+    """Guards that a certificate can name: all of the catalogue."""
+    return tuple(m.name for m in methods().values() if m.room == "guard")
+
+
+def _spec_of(edit: Edit) -> Spec:
+    if edit.spec is None:
+        raise BadInput(
+            f"the guard {type(edit).__name__} was made by no method of the catalogue, so nobody knows how. Give its factors, and "
+            "name it: guard="
+        )
+    return edit.spec
 
 
 def _held(
