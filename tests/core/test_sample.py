@@ -78,6 +78,9 @@ def test_a_row_ends_with_each_token_that_ends_a_turn(tiny, chat_tokenizer):
     model.generation_config.eos_token_id = [40, 41]
     end = chat_tokenizer.convert_tokens_to_ids("<end>")
     assert set(end_tokens(model, chat_tokenizer)) == {40, 41, chat_tokenizer.eos_token_id, end}
+    model.generation_config.eos_token_id = 42
+    assert 42 in end_tokens(model, chat_tokenizer), "one that is not the tokenizer's"
+    model.generation_config.eos_token_id = [40, 41]
     for token in (40, 41, end, chat_tokenizer.eos_token_id):
         with torch.no_grad():
             model.lm_head.weight[token] *= 30
