@@ -67,6 +67,7 @@ def test_who_needs_a_job_gets_its_failure_and_the_next_stage_never_starts(tmp_pa
     assert not mark.exists()
 
 
+@pytest.mark.slow  # a small demo
 def test_a_demo_goes_on_when_a_worker_is_killed(tmp_path, monkeypatch):
     """One worker is killed while it trains; every arm is on the page all the same."""
     monkeypatch.setattr(_demo, "check_harm", lambda base, naive: None)  # twelve steps bring none
