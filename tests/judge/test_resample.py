@@ -132,6 +132,8 @@ def test_interval_is_wider_for_few_seeds():
     widths = [np.subtract(*interval(draws, units=n)[::-1]) for n in (3, 8, 10, 1000)]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == pytest.approx(2 * 1.96, rel=0.03)
+    tail = 0.00856  # Phi(-2.262 sqrt(10 / 9)), 2.262 being t's quantile at nine degrees of freedom, not ten
+    assert interval(np.linspace(0, 1, 100_001), units=10) == pytest.approx((tail, 1 - tail), abs=1e-4)
     assert widths[2] == pytest.approx(2 * 2.262 * (10 / 9) ** 0.5, rel=0.05)
 
 
