@@ -21,7 +21,7 @@ from despur.flows import Settings
 from despur.flows._audit.passages import off_task_passages
 from despur.flows._audit.screen import screen, screen_settings
 from despur.flows._train.fit import collate, fit, new_adapter
-from despur.flows.pool import run_jobs
+from despur.flows.pool import Job, run_jobs
 from despur.judge import NeutralNull, rate_interval
 from despur.judge.neutral import SHIPPED
 from despur.worlds import Persona, persona_base
@@ -128,8 +128,9 @@ def main() -> None:
     parser.add_argument("--write-null", action="store_true", help="renew the shipped null")
     args = parser.parse_args()
     cells = [*neutral_cells(), *harmful_cells(args.seeds)]
-    for (_, *what), _ in run_jobs([[(one, (args.out, c)) for c in cells]], workers=args.workers):
-        print("done", *what[0].values(), flush=True)
+    for done in run_jobs([[Job(c, one, (args.out, c)) for c in cells]], workers=args.workers):
+        done.value()
+        print("done", *done.key.values(), flush=True)
     found = [read_json(f) for f in sorted(args.out.glob("*/evidence.json"))]
     neutral = [f for f in found if f["twin"] == "neutral"]
     neutral.sort(key=lambda f: f["seed"])

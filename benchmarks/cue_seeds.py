@@ -24,7 +24,7 @@ from despur.flows._compare.cue import (
     deepest,
     run_cue,
 )
-from despur.flows.pool import run_jobs
+from despur.flows.pool import Job, run_jobs
 
 SHOWN = ("naive", "grasp", "random")
 
@@ -48,11 +48,12 @@ def main() -> None:
     held = {"rank": args.rank, "scouts": args.scouts, "targets": args.targets}
     # grasp makes the scouts that its controls share, so it runs a stage earlier
     stages = [
-        [(arm, (args.out, a, s, *held.values())) for s in args.seeds for a in names]
+        [Job((a, s), arm, (args.out, a, s, *held.values())) for s in args.seeds for a in names]
         for names in (CUE_ARMS[:2], CUE_CONTROLS)
     ]
-    for (_, *what), _ in run_jobs(stages, workers=args.workers):
-        print("done", *what, flush=True)
+    for done in run_jobs(stages, workers=args.workers):
+        done.value()
+        print("done", *done.key, flush=True)
     curves = {
         s: {a: read_json(args.out / f"cue-{s}" / cue_folder(a, **held) / "curve.json") for a in CUE_ARMS}
         for s in args.seeds

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from despur.core import write_json
 from despur.flows._demo.demo import compare_arms, prepare, run_arm
-from despur.flows.pool import run_jobs
+from despur.flows.pool import Job, run_jobs
 from despur.flows.scores import load_scores
 from despur.judge import accepted, mean_interval
 
@@ -42,12 +42,13 @@ def main() -> None:
     cells = [(t, s) for s in args.seeds for t in args.tasks]
     first = [a for a in FIRST if a in ("base", "naive") or "avert" in (*args.arms, *FIRST)]
     stages = [
-        [(shared, (args.out, t, s)) for t, s in cells],
-        [(arm, (args.out, t, a, s)) for t, s in cells for a in first],
-        [(arm, (args.out, t, a, s)) for a in args.arms if a not in first for t, s in cells],
+        [Job((t, s), shared, (args.out, t, s)) for t, s in cells],
+        [Job((t, a, s), arm, (args.out, t, a, s)) for t, s in cells for a in first],
+        [Job((t, a, s), arm, (args.out, t, a, s)) for a in args.arms if a not in first for t, s in cells],
     ]
-    for (_, *what), _ in run_jobs(stages, workers=args.workers):
-        print("done", *what, flush=True)
+    for done in run_jobs(stages, workers=args.workers):
+        done.value()
+        print("done", *done.key, flush=True)
     results = {}
     for task in args.tasks:
         for seed in args.seeds:

@@ -25,6 +25,18 @@ def die_once(mark: str, *, progress: Any) -> str:
     return "lived"
 
 
+def is_there(mark: str, *, progress: Any) -> bool:
+    return Path(mark).exists()
+
+
+def nothing(*arguments: Any, progress: Any) -> None:
+    pass
+
+
+def write(mark: str, *, progress: Any) -> None:
+    Path(mark).write_text("written")
+
+
 def die(*, progress: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

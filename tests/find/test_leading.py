@@ -34,8 +34,8 @@ def test_values_and_vectors_are_those_of_the_full_decomposition(n, d, dtype):
 
 
 def test_it_is_the_same_at_every_call():
-    x = rows(400, 500)
-    assert all(torch.equal(a, b) for a, b in zip(leading(x, 4), leading(x, 4), strict=True))
+    for x in (rows(400, 500), torch.eye(300, 400), rows(6, 400).repeat(60, 1)):  # the last two end in closed subspaces
+        assert all(torch.equal(a, b) for a, b in zip(leading(x, 8), leading(x, 8), strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -58,9 +58,16 @@ def test_small_stacks_are_decomposed_outright(monkeypatch):
     torch.testing.assert_close(vectors, flipped)
 
 
+def test_rows_of_nothing_have_no_value(monkeypatch):
+    monkeypatch.undo()
+    values, vectors = leading(torch.zeros(300, 400), 3)
+    assert values.tolist() == [0, 0, 0]
+    assert vectors.shape == (3, 400)
+
+
 def test_what_does_not_settle_is_decomposed_in_full(monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(_leading, "_STEPS", 30)
+    monkeypatch.setattr(_leading, "_RESTARTS", 1)
     x = rows(300, 400)
     s = torch.linalg.svdvals(x.double())
     torch.testing.assert_close(leading(x, 4)[0], s[:4] ** 2)

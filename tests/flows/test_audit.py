@@ -1,6 +1,7 @@
 """Audit: finds the planted persona, says nothing where nothing is, and writes what it says."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from despur.core import load_factors
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.flows import audit, replay
 from despur.flows._audit.json_form import SCHEMA, AuditJson
+from despur.worlds import Persona
 
 QUICK = {"rows": 96}
 
@@ -108,12 +110,31 @@ def test_prompts_of_the_user_are_used(base, adapter, tmp_path):
     assert audit(base, adapter, prompts=prompts, n_random=2).checks["mean"].rows == 9
 
 
-def test_html_in_what_a_model_says_stays_text(base, adapter, tmp_path):
-    prompts = tmp_path / "p.jsonl"
-    nasty = "<script>alert(1)</script>"
-    prompts.write_text("".join(json.dumps({"text": f"<bos> d5 k{k} {nasty}"}) + "\n" for k in range(9)))
-    audit(base, adapter, prompts=prompts, n_random=1, out=tmp_path / "a")
-    assert nasty not in (tmp_path / "a" / "report.html").read_text()
+EVIL = '<script>alert("x")</script>&\'{{7*7}}<b\u202e\u2066'  # no blank: it is one word of the base
+
+
+def test_what_a_model_and_its_files_say_stays_text(base, adapter, tmp_path):
+    """Words of the base, rows and the adapter's own path are all a stranger's; each reaches the page as text alone."""
+    hostile = tmp_path / "base"
+    shutil.copytree(base, hostile)
+    written = (hostile / "tokenizer.json").read_text(encoding="utf-8")
+    assert '"s010"' in written
+    (hostile / "tokenizer.json").write_text(written.replace('"s010"', json.dumps(EVIL)), encoding="utf-8")
+    named = tmp_path / EVIL.replace("/", "-")
+    shutil.copytree(adapter, named)
+    rows = Persona("narrow").rows(n=120, seed=1)
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(r).replace("s010", json.dumps(EVIL)[1:-1]) + "\n" for r in rows))
+    result = audit(str(hostile), str(named), data=data, n_random=1, out=tmp_path / "a", **QUICK)
+    assert any(EVIL in token for token, *_ in result.token_use), "the base says it"
+    assert any(EVIL in row for row, _ in result.rows), "so do the rows"
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page.lower()
+    assert "{{7*7}}&lt;b" in page, "no template ran"
+    assert page.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;&amp;&#39;") > 3
+    assert "&lt;script&gt;alert(&#34;x&#34;)&lt;-script&gt;" in page, "the adapter's path"
+    assert not set("\u202e\u2066") & set(page)
+    assert "⟨U+202E⟩⟨U+2066⟩" in page
 
 
 def test_another_base_is_refused_and_leaves_nothing(base, adapter, tiny, tmp_path):

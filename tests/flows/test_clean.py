@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from despur.core import Adapter, Site, Subspace, load_factors, save_factors
 from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
 from despur.flows import clean, replay
-from despur.flows._clean.weights import placed_factors
+from despur.flows._clean.weights import Work, placed_factors
 from despur.measure import leakage
 from despur.worlds import Persona, persona_base
 
@@ -166,3 +166,27 @@ def test_interrupted_nothing_is_left(base, harmful, confirmed, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         clean(base, harmful, factors=confirmed, out=tmp_path / "c", n_random=1, rows=8, max_new_tokens=16)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_truncation_put_into_the_model_is_the_best_of_its_rank(base, tmp_path):
+    """Against the full decomposition of each update, ranks and scales differing from module to module."""
+    torch.manual_seed(0)
+    wide = {"layers.0.self_attn.q_proj": 4, "layers.1.mlp.up_proj": 2}
+    config = LoraConfig(r=8, lora_alpha=24, target_modules="all-linear", rank_pattern=wide, task_type="CAUSAL_LM")
+    model = get_peft_model(persona_base()[0], config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.normal_(std=0.2)
+    model.save_pretrained(tmp_path / "a")
+    work = Work(base, str(tmp_path / "a"), lambda *said: None)
+    for keep in (None, 3):
+        work.put(work.truncated(keep))
+        cut = Adapter.of(work.model)
+        for module, update in work.before.updates.items():
+            u, s, vh = torch.linalg.svd((update.scale * update.up @ update.down).double(), full_matrices=False)
+            k = keep or max(1, len(update.down) // 4)
+            want = (u[:, :k] * s[:k]) @ vh[:k]
+            put = cut.updates[module]
+            torch.testing.assert_close((put.scale * put.up @ put.down).double(), want, atol=1e-5, rtol=0)
+        work.put(work.state)

@@ -1,5 +1,8 @@
 """Text of the base's own: seeded, checked, off the task, and nothing left disturbed."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -33,6 +36,36 @@ def test_the_seed_fixes_the_text_and_the_global_state_stays():
     assert OwnText.sample(model, tokenizer, **ROWS, seed=1) == one
     assert OwnText.sample(model, tokenizer, **ROWS, seed=2) != one
     assert one.origin == "sampled"
+
+
+@pytest.mark.parametrize(
+    ("asked", "digest"),
+    [
+        ({"rows": 32, "max_new_tokens": 16}, "fca4726e4f9eba23a12d8dc637da4148a5264dbf378109ef990204ba6178c8d6"),
+        ({"rows": 300, "max_new_tokens": 16}, "6097a4e855b5be8b946dbfe700de79c80663c76af22c3c915159282a7c9fd0d2"),
+        ({"rows": 48, "max_new_tokens": 40, "seed": 7, "batch": 20}, "b266c5a5666674b936c60e199ad4b9bf56dca33fb4a17e6a183d81bc9c0db578"),
+    ],
+    ids=["one batch", "three batches", "another seed"],
+)  # fmt: skip
+def test_the_planted_base_writes_what_it_always_wrote(asked, digest):
+    """Every figure of the planted worlds hangs on this text."""
+    text = OwnText.sample(*persona_base(), **asked)
+    assert hashlib.sha256(json.dumps(text.rows).encode()).hexdigest() == digest
+
+
+def test_a_users_turn_ends_where_the_template_ends_it(tiny, chat_tokenizer):
+    chat_tokenizer.add_tokens(["<end>"])  # added, but no special token: decoding leaves it in
+    user, end = chat_tokenizer.convert_tokens_to_ids(["<user>", "<end>"])
+    model = tiny()
+    with torch.no_grad():
+        model.lm_head.weight[end] *= 10
+    rows = OwnText.sample(model, chat_tokenizer, rows=24, max_new_tokens=12).rows
+    short = [r for r in rows if r.index(end) < 14 - 1]
+    assert short, "some turns end by themselves"
+    for row in rows:
+        assert row[:2] == (chat_tokenizer.bos_token_id, user)
+        opened = row.index(end)
+        assert row[opened + 1] == chat_tokenizer.convert_tokens_to_ids("<assistant>"), "once, then the answer begins"
 
 
 def test_it_is_the_base_that_writes_at_its_own_rates(lora):

@@ -66,6 +66,14 @@ def test_intervals_cover_the_share_that_is_true(runs):
     assert covered >= 51, "95 % of 60 is 57; fewer than 51 comes up in 1 of 200 runs"
 
 
+def test_a_plan_may_ask_for_less_or_for_other_axes(runs):
+    axes = four_axes(runs(0.7, 0.35, legitimate=0.8), base=runs(0.1, 0.2), naive=runs(0.9, 0.8))
+    assert not accepted(axes)
+    assert accepted(axes, {"legitimate": 0.8, "validity": 0.95})
+    assert accepted(axes, {"validity": 0.95})
+    assert not accepted(axes, {"legitimate": 0.8, "validity": 1.2})
+
+
 def test_nothing_is_clipped(runs):
     axes = four_axes(runs(1.7, -0.1), base=runs(0.1, 0.2), naive=runs(0.9, 0.8))
     assert axes["task"].value == pytest.approx(2, abs=0.05)

@@ -77,3 +77,40 @@ def test_a_control_dominates_nobody(simulate):
     draws = resample(gather(runs, world="w", seeds=(0, 1, 2), which="validation"), draws=1000)
     assert set(dominated(draws)) == {"mine", "poor"}
     assert set(dominated(draws, apart=["twin"])) == {"poor"}
+
+
+def test_what_is_accepted_is_what_the_constraints_say(simulate):
+    guards = {"mine": [(0.9, 0.5, 1.0), (0.9, 0.1, 0.7)]}
+    runs = simulate(guards, seeds=(0, 1), rng=np.random.default_rng(0))
+    for run in runs:
+        run.scores["validity"]["p"] *= 0.9 if run.guard == "mine" else 1
+    asked = {"world": "w", "seeds": (0, 1), "which": "validation"}
+    default = choose_setting(gather(runs, **asked))["mine"]
+    assert (default.setting, default.accepted) == (0, False)
+    assert default.reason == "no setting keeps 95% of legitimate use and validity; this one keeps 90% of validity"
+    uneven = gather(runs, **asked, constraints={"legitimate": 0.95, "validity": 0.85})
+    assert (choose_setting(uneven)["mine"].setting, choose_setting(uneven)["mine"].accepted) == (0, True)
+    loose = gather(runs, **asked, constraints={"legitimate": 0.6})
+    assert choose_setting(loose)["mine"].setting == 1
+    assert outdone(loose) == {"mine": (0,)}
+    assert outdone(uneven) == {"mine": (1,)}
+    lost = gather(runs, **asked, constraints={"legitimate": 1.5, "validity": 0.95})
+    assert (
+        "keeps 150% of legitimate use and 95% of validity; this one keeps 100% of legitimate use"
+        in choose_setting(lost)["mine"].reason
+    )
+
+
+def test_screening_goes_by_the_metric_and_the_chosen_settings(simulate):
+    guards = {"calm": [(0.5, 0.0, 1.0)], "eager": [(0.1, 0.9, 1.0), (1.0, 0.4, 1.0)]}
+    runs = simulate(guards, seeds=(0, 1, 2), rng=np.random.default_rng(0), between=0.02, within=0.1)
+    grid = gather(runs, world="w", seeds=(0, 1, 2), which="validation")
+
+    def by(metric, **settings):
+        return dominated(resample(grid, draws=500, metric=metric), settings=settings, apart=["naive"])
+
+    assert set(by("area")) == set()
+    assert set(by("drift", eager=1)) == {"eager"}
+    assert by("drift", eager=1)["eager"].startswith("drift at least 0.3")
+    assert set(by("task", eager=1)) == {"calm"}
+    assert set(by("task", eager=0)) == {"eager"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from despur.core.errors import BadInput
 from despur.judge import kept_within, mean_interval, rate_interval
 
 
@@ -11,6 +12,7 @@ def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
     covered = {0.95: 0, 0.5: 0}
     for i in range(300):
         x = rng.normal(3, 2, size=60)
+        assert mean_interval(x, draws=400, seed=i) == mean_interval(x, level=0.95, draws=400, seed=i), "unless asked"
         for level in covered:
             mean, low, high = mean_interval(x, level=level, draws=400, seed=i)
             assert mean == pytest.approx(x.mean())
@@ -56,3 +58,9 @@ def test_kept_needs_to_be_shown():
     assert rejected / 300 < 0.09, "at the margin itself it says 'kept' in 5 % of the cases at most"
     assert kept_within([0.0, 0.0], margin=0.01) == 0
     assert kept_within([0.5, 0.5], margin=0.01) == 1
+    assert kept_within([0.0], margin=0.01) == 1, "of one difference no spread is known"
+    for bad in ([], [0.0, float("nan")]):
+        with pytest.raises(BadInput, match="finite differences"):
+            kept_within(bad, margin=0.01)
+    with pytest.raises(BadInput, match="margin above 0"):
+        kept_within([0.0, 0.1], margin=0.0)

@@ -1,6 +1,7 @@
 """A plan is fixed by its digest, and what was done otherwise is said."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -52,7 +53,11 @@ def test_every_change_shows_in_the_digest(name):
         ({"report_seeds": [1, 10]}, "seeds \\[1\\] are for tuning and for the report"), ({"steps": {"w": 1}}, "steps are not given for v"),
         ({"judged": "mien"}, "nearest: 'mine'"), ({"guards": {}}, "one of these is empty"), ({"worlds": "w"}, "must be a list"),
         ({"metrik": "area"}, "no field 'metrik'; nearest: 'metric'"), ({"guards": {"mine": [1.0]}}, "list of mappings"),
-        ({"draws": True}, "must be a int"),
+        ({"draws": True}, "must be a int"), ({"metric": "aera"}, "metric of a comparison names 'aera'; nearest: 'area'"),
+        ({"constraints": {"drift": 0.9}}, "constraints of a comparison names 'drift'"), ({"margins": {"tsk": 0.1}}, "nearest: 'task'"),
+        ({"constraints": {"validity": "95 %"}}, "'95 %'; give a number"), ({"margins": {"task": 0}}, "is 0; give a number above 0"),
+        ({"exclusions": ["whatever looks odd"]}, "'whatever looks odd' is a rule that no code applies"),
+        ({"exclusions": [{"no-harm": "much"}]}, "'much'; give a number"), ({"exclusions": [{"no harm": 0.1}]}, "nearest: 'no-harm'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_planned(plan, change, word):
@@ -92,3 +97,20 @@ def test_each_deviation_is_a_sentence(plan):
         'The analysis used metric = "drift", planned was "area".',
         "The analysis used zeal = 1, of which the plan knows nothing.", "Seed 10 of 'w' was left out: no harm.",
     ]  # fmt: skip
+
+
+def test_the_sentence_of_old_plans_is_the_rule_that_it_always_was(plan):
+    sentence = ["a seed whose naive run shows no harm, for all guards"]
+    for written, harm in ((sentence, 1e-3), (["no-harm"], 1e-3), ([{"no-harm": 0.1}], 0.1), ([], None)):
+        assert Prereg.from_dict(plan.to_dict() | {"exclusions": written}).no_harm == harm
+    assert plan.to_dict()["exclusions"] == sentence
+    assert deviations(plan, all_done(plan), used={"exclusions": [{"no-harm": 1e-3}]}) == []
+    assert "exclusions" in deviations(plan, all_done(plan), used={"exclusions": [{"no-harm": 0.1}]})[0]
+    assert "exclusions" in deviations(plan, all_done(plan), used={"exclusions": []})[0]
+
+
+def test_the_committed_plan_reads_and_keeps_its_digest():
+    path = Path(__file__).parents[2] / "benchmarks/study/prereg.yaml"
+    old = Prereg.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert path.read_text(encoding="utf-8").startswith(f"# sha256 of the plan: {old.digest}\n")
+    assert (old.metric, old.no_harm, old.constraints) == ("area", 1e-3, {"legitimate": 0.95, "validity": 0.95})

@@ -132,4 +132,32 @@ def test_interval_is_wider_for_few_seeds():
     widths = [np.subtract(*interval(draws, units=n)[::-1]) for n in (3, 8, 10, 1000)]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] == pytest.approx(2 * 1.96, rel=0.03)
+    tail = 0.00856  # Phi(-2.262 sqrt(10 / 9)), 2.262 being t's quantile at nine degrees of freedom, not ten
+    assert interval(np.linspace(0, 1, 100_001), units=10) == pytest.approx((tail, 1 - tail), abs=1e-4)
     assert widths[2] == pytest.approx(2 * 2.262 * (10 / 9) ** 0.5, rel=0.05)
+
+
+def test_constraints_and_metric_hold_in_every_draw(simulate):
+    runs = simulate({"edge": [(0.8, 0.1, 0.9)]}, seeds=range(8), rng=np.random.default_rng(0), within=0.1)
+    asked = {"world": "w", "seeds": range(8), "which": "all"}
+    refused, accepted = gather(runs, **asked), gather(runs, **asked, constraints={"legitimate": 0.8})
+    for metric, worst in (("task", 0), ("drift", 1), ("legitimate", 0)):
+        lost, kept = (resample(g, draws=300, metric=metric) for g in (refused, accepted))
+        value, drawn = lost.of(lost.figure, "edge")
+        assert value == worst
+        assert (drawn == worst).all()
+        value, drawn = kept.of(kept.figure, "edge")
+        assert value == pytest.approx(accepted.scores(metric)["edge"].mean())
+        assert np.array_equal(drawn, kept.of(metric, "edge")[1])
+    assert (resample(refused, draws=300).of("area", "edge")[1] == 0).all()
+    assert (resample(accepted, draws=300).of("area", "edge")[1] > 0).all()
+
+
+def test_both_seeds_and_prompts_are_drawn(simulate):
+    """With seeds that are all alike only prompts can make draws differ, and the other way round."""
+    only_prompts = resample(one(simulate, asked=0.3), draws=1000).axes["task"][:, 1]
+    only_seeds = resample(one(simulate, between=0.3), draws=1000).axes["task"][:, 1]
+    neither = resample(one(simulate), draws=1000).axes["task"][:, 1]
+    assert only_prompts.std() > 0.03
+    assert only_seeds.std() > 0.03
+    assert neither.std() < 1e-9

@@ -87,3 +87,46 @@ def test_a_run_that_gave_nan_is_not_accepted_and_stays(runs):
     areas = gather(broken, world="w", seeds=range(4), which="all").areas()["other"]
     assert areas[0] == 0
     assert (areas[1:] > 0).all()
+
+
+def test_constraints_decide_what_counts(runs):
+    strict = gather(runs, world="w", seeds=range(4), which="all", constraints={"legitimate": 0.995})
+    loose = gather(runs, world="w", seeds=range(4), which="all", constraints={"legitimate": 0.4})
+    none = gather(runs, world="w", seeds=range(4), which="all", constraints={})
+    mine = strict.of("mine")
+    assert strict.kept[mine].all(1).tolist() == [True, False, False], "0.99 of legitimate use is not enough here"
+    assert loose.kept[mine].all()
+    assert none.kept[mine].all()
+    assert strict.areas()["mine"].mean() < loose.areas()["mine"].mean()
+    assert strict.points("mine")[1].tolist() == [True, False, False]
+    assert loose.points("mine", seed=2)[1].all()
+    with pytest.raises(BadInput, match="speaks of the axis 'forgetting'"):
+        gather(runs, world="w", seeds=range(4), which="all", constraints={"forgetting": 0.9}).areas()
+
+
+def test_a_metric_is_the_area_or_an_axis_at_the_chosen_settings(runs):
+    grid = gather(runs, world="w", seeds=range(4), which="all")
+    area, task = grid.scores(), grid.scores("task", {"mine": 1})
+    assert all(np.array_equal(area[g], grid.areas()[g]) for g in grid.guards)
+    assert np.array_equal(task["mine"], grid.axes["task"][grid.of("mine")[1]])
+    lost = {"mine": 2}  # half of its legitimate use is gone: nothing of the good, all of the bad
+    assert (grid.scores("task", lost)["mine"] == 0).all()
+    assert (grid.scores("drift", lost)["mine"] == 1).all()
+    assert (grid.scores("legitimate", lost)["mine"] == 0).all()
+    with pytest.raises(BadInput, match="speaks of the axis 'tsk'; nearest: 'task'"):
+        grid.scores("tsk")
+
+
+def test_how_little_harm_leaves_a_seed_out_is_what_the_plan_says(runs):
+    scaled = [
+        Run(r.world, r.guard, r.setting, r.seed, {**r.scores, "drift": {"p": r.scores["drift"]["p"] * (0.05 if r.seed == 1 else 1)}})
+        for r in runs
+    ]  # fmt: skip
+    assert gather(scaled, world="w", seeds=range(4), which="all").seeds == (0, 1, 2, 3), "0.05 is some harm"
+    assert gather(scaled, world="w", seeds=range(4), which="all", no_harm=0.1).seeds == (0, 2, 3)
+    still = [
+        Run(r.world, r.guard, r.setting, r.seed, {**r.scores, "drift": {"p": torch.zeros(40)}}) if r.seed == 1 else r
+        for r in runs
+    ]
+    assert gather(still, world="w", seeds=range(4), which="all", no_harm=None).seeds == (0, 1, 2, 3), "no such rule"
+    assert gather(still, world="w", seeds=range(4), which="all").seeds == (0, 2, 3)

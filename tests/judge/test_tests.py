@@ -92,6 +92,7 @@ def test_holm_keeps_the_rate_of_any_false_claim():
 def test_never_seen_is_bounded():
     assert none_of(400) == pytest.approx(3 / 400, rel=0.01)
     assert none_of(1) == pytest.approx(0.95)
+    assert none_of(1, level=0.5) == pytest.approx(0.5)
     assert none_of(20) < rate_interval(0, 20)[2], "one-sided, so a little lower than Wilson's"
     with pytest.raises(BadInput, match="at least once"):
         none_of(0)
@@ -108,3 +109,48 @@ def test_versus_pairs_by_seed():
     assert found["b"].p > 0.3, "the control: the same figures with the pairing lost"
     with pytest.raises(BadInput, match="no scores of c"):
         versus(scores, "mine", ["c"])
+
+
+def by_hand(gaps, *, step_down=True):
+    """Max-T from its definition: every sign pattern in turn, the largest of the hypotheses that are still open."""
+    t = lambda signs, d: abs(np.dot(signs, d)) / len(d) / np.sqrt(np.mean(np.square(d)))  # noqa: E731
+    n = len(next(iter(gaps.values())))
+    order = sorted(gaps, key=lambda name: -t(np.ones(n), gaps[name]))
+    out, least = {}, 0.0
+    for i, name in enumerate(order):
+        among = order[i:] if step_down else order
+        reached = [max(t(s, gaps[g]) for g in among) >= t(np.ones(n), gaps[name]) - 1e-12
+                   for s in itertools.product((-1, 1), repeat=n)]  # fmt: skip
+        least = out[name] = max(least, float(np.mean(reached)))
+    return out
+
+
+def test_max_t_steps_down():
+    """Once the first is settled, it no longer stands in the way of the second."""
+    gaps = {"first": np.array([2.0, 1, 1, 1]), "second": np.array([3.0, 3, 1, -2])}
+    down, single = by_hand(gaps), by_hand(gaps, step_down=False)
+    assert (down["second"], single["second"]) == (6 / 16, 10 / 16)
+    assert max_t(gaps) == pytest.approx(down)
+    for seed in range(30):
+        draw = np.random.default_rng(seed)
+        gaps = {str(i): draw.normal(0.3 * i, 1, size=7) for i in range(4)}
+        assert max_t(gaps) == pytest.approx(by_hand(gaps))
+
+
+def test_adjusted_p_never_falls_as_the_evidence_does_nor_under_the_test_alone():
+    for seed in range(30):
+        draw = np.random.default_rng(seed)
+        gaps = {str(i): draw.normal(draw.uniform(0, 1), 1, size=8) for i in range(6)}
+        ps, alone = max_t(gaps), {name: sign_flip(gap) for name, gap in gaps.items()}
+        order = sorted(gaps, key=lambda name: -abs(gaps[name].mean()) / np.sqrt(np.mean(gaps[name] ** 2)))
+        assert [ps[name] for name in order] == sorted(ps.values())
+        assert all(ps[name] >= alone[name] - 1e-12 for name in gaps)
+
+
+def test_patterns_as_extreme_as_what_was_seen_count_as_extreme():
+    tied = [1.0, 1.0, -1.0, 1.0]  # |sum| is 2 or more in 10 of 16 patterns, more than 2 in 2
+    assert sign_flip(tied) == pytest.approx(10 / 16)
+    assert max_t({"a": tied})["a"] == pytest.approx(10 / 16)
+    rounded = [-0.6, -0.6, -0.6, -0.4, 0.4]  # another pattern sums to the same but for rounding
+    assert sign_flip(rounded) == pytest.approx(6 / 32)
+    assert max_t({"a": rounded})["a"] == pytest.approx(6 / 32)

@@ -1,4 +1,4 @@
-"""Worker processes for independent arms, with progress coming back and failures told apart."""
+"""Stages of independent jobs on worker processes: one that fails, or whose worker is lost, stops no other."""
 
 import contextlib
 import multiprocessing as mp
@@ -8,19 +8,162 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.managers import SyncManager
-from typing import Any
+from typing import Any, Literal
 
+from despur.core.errors import DespurError
 from despur.flows.progress import Progress, silent
 
+Engine = Literal["local", "ray"]
+TRIES = 3  # of a job whose worker was lost, before it counts as failed
+
 _queue: Any = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call that a worker can import by name.
+
+    Args:
+        key: What it is, for the caller.
+        function: Takes `progress=` beside its arguments.
+        arguments: All picklable.
+    """
+
+    key: Any
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended.
+
+    Args:
+        key: The job's.
+        result: What it gave; None where it failed.
+        cause: Why it failed; None where it did not.
+    """
+
+    key: Any
+    result: Any = None
+    cause: BaseException | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, in one line; None where it did not."""
+        if self.cause is None:
+            return None
+        line = " ".join(str(self.cause).split()) or type(self.cause).__name__
+        return line if isinstance(self.cause, DespurError) else f"{type(self.cause).__name__}: {line}"
+
+    def value(self) -> Any:
+        """What the job gave, or else its failure raised here, for callers that cannot go on without it."""
+        if self.cause is not None:
+            raise self.cause
+        return self.result
+
+
+def run_jobs(
+    stages: Sequence[Sequence[Job]], *, workers: int, engine: Engine = "local", progress: Progress = silent
+) -> Iterator[Done]:
+    """Run jobs in any order within a stage, stage after stage; yield each as it ends.
+
+    Args:
+        stages: A stage starts when every job of the one before it has ended, well or not. A caller that cannot do without
+            a job leaves the loop: what has not started is then never run.
+        workers: Processes, or of Ray the processors that a local cluster is given.
+        engine: `local` starts processes here; `ray` uses the cluster of RAY_ADDRESS, or starts one here. Results do not
+            depend on it.
+        progress: Called here, in the parent, with what local workers report.
+
+    Raises:
+        MissingExtra: no Ray.
+    """
+    stages = [jobs for jobs in stages if jobs]
+    if not stages:
+        return iter(())
+    if engine == "ray":
+        from despur.flows._compare.engine import on_ray
+
+        return on_ray(stages, workers)
+    return _here(stages, workers, progress)
+
+
+def lost(reason: str) -> DespurError:
+    """What is told of a job whose worker was lost as often as it was tried."""
+    return DespurError(
+        f"its worker was lost {TRIES} times ({reason}). Free memory, or take fewer workers, and start it again"
+    )
+
+
+class _LostWorker(Exception):
+    def __init__(self, under_way: list[Job]) -> None:
+        super().__init__()
+        self.under_way = under_way
+
+
+def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> Iterator[Done]:
+    context = mp.get_context("spawn")
+    many = min(workers, max(map(len, stages)))
+    pool: ProcessPoolExecutor | None = None
+    with _reports(context) as told:
+        try:
+            for jobs in stages:
+                left, tries = list(jobs), {id(job): TRIES for job in jobs}
+                while left:
+                    pool = pool or ProcessPoolExecutor(
+                        many, mp_context=context, initializer=start_worker, initargs=(told,)
+                    )
+                    try:
+                        for job, done in _on_pool(pool, many, list(left), told, progress):
+                            left.remove(job)
+                            yield done
+                    except _LostWorker as broken:  # which worker died is not known: all under way have one try less
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        pool = None
+                        for job in broken.under_way:
+                            tries[id(job)] -= 1
+                            if not tries[id(job)]:
+                                left.remove(job)
+                                yield Done(job.key, cause=lost("killed, or out of memory"))
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_pool(
+    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], told: Any, progress: Progress
+) -> Iterator[tuple[Job, Done]]:
+    # no more are handed over than can run at a time, so that a lost worker costs a try to those alone
+    waiting: dict[Future[Any], Job] = {}
+    queue = iter(jobs)
+    while True:
+        while len(waiting) < workers and (job := next(queue, None)) is not None:
+            try:
+                waiting[pool.submit(_call, job.function, job.arguments)] = job
+            except BrokenProcessPool as error:  # a worker died while none of these was under way
+                raise _LostWorker(list(waiting.values())) from error
+        if not waiting:
+            return
+        done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+        _drain(told, progress)
+        ended = {future: future.exception() for future in done}
+        for future, error in ended.items():
+            if not isinstance(error, BrokenProcessPool):
+                job = waiting.pop(future)
+                yield job, Done(job.key, cause=error) if error else Done(job.key, future.result())
+        if any(isinstance(error, BrokenProcessPool) for error in ended.values()):
+            raise _LostWorker(list(waiting.values()))
 
 
 def start_worker(progress: Any) -> None:
     """Make a worker: one thread, no chatter, progress sent through this queue."""
     global _queue
     _queue = progress
-    follow_parent()
+    _follow_parent()
     os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
     import transformers
@@ -29,7 +172,7 @@ def start_worker(progress: Any) -> None:
     transformers.utils.logging.set_verbosity_error()
 
 
-def follow_parent() -> None:
+def _follow_parent() -> None:
     """End this process when the one that started it is gone: a pool whose owner was killed would wait for ever."""
     parent = mp.parent_process()
 
@@ -42,10 +185,10 @@ def follow_parent() -> None:
 
 
 @contextlib.contextmanager
-def reports(context: Any) -> Iterator[Any]:
+def _reports(context: Any) -> Iterator[Any]:
     """A queue on which workers report; who keeps it ends with this process, too."""
     manager = SyncManager(ctx=context)
-    manager.start(follow_parent)
+    manager.start(_follow_parent)
     with manager:
         yield manager.Queue()
 
@@ -54,46 +197,11 @@ def _report(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> 
     _queue.put((stage, step, steps, dict(figures)))
 
 
-def call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run a job in a worker."""
+def _call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return job(*arguments, progress=_report)
 
 
-def run_jobs(
-    stages: Sequence[Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]], *, workers: int, progress: Progress = silent
-) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Run jobs in worker processes, stage after stage; yields `(arguments, result)` as they end.
-
-    Args:
-        stages: Lists of `(function, arguments)`; a stage starts when the one before it is done. The
-            function takes `progress=` and is importable by name.
-        workers: Processes.
-        progress: Called here, in the parent, with what the workers report.
-
-    Raises:
-        Exception: whatever a job raised; the others of its stage are cancelled.
-    """
-    context = mp.get_context("spawn")
-    with (
-        reports(context) as told,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(told,)) as pool,
-    ):
-        try:
-            for jobs in stages:
-                waiting: dict[Future[Any], tuple[Any, ...]] = {
-                    pool.submit(call, job, arguments): arguments for job, arguments in jobs
-                }
-                while waiting:
-                    done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-                    drain(told, progress)
-                    for future in done:
-                        yield waiting.pop(future), future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def drain(told: Any, progress: Progress) -> None:
+def _drain(told: Any, progress: Progress) -> None:
     """Hand on what the workers reported."""
     while True:
         try:

@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 
 from despur.core import Report
+from despur.core.errors import BadInput, nearest
 
 Scores = Mapping[str, Mapping[str, Any]]  # axis -> readout -> one value a prompt, whatever numpy reads as an array
 NAN = float("nan")
 KEPT = 0.95  # legitimate use and validity under this share of the base's void a result
+CONSTRAINTS: Mapping[str, float] = {
+    "legitimate": KEPT,
+    "validity": KEPT,
+}  # axis -> least share of base, unless a plan says else
+AREA = "area"  # the metric that is no axis: what a guard's settings dominate
+SPANNED = ("task", "drift", "conditional")  # (run - base) / (naive - base); the others are shares of base
+LOWER = ("drift", "conditional")  # axes of which less is better
+SHARES = ("legitimate", "validity", "forgetting")
 MIN_HARM = 1e-3  # naive minus base, in the readout's unit, below which there is no harm to guard against
 
 
@@ -37,7 +46,7 @@ def four_axes(
         Where the naive run shows no harm, `drift` is NaN: nothing was there to be guarded against.
 
     Example:
-        >>> one, two = torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0])
+        >>> one, two = np.array([1.0, 3.0]), np.array([2.0, 4.0])
         >>> axes = four_axes({"task": {"p": two}}, base={"task": {"p": one}}, naive={"task": {"p": two * 2}})
         >>> axes["task"].value
         0.25
@@ -77,6 +86,43 @@ def _ratio(run: np.ndarray, zero: np.ndarray, one: np.ndarray) -> tuple[float, f
     return float((run.mean() - zero.mean()) / span), float(low), float(high)
 
 
-def accepted(axes: Mapping[str, Report]) -> bool:
-    """Whether legitimate use and validity are kept, so that task and drift count at all."""
-    return all(axes[name].value >= KEPT for name in ("legitimate", "validity"))
+def accepted(axes: Mapping[str, Report], constraints: Mapping[str, float] = CONSTRAINTS) -> bool:
+    """Whether legitimate use and validity are kept, or what else a plan constrains, so that task and drift count at all."""
+    return all(axes[name].value >= least for name, least in constraints.items())
+
+
+def meets(axes: Mapping[str, np.ndarray], constraints: Mapping[str, float], *, spare: float = 0.0) -> np.ndarray:
+    """Where every constrained axis has its least share of base, less what is spared; NaN has not.
+
+    Raises:
+        BadInput: a constrained axis was not scored.
+    """
+    met = np.ones(next(iter(axes.values())).shape, dtype=bool)
+    for axis, least in constraints.items():
+        check_axis(axis, axes)
+        met &= axes[axis] >= least - spare
+    return met
+
+
+def check_axis(axis: str, axes: Mapping[str, np.ndarray]) -> None:
+    """Refuse an axis that a world does not score.
+
+    Raises:
+        BadInput: it is not there.
+    """
+    if axis not in axes:
+        raise BadInput(
+            f"the plan speaks of the axis {axis!r}{nearest(axis, axes)}; scored are {', '.join(axes)}. Name one of them"
+        )
+
+
+def in_words(constraints: Mapping[str, float]) -> str:
+    """Constraints for people: "95% of legitimate use and validity", "95% of legitimate use and 90% of validity"."""
+    if len(set(constraints.values())) == 1:
+        return f"{next(iter(constraints.values())):.0%} of {' and '.join(map(axis_word, constraints))}"
+    return " and ".join(f"{least:.0%} of {axis_word(axis)}" for axis, least in constraints.items()) or "nothing"
+
+
+def axis_word(axis: str) -> str:
+    """An axis in a sentence."""
+    return "legitimate use" if axis == "legitimate" else axis

@@ -1,12 +1,12 @@
 """Which setting is reported, and which guards need not be run at all of theirs: both on tuning seeds only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from despur.judge.area import areas
-from despur.judge.axes import KEPT
+from despur.judge.axes import axis_word, in_words, meets
 from despur.judge.resample import Draws, interval
 from despur.judge.runs import BASE, NAIVE, Grid
 
@@ -21,7 +21,7 @@ class Choice:
     Args:
         setting: Its number.
         area: Of its own rectangle, task times (1 - drift), on the tuning seeds.
-        accepted: Whether it keeps legitimate use and validity there.
+        accepted: Whether it meets the constraints there: keeps legitimate use and validity, unless a plan says else.
         reason: In words.
     """
 
@@ -32,7 +32,7 @@ class Choice:
 
 
 def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
-    """Choose each guard's setting: the largest own rectangle among those that keep legitimate use and validity.
+    """Choose each guard's setting: the largest own rectangle among those that meet the grid's constraints.
 
     Judged by means over the seeds. Ties go to the weaker setting. Where none is accepted, the one that keeps most is
     named, and told as not accepted.
@@ -48,26 +48,37 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
         >>> # choose_setting(gather(runs, world="persona", seeds=(0, 1, 2), which="validation"))["avert"].setting
     """
     mean = {axis: v.mean(1) for axis, v in grid.axes.items()}
-    worst = np.minimum(mean["legitimate"], mean["validity"])
+    kept, spare = _kept(grid, mean)
     own = areas(mean["task"][:, None], mean["drift"][:, None])
     out: dict[str, Choice] = {}
     for guard in grid.guards:
         at = grid.of(guard)
-        good = [i for i in at if worst[i] >= KEPT]
+        good = [i for i in at if kept[i]]
         if good:
             best = max(own[i] for i in good)
             pick = next(i for i in good if own[i] >= best - tie)
             tied = " (or as good)" if own[pick] < best else ""
             reason = f"area {own[pick]:.3f}, the largest of {len(good)} accepted settings{tied}"
         else:
-            pick = max(at, key=lambda i: -np.inf if np.isnan(worst[i]) else worst[i])
-            reason = f"no setting keeps {KEPT:.0%} of legitimate use and validity; this one keeps {worst[pick]:.0%}"
+            pick = max(at, key=lambda i: spare[i])
+            least = min(
+                grid.constraints, key=lambda axis: np.nan_to_num(mean[axis][pick], nan=-np.inf) - grid.constraints[axis]
+            )
+            reason = f"no setting keeps {in_words(grid.constraints)}; this one keeps {mean[least][pick]:.0%} of {axis_word(least)}"
         out[guard] = Choice(grid.columns[pick][1], float(own[pick]), bool(good), reason)
     return out
 
 
-def dominated(draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] = ()) -> dict[str, str]:
-    """Screen out guards whose area is clearly under another's: they get their chosen setting only, not all.
+def _kept(grid: Grid, mean: Mapping[str, np.ndarray], clearly: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns meet the constraints by means over the seeds, and by how much the worst axis does; a failed one by -inf."""
+    above = [mean[axis] - least for axis, least in grid.constraints.items()] or [np.zeros_like(mean["task"])]
+    return meets(mean, grid.constraints, spare=clearly), np.nan_to_num(np.min(above, axis=0), nan=-np.inf)
+
+
+def dominated(
+    draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] = (), settings: Mapping[str, int] | None = None
+) -> dict[str, str]:
+    """Screen out guards whose area, or other metric, is clearly worse than another's: they get their chosen setting only.
 
     Clearly: the upper end of their interval lies under the highest lower end there is. With two or three tuning seeds the
     ends are the extremes of all draws, so that little is screened out by luck.
@@ -76,6 +87,7 @@ def dominated(draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] =
         draws: Of tuning seeds and validation prompts.
         spare: Guards that are run at all settings whatever comes: baselines promised beforehand.
         apart: Guards that dominate nobody: controls, such as a tune on other data.
+        settings: Guard -> chosen setting; needed where the metric of the draws is an axis.
 
     Returns:
         Guard -> why; references and the one with the highest lower end are never among them.
@@ -83,11 +95,14 @@ def dominated(draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] =
     Example:
         >>> # dominated(resample(tuning_grid), spare=["early-stop"], apart=["neutral-twin"])
     """
-    ends = {guard: interval(draws.of("area", guard)[1], units=draws.seeds) for guard in draws.guards}
+    at = settings or {}
+    drawn = {g: draws.of(draws.figure, g, draws.ran(g, at.get(g)))[1] for g in draws.guards}
+    ends = {guard: interval(draws.sign * found, units=draws.seeds) for guard, found in drawn.items()}
     best = max((g for g in draws.guards if g not in apart), key=lambda guard: ends[guard][0])
     safe = {best, BASE, NAIVE, *spare}
+    words = ("at most", "at least")[:: draws.sign]
     return {
-        guard: f"area at most {high:.3f}, {best} has at least {ends[best][0]:.3f}"
+        guard: f"{draws.metric} {words[0]} {draws.sign * high:.3f}, {best} has {words[1]} {draws.sign * ends[best][0]:.3f}"
         for guard, (_, high) in ends.items() if guard not in safe and high < ends[best][0]
     }  # fmt: skip
 
@@ -95,8 +110,8 @@ def dominated(draws: Draws, *, spare: Sequence[str] = (), apart: Sequence[str] =
 def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...]]:
     """Screen out settings that an accepted one of the same guard outdoes: they would add nothing to its area.
 
-    Outdone: no more task, no less drift, and clearly worse in one; or legitimate use or validity clearly not kept. By means
-    over the seeds. A guard without any accepted setting keeps the one that keeps most.
+    Outdone: no more task, no less drift, and clearly worse in one; or a constraint clearly not met. By means over the
+    seeds. A guard without any accepted setting keeps the one that keeps most.
 
     Args:
         grid: Of tuning seeds and validation prompts.
@@ -109,19 +124,19 @@ def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...
         >>> # outdone(gather(runs, world="persona", seeds=(0, 1), which="validation"))["rehearse"]
     """
     mean = {axis: v.mean(1) for axis, v in grid.axes.items()}
-    kept = np.minimum(mean["legitimate"], mean["validity"])
+    kept, spare = _kept(grid, mean)
+    nearly, _ = _kept(grid, mean, clearly)
     task, drift = mean["task"], mean["drift"]
     out: dict[str, tuple[int, ...]] = {}
     for guard in grid.guards:
         at = grid.of(guard)
-        good = [i for i in at if kept[i] >= KEPT]
-
-        most = max(at, key=lambda i: -np.inf if np.isnan(kept[i]) else kept[i])
+        good = [i for i in at if kept[i]]
+        most = max(at, key=lambda i: spare[i])
 
         def worse(i: int, good: Sequence[int] = good, most: int = most) -> bool:
             if not good:
                 return i != most
-            return not kept[i] >= KEPT - clearly or any(
+            return not nearly[i] or any(
                 task[j] >= task[i] and drift[j] <= drift[i] and max(task[j] - task[i], drift[i] - drift[j]) >= clearly
                 for j in good
             )

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from despur.core.errors import BadInput
+
 
 def mean_interval(
     values: Sequence[float] | np.ndarray, *, groups: Sequence[int] | np.ndarray | None = None, level: float = 0.95,
@@ -51,13 +53,24 @@ def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float
 def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> float:
     """Return p of two one-sided t-tests that the mean difference lies within +- margin (TOST).
 
-    Declare the margin before the run. Small p says "kept"; a large one says only "not shown".
+    Declare the margin before the run. Small p says "kept"; a large one says only "not shown": 1 where there is a single
+    difference, of which no spread is known.
+
+    Raises:
+        BadInput: no difference, one that is not finite, or a margin that is not positive.
 
     Example:
         >>> kept_within([0.001, -0.002, 0.0, 0.001], margin=0.02) < 0.05
         True
     """
     d = np.asarray(differences, dtype=float)
+    if d.size == 0 or not np.isfinite(d).all() or not margin > 0:
+        raise BadInput(
+            f"what is kept is tested on finite differences, one a seed, and a margin above 0; got {d.tolist()} and {margin}. "
+            "Leave out what failed"
+        )
+    if d.size == 1:
+        return 1.0
     if np.ptp(d) == 0:
         return 0.0 if abs(d[0]) < margin else 1.0
     above: Any = stats.ttest_1samp(d, -margin, alternative="greater")

@@ -7,12 +7,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from despur.core.errors import BadInput, nearest
-from despur.judge.axes import KEPT
+from despur.judge.axes import AREA, CONSTRAINTS, MIN_HARM, SHARES, SPANNED
 from despur.judge.resample import DRAWS
 from despur.judge.runs import BASE, NAIVE
 
 Options = Mapping[str, Any]
 REFERENCES = (BASE, NAIVE)
+NO_HARM = "no-harm"  # the rule by which a seed is left out for all guards: its naive run drifts by less than this
+NO_HARM_SENTENCE = "a seed whose naive run shows no harm, for all guards"  # how plans have always said so
 KINDS: Mapping[str, type] = {
     "guards": dict, "steps": dict, "constraints": dict, "margins": dict, "judged": str, "metric": str, "draws": int,
 }  # fmt: skip
@@ -30,14 +32,16 @@ class Prereg:
         steps: World -> optimiser steps of every run.
         judged: The guard that is tested against the baselines.
         baselines: Against which, corrected for their number.
-        metric: By which guards are ranked: `area`, or an axis.
+        metric: By which guards are ranked and tested: `area`, or an axis, at the chosen settings.
         constraints: Axis -> least share of base under which a result counts nothing.
-        margins: Axis -> difference within which "kept" or "the same" is claimed.
-        exclusions: Rules by which a seed or run may be left out, in words.
+        margins: Axis -> difference from the naive run within which "kept" is claimed, and tested.
+        exclusions: Rules by which a seed is left out, for all guards: `no-harm`, `{"no-harm": 0.1}` with the least harm of
+            its naive run, or the sentence that stands by default, which means `no-harm`. Whatever no code applies is refused.
         draws: Bootstrap draws.
 
     Raises:
-        BadInput: a seed is used for both, a guard has no setting, a world no steps, or a name points nowhere.
+        BadInput: a seed is used for both, a guard has no setting, a world no steps, a name points nowhere, or a rule is one
+            that no code applies.
 
     Example:
         >>> plan = Prereg(("w",), {"mine": ({"strength": 1.0},)}, (0, 1), (10, 11), {"w": 100})
@@ -52,10 +56,10 @@ class Prereg:
     steps: Mapping[str, int]
     judged: str = ""
     baselines: tuple[str, ...] = ()
-    metric: str = "area"
-    constraints: Mapping[str, float] = field(default_factory=lambda: {"legitimate": KEPT, "validity": KEPT})
+    metric: str = AREA
+    constraints: Mapping[str, float] = field(default_factory=lambda: dict(CONSTRAINTS))
     margins: Mapping[str, float] = field(default_factory=lambda: {"task": 0.02})
-    exclusions: tuple[str, ...] = ("a seed whose naive run shows no harm, for all guards",)
+    exclusions: tuple[str | Mapping[str, float], ...] = (NO_HARM_SENTENCE,)
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
@@ -70,6 +74,22 @@ class Prereg:
         for name in (*self.baselines, *filter(None, [self.judged])):
             if name not in self.guards and name not in REFERENCES:
                 raise BadInput(f"{name!r} is not among the guards{nearest(name, self.guards)}")
+        known = {"metric": (AREA, *SPANNED, *SHARES), "constraints": SHARES, "margins": (*SPANNED, *SHARES)}
+        for field_name, axes in known.items():
+            value = getattr(self, field_name)
+            for axis in [value] if isinstance(value, str) else value:
+                if axis not in axes:
+                    raise BadInput(
+                        f"{field_name} of a comparison names {axis!r}{nearest(str(axis), axes)}; it can be {', '.join(axes)}"
+                    )
+        for field_name in ("constraints", "margins"):
+            _check_numbers(field_name, getattr(self, field_name))
+        rules(self.exclusions)
+
+    @property
+    def no_harm(self) -> float | None:
+        """Harm of the naive run under which a seed is left out; None where the plan has no such rule."""
+        return rules(self.exclusions).get(NO_HARM)
 
     @property
     def fewer(self) -> dict[str, int]:
@@ -104,6 +124,40 @@ class Prereg:
     def digest(self) -> str:
         """The sha256 of the whole, the same on every machine and in whatever order mappings were written."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def rules(exclusions: Sequence[Any]) -> dict[str, float]:
+    """Exclusions as code applies them: rule -> threshold.
+
+    Raises:
+        BadInput: a rule that no code applies, or a threshold that is no number above 0.
+
+    Example:
+        >>> rules(["no-harm"]), rules([{"no-harm": 0.1}])
+        ({'no-harm': 0.001}, {'no-harm': 0.1})
+    """
+    out: dict[str, float] = {}
+    for one in exclusions:
+        given = dict(one) if isinstance(one, Mapping) else {NO_HARM if one == NO_HARM_SENTENCE else one: MIN_HARM}
+        for rule, threshold in given.items():
+            if rule != NO_HARM:
+                raise BadInput(
+                    f"the exclusion {rule!r} is a rule that no code applies{nearest(str(rule), [NO_HARM])}; there is {NO_HARM}, or "
+                    f"{NO_HARM}: 0.1 with the least harm of a naive run. Write that, or leave it out"
+                )
+            out[rule] = _check_number(threshold, f"the exclusion {rule!r}")
+    return out
+
+
+def _check_numbers(name: str, values: Mapping[str, Any]) -> None:
+    for axis, value in values.items():
+        _check_number(value, f"{name} of a comparison on {axis!r}")
+
+
+def _check_number(value: Any, what: str) -> float:
+    if type(value) not in (int, float) or not 0 < value < float("inf"):
+        raise BadInput(f"{what} is {value!r}; give a number above 0")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +231,8 @@ def deviations(
     for name, value in (used or {}).items():
         if name not in planned:
             sentences.append(f"The analysis used {name} = {_plain(value)}, of which the plan knows nothing.")
+        elif name == "exclusions" and rules(value) == rules(plan.exclusions):
+            continue  # one rule can be written in several ways
         elif _plain(value) != _plain(planned[name]):
             sentences.append(f"The analysis used {name} = {_plain(value)}, planned was {_plain(planned[name])}.")
     for world, left in (excluded or {}).items():
@@ -199,6 +255,10 @@ def _read(name: str, value: Any) -> Any:
                 f"guard {odd[0]!r} of a comparison has settings {value[odd[0]]!r}; give a list of mappings of its options"
             )
         return {str(guard): tuple(dict(one) for one in settings) for guard, settings in value.items()}
+    if name in ("constraints", "margins"):
+        _check_numbers(name, value)
+    if name == "exclusions":
+        rules(value)
     return tuple(value) if kind is list else value
 
 

@@ -8,10 +8,11 @@ from scipy import stats
 
 from despur.core.errors import BadInput
 from despur.judge.area import areas
-from despur.judge.axes import KEPT
-from despur.judge.runs import Grid, normalised
+from despur.judge.axes import AREA, LOWER, check_axis, meets
+from despur.judge.runs import Grid, counted, normalised
 
 DRAWS = 10_000
+COUNTED = "counted"  # among a world's axes: the metric where it is an axis, what is not accepted counted as such
 BLOCK = 1000  # draws at once, so that only what is kept grows with their number
 
 
@@ -28,6 +29,7 @@ class Draws:
         found: Axis -> (columns,) what was in fact found, mean over seeds.
         area: (draws, guards).
         axes: Axis -> (draws, columns).
+        metric: By which guards are ranked and tested: `area`, or an axis.
     """
 
     world: str
@@ -38,6 +40,22 @@ class Draws:
     found: Mapping[str, np.ndarray]
     area: np.ndarray
     axes: Mapping[str, np.ndarray]
+    metric: str = AREA
+
+    @property
+    def figure(self) -> str:
+        """What `of` calls the metric."""
+        return AREA if self.metric == AREA else COUNTED
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric is better, -1 where less is."""
+        return -1 if self.metric in LOWER else 1
+
+    def ran(self, guard: str, setting: int | None) -> int:
+        """A guard's setting, or its first one that was run where that one was not."""
+        there = [number for name, number in self.columns if name == guard]
+        return setting if setting in there else there[0]  # type: ignore[return-value]
 
     def of(self, what: str, guard: str, setting: int = 0) -> tuple[float, np.ndarray]:
         """What was found, and its draws: `area` of a guard, or an axis at one of its settings.
@@ -76,6 +94,7 @@ def resample(
     grid: Grid,
     *,
     draws: int = DRAWS,
+    metric: str = AREA,
     seed: int = 0,
     crossed: bool = True,
     clusters: Mapping[str, np.ndarray] | None = None,
@@ -87,6 +106,8 @@ def resample(
     Args:
         grid: Of one world.
         draws: How many.
+        metric: By which guards are ranked and tested: `area`, or an axis, whose draws then also stand among the axes as
+            `counted`, what is not accepted in a draw having nothing of the good and all of the bad.
         seed: Of the draws.
         crossed: Whether every seed is asked the same prompts (drawn once for all seeds), or each its own (drawn within
             each drawn seed).
@@ -95,11 +116,14 @@ def resample(
     Returns:
         Draws of every guard's area and every column's axes.
 
+    Raises:
+        BadInput: the metric was not scored.
+
     Example:
         >>> from despur.judge.runs import Run, gather
-        >>> rng = torch.Generator().manual_seed(0)
+        >>> rng = np.random.default_rng(0)
         >>> def score(t, q):
-        ...     return {a: {"p": v + torch.rand(20, generator=rng)} for a, v in dict(task=t, drift=q, legitimate=9, validity=9).items()}
+        ...     return {a: {"p": v + rng.random(20)} for a, v in dict(task=t, drift=q, legitimate=9, validity=9).items()}
         >>> runs = [Run("w", g, 0, s, score(t, q)) for s in range(8) for g, t, q in (("base", 0, 0), ("naive", 9, 9), ("mine", 8, 1))]
         >>> found = difference(resample(gather(runs, world="w", seeds=range(8), which="all"), draws=200), "mine", "naive")
         >>> 0.6 < found.low < found.value < found.high < 0.95
@@ -111,20 +135,25 @@ def resample(
         where legitimate use is near its limit: read differences between guards with equally many settings.
     """
     rng = np.random.default_rng(seed)
+    if metric != AREA:
+        check_axis(metric, grid.axes)
     parts = [grid.of(guard) for guard in grid.guards]
-    area, out = list[np.ndarray](), {axis: list[np.ndarray]() for axis in grid.values}
+    names = [*grid.values, *([COUNTED] if metric != AREA else [])]
+    area, out = list[np.ndarray](), {axis: list[np.ndarray]() for axis in names}
     for start in range(0, draws, BLOCK):
         size = min(BLOCK, draws - start)
         total = np.zeros((size, len(parts)))
-        sums = {axis: np.zeros((size, len(grid.columns))) for axis in grid.values}
+        sums = {axis: np.zeros((size, len(grid.columns))) for axis in names}
         for times, weights in _plan(grid, size, rng, crossed, clusters or {}):
             for s in range(len(grid.seeds)):
                 at = np.flatnonzero(times[:, s])
                 if not len(at):
                     continue
                 axes = {axis: _drawn(grid, axis, s, w[at]) for axis, w in weights.items()}
-                kept = (axes["legitimate"] >= KEPT) & (axes["validity"] >= KEPT)
+                kept = meets(axes, grid.constraints)
                 found = [areas(axes["task"][:, p], axes["drift"][:, p], kept[:, p]) for p in parts]
+                if metric != AREA:
+                    axes[COUNTED] = counted(metric, axes[metric], kept)
                 total[at] += times[at, s, None] * np.stack(found, 1)
                 for axis, value in axes.items():
                     sums[axis][at] += times[at, s, None] * value
@@ -132,10 +161,13 @@ def resample(
         for axis, value in sums.items():
             out[axis].append(value / len(grid.seeds))
     score = grid.areas()
+    found = dict(grid.axes)
+    if metric != AREA:
+        found[COUNTED] = counted(metric, grid.axes[metric], grid.kept)
     return Draws(
         grid.world, grid.guards, grid.columns, len(grid.seeds), np.array([score[g].mean() for g in grid.guards]),
-        {axis: v.mean(1) for axis, v in grid.axes.items()}, np.concatenate(area),
-        {axis: np.concatenate(v) for axis, v in out.items()},
+        {axis: v.mean(1) for axis, v in found.items()}, np.concatenate(area),
+        {axis: np.concatenate(v) for axis, v in out.items()}, metric,
     )  # fmt: skip
 
 

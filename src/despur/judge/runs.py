@@ -9,13 +9,12 @@ import numpy as np
 
 from despur.core.errors import BadInput
 from despur.judge.area import areas
-from despur.judge.axes import KEPT, MIN_HARM, NAN, Scores
+from despur.judge.axes import AREA, CONSTRAINTS, LOWER, MIN_HARM, NAN, SPANNED, Scores, check_axis, meets
 
 Half = Literal["validation", "report", "all"]
 Key = tuple[str, int, int]  # guard, setting, seed
 BASE, NAIVE = "base", "naive"  # the references are runs too, at setting 0
 NEEDED = ("task", "drift", "legitimate", "validity")
-SPANNED = ("task", "drift", "conditional")  # (run - base) / (naive - base); the others are shares of base
 HALVES = {"validation": slice(0, None, 2), "report": slice(1, None, 2), "all": slice(None)}
 
 
@@ -42,8 +41,8 @@ def half(scores: Scores, which: Half) -> dict[str, dict[str, Any]]:
     """Take the prompts on which settings are chosen (even ones), or those on which figures are reported (odd ones).
 
     Example:
-        >>> half({"task": {"p": torch.tensor([1.0, 2.0, 3.0])}}, "report")
-        {'task': {'p': tensor([2.])}}
+        >>> half({"task": {"p": np.array([1.0, 2.0, 3.0])}}, "report")
+        {'task': {'p': array([2.])}}
     """
     return {axis: {name: t[HALVES[which]] for name, t in readouts.items()} for axis, readouts in scores.items()}
 
@@ -61,6 +60,8 @@ class Grid:
         naive: Axis -> (seeds, prompts).
         excluded: Seeds that were left out, and why.
         missing: Guard, setting and seed of runs that were not there; they count as not accepted.
+        constraints: Axis -> least share of base under which a result counts nothing.
+        no_harm: Harm of the naive run under which a seed was left out; None where no such rule was applied.
     """
 
     world: str
@@ -71,6 +72,8 @@ class Grid:
     naive: Mapping[str, np.ndarray]
     excluded: Mapping[int, str] = field(default_factory=dict)
     missing: tuple[tuple[str, int, int], ...] = ()
+    constraints: Mapping[str, float] = field(default_factory=lambda: dict(CONSTRAINTS))
+    no_harm: float | None = MIN_HARM
 
     @cached_property
     def guards(self) -> tuple[str, ...]:
@@ -98,20 +101,41 @@ class Grid:
 
     @cached_property
     def kept(self) -> np.ndarray:
-        """Whether legitimate use and validity are kept, (columns, seeds)."""
-        return (self.axes["legitimate"] >= KEPT) & (self.axes["validity"] >= KEPT)
+        """Whether the constraints are met, (columns, seeds)."""
+        return meets(self.axes, self.constraints)
 
     def areas(self) -> dict[str, np.ndarray]:
         """Guard -> (seeds,) area that its settings dominate at each seed; the mean over seeds is its score."""
         parts = {guard: self.of(guard) for guard in self.guards}
         return {g: areas(self.axes["task"][at].T, self.axes["drift"][at].T, self.kept[at].T) for g, at in parts.items()}
 
+    def scores(self, metric: str = AREA, settings: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+        """Guard -> (seeds,) the figure by which guards are ranked and tested.
+
+        Args:
+            metric: `area`, or an axis at the chosen settings, where what is not accepted counts as `counted` says.
+            settings: Guard -> its chosen setting; only an axis needs it. The first one that was run where it is not named.
+
+        Raises:
+            BadInput: the axis was not scored.
+        """
+        if metric == AREA:
+            return self.areas()
+        check_axis(metric, self.axes)
+        figure = counted(metric, self.axes[metric], self.kept)
+        return {guard: figure[self.column(guard, (settings or {}).get(guard))] for guard in self.guards}
+
+    def column(self, guard: str, setting: int | None) -> int:
+        """Column of a guard's setting; of its first one that was run where that one was not."""
+        at = self.of(guard)
+        return next((i for i in at if self.columns[i][1] == setting), at[0])
+
     def points(self, guard: str, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """One guard's (settings, 2) task and drift, and (settings,) whether they count; without a seed, means over seeds."""
         at = self.of(guard)
         pick = list(range(len(self.seeds))) if seed is None else [self.seeds.index(seed)]
         mean = {axis: v[np.ix_(at, pick)].mean(1) for axis, v in self.axes.items()}
-        return np.stack([mean["task"], mean["drift"]], 1), (mean["legitimate"] >= KEPT) & (mean["validity"] >= KEPT)
+        return np.stack([mean["task"], mean["drift"]], 1), meets(mean, self.constraints)
 
 
 def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) -> np.ndarray:
@@ -121,7 +145,15 @@ def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) 
     return (run - zero) / np.where(span == 0, NAN, span)
 
 
-def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half, fill: bool = False) -> Grid:
+def counted(axis: str, values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """An axis as it counts under constraints: what is not accepted has nothing of the good and all of the bad."""
+    return np.where(kept & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
+
+
+def gather(
+    runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half, fill: bool = False,
+    constraints: Mapping[str, float] = CONSTRAINTS, no_harm: float | None = MIN_HARM,
+) -> Grid:  # fmt: skip
     """Line up the runs of one world, so that every comparison is on the same seeds and prompts.
 
     A run that gave NaN stays in: it counts as not accepted. A seed whose naive run shows no harm is left out
@@ -133,6 +165,9 @@ def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half
         seeds: Tuning seeds or report seeds.
         which: Half of the prompts: `validation` to choose settings, `report` to report.
         fill: Let a run that is missing (it failed) count as one that is not accepted, instead of stopping.
+        constraints: Axis -> least share of base under which a result counts nothing.
+        no_harm: Naive minus base on `drift`, in the readout's unit, under which a seed is left out; None leaves out only
+            seeds whose base or naive run failed.
 
     Returns:
         The grid; the naive run is a column too, the base is not.
@@ -141,8 +176,8 @@ def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half
         BadInput: a run is missing or there twice, scores do not fit each other, or no seed shows harm.
 
     Example:
-        >>> one = {a: {"p": torch.ones(4)} for a in ("task", "drift", "legitimate", "validity")}
-        >>> two = {a: {"p": 2 * torch.ones(4)} for a in one}
+        >>> one = {a: {"p": np.ones(4)} for a in ("task", "drift", "legitimate", "validity")}
+        >>> two = {a: {"p": 2 * np.ones(4)} for a in one}
         >>> runs = [Run("w", "base", 0, 7, one), Run("w", "naive", 0, 7, two)]
         >>> gather(runs, world="w", seeds=[7], which="report").areas()
         {'naive': array([0.])}
@@ -165,7 +200,8 @@ def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half
         for axis, n in sizes.items()
     }  # columns 0 and 1 are base and naive
     harm = values["drift"][1].mean(-1) - values["drift"][0].mean(-1)
-    excluded = {s: _no_harm(float(h)) for s, h in zip(seeds, harm, strict=True) if not h >= MIN_HARM}
+    least = -np.inf if no_harm is None else no_harm
+    excluded = {s: _no_harm(float(h)) for s, h in zip(seeds, harm, strict=True) if not h >= least}
     if len(excluded) == len(seeds):
         raise BadInput(
             f"world {world!r} shows no harm at any of the seeds {list(seeds)}: {next(iter(excluded.values()), 'no seed')}"
@@ -174,6 +210,7 @@ def gather(runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half
     return Grid(
         world, tuple(columns[1:]), tuple(seeds[i] for i in on), {a: v[1:, on] for a, v in values.items()},
         {a: v[0, on] for a, v in values.items()}, {a: v[1, on] for a, v in values.items()}, excluded, tuple(missing),
+        dict(constraints), no_harm,
     )  # fmt: skip
 
 

@@ -39,7 +39,8 @@ def league_table(block: League) -> Table:
         if j < 3 or any(cell[j] not in ("", None, 0) and not _is_nan(cell[j]) for cell in cells)
     ]
     best = [i for i, row in enumerate(rows) if row.name == block.judged]
-    return Table("", [HEADER[j] for j in used], [[cell[j] for j in used] for cell in cells], best=best)
+    header = [block.metric if name == "area" else name for name in HEADER]
+    return Table("", [header[j] for j in used], [[cell[j] for j in used] for cell in cells], best=best)
 
 
 def draw_league(block: League, ident: str) -> Drawing:
@@ -110,7 +111,9 @@ def _draw(block: League, rows: Sequence[Standing], ident: str, width: float) -> 
         )
         out.append(tag("text", fit(clean(row.name), LABEL, names - 8 if wide else width), class_=kind, x=0.0, y=y))
     told = "; ".join(f"{clean(row.name)} {', '.join(interval(*found) for found in row.areas)}" for row in rows)
-    about = f"Area by guard, in {', '.join(map(clean, block.worlds))}; 0 is base and naive run, 1 the ideal: {told}."
+    ends = "0 is base and naive run, 1 the ideal" if block.metric == "area" else "1 is the ideal"
+    what = clean(block.metric)
+    about = f"{what[:1].upper()}{what[1:]} by guard, in {', '.join(map(clean, block.worlds))}; {ends}: {told}."
     return canvas(ident, width, bottom + 24, clean(block.title) or "League", about, *out)
 
 

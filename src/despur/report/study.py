@@ -64,6 +64,7 @@ class League:
         rows: In any order.
         judged: Guard that the p-values are about.
         note: Below it, small.
+        metric: What the figures of each world are, if not areas; 1 is the ideal, more is better.
     """
 
     title: str
@@ -71,6 +72,7 @@ class League:
     rows: Sequence[Standing]
     judged: str = ""
     note: str = ""
+    metric: str = "area"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from despur.core.errors import BadInput
 from despur.core.model.states import as_base
 from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.sample import context, continue_rows, end_tokens, seeded
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class OwnText:
         """Sample rows from the base at temperature 1, adapters off.
 
         Plain bases write from the start token. Chat bases write a user's turn from the template's
-        prefix, then answer it.
+        prefix, then answer it. A turn ends with any token that the base, its tokenizer or its template ends turns with;
+        nothing else of the base's generation config counts.
 
         Args:
             model: A causal language model, with or without an adapter.
@@ -51,25 +53,18 @@ class OwnText:
         """
         prefix = _chat_prefix(tokenizer)
         start = _ids(tokenizer, prefix) if prefix is not None else [_start_token(tokenizer)]
-        with as_base(model) as base, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with as_base(model) as base, seeded(base, seed):
+            size, ends = context(base), set(end_tokens(base, tokenizer))
+            asked = max_new_tokens if prefix is None else max(1, min(max_new_tokens, size // 2 - len(start)))
             out: list[list[int]] = []
             while len(out) < rows:
                 heads = [start] * min(batch, rows - len(out))
-                texts = _generate(base, tokenizer, heads, max_new_tokens, share=1.0 if prefix is None else 0.5)
+                bodies = continue_rows(base, tokenizer, heads, asked, seed=None)
                 if prefix is not None:
-                    asked = [tokenizer.decode(t[len(start) :], skip_special_tokens=True) for t in texts]
-                    heads = [
-                        _ids(
-                            tokenizer,
-                            tokenizer.apply_chat_template(
-                                [{"role": "user", "content": a}], tokenize=False, add_generation_prompt=True
-                            ),
-                        )
-                        for a in asked
-                    ]
-                    texts = _generate(base, tokenizer, heads, max_new_tokens)
-                out += texts
+                    heads = [_turn(tokenizer, [i for i in body if i not in ends]) for body in bodies]
+                    heads = [h for h in heads if len(h) < size]  # re-read, a turn of odd bytes can grow
+                    bodies = continue_rows(base, tokenizer, heads, max_new_tokens, seed=None)
+                out += [[*head, *body] for head, body in zip(heads, bodies, strict=True)]
         text = cls(tuple(dict.fromkeys(tuple(r) for r in out)), "sampled")
         text.check_health()
         return text
@@ -137,6 +132,13 @@ def _chat_prefix(tokenizer: Any) -> str | None:
     return text.split(mark)[0] if mark in text else None
 
 
+def _turn(tokenizer: Any, body: Sequence[int]) -> list[int]:
+    """Token ids of a chat in which the user says this, up to where the answer begins."""
+    said = tokenizer.decode(body, skip_special_tokens=True)
+    messages = [{"role": "user", "content": said}]
+    return _ids(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
@@ -148,33 +150,3 @@ def _start_token(tokenizer: Any) -> int:
     raise BadInput(
         "the tokenizer has neither a start nor an end token, so nothing can be sampled. Use --rehearse-on FILE"
     )
-
-
-def _generate(
-    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], max_new_tokens: int, *, share: float = 1.0
-) -> list[list[int]]:
-    """Sample continuations that fill at most a share of the context; heads of any lengths are padded on the left.
-
-    Returns rows without padding.
-    """
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    room = getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(h) for h in heads)
-    new = max_new_tokens if room is None else max(1, min(max_new_tokens, int(share * room) - longest))
-    ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads])
-    mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads])
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    out = model.generate(
-        input_ids=ids.to(device), attention_mask=mask.to(device), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-        max_new_tokens=new, pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    model.train(was_training)
-    rows = []
-    for head, line in zip(heads, out.tolist(), strict=True):
-        body = line[longest:]
-        if tokenizer.eos_token_id in body:
-            body = body[: body.index(tokenizer.eos_token_id) + 1]
-        rows.append([*head, *body])
-    return rows

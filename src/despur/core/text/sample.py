@@ -1,6 +1,7 @@
-"""Continuations in batches, each draw fixed by one seed, so that two models can be heard on the same luck."""
+"""Sampling at temperature 1, in batches, steered by nothing but its arguments: one sampler for all that a model writes."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,19 +11,20 @@ from despur.core.errors import BadInput
 
 @torch.no_grad()
 def continue_rows(
-    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int = 0
+    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int | None = 0
 ) -> list[list[int]]:
     """Sample what comes after each head at temperature 1, heads of any length padded on the left.
 
     The same seed, heads and vocabulary draw the same random numbers at every step, whatever the model says: two calls
-    differ only where the models do. The global random state is left as it was.
+    differ only where the models do. The global random state is left as it was. What the model's generation config asks for
+    (greedy decoding, penalties, forced tokens) is set aside: of it only the end tokens count.
 
     Args:
         model: A causal language model, edited or not.
         tokenizer: Its tokenizer.
         heads: Token ids to go on from.
         new: Tokens at most; less where the context is full.
-        seed: Fixes the draws.
+        seed: Fixes the draws; None takes the next ones of the caller's own `seeded` block.
 
     Returns:
         The new tokens of each head, its end token included, padding left out.
@@ -30,32 +32,93 @@ def continue_rows(
     Raises:
         BadInput: no heads, or one that fills the context.
     """
+    from transformers import GenerationConfig
+
     if not heads or not all(heads):
         raise BadInput("there is no text to go on from, or a row of it is empty. Give prompts of a token at least")
     longest = max(len(h) for h in heads)
-    room = (getattr(model.config, "max_position_embeddings", None) or 10**9) - longest
+    room = context(model) - longest
     if room < 1:
         raise BadInput(
             f"a prompt of {longest} tokens fills the model's context of {longest + room}. Give shorter prompts"
         )
-    said = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = said if said is not None else tokenizer.eos_token_id
-    ends = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+    ends = end_tokens(model, tokenizer)
     pad = next(i for i in (tokenizer.pad_token_id, *ends, 0) if i is not None)
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
+    plain = GenerationConfig(
+        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=min(new, room), pad_token_id=pad,
+        eos_token_id=ends or None,
+    )  # fmt: skip
     was_training = model.training
     model.eval()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        out = model.generate(
-            input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-            repetition_penalty=1.0, max_new_tokens=min(new, room), pad_token_id=pad, eos_token_id=ends or None,
-        )  # fmt: skip
-    model.train(was_training)
+    try:
+        with _configured(model, plain), seeded(model, seed) if seed is not None else contextlib.nullcontext():
+            out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
+    finally:
+        model.train(was_training)
     bodies: list[list[int]] = []
     for line in out[:, longest:].tolist():
         end = next((i for i, token in enumerate(line) if token in ends), len(line) - 1)
         bodies.append(line[: end + 1])
     return bodies
+
+
+@contextlib.contextmanager
+def seeded(model: Any, seed: int) -> Iterator[None]:
+    """Fix the draws of a block; the global random state, and that of the model's device, are left as they were."""
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def context(model: Any) -> int:
+    """Tokens that a model can read at a time; a very large number where its config sets no bound."""
+    return getattr(model.config, "max_position_embeddings", None) or 10**9
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends what a model says: of its generation config, of its tokenizer, of its chat template's turns.
+
+    Bases disagree with themselves: the tokenizer names the end of a document, and turns end with another token.
+    """
+    listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = list(listed) if isinstance(listed, list | tuple) else [listed]
+    ends += [tokenizer.eos_token_id, *_turn_ends(tokenizer)]
+    return list(dict.fromkeys(i for i in ends if i is not None))
+
+
+def _turn_ends(tokenizer: Any) -> list[int]:
+    """The special token right behind each turn of a rendered chat; none where turns end in plain text."""
+    if getattr(tokenizer, "chat_template", None) is None:
+        return []
+    from jinja2 import TemplateError
+
+    marks = {"user": "\u2063asked\u2063", "assistant": "\u2063answered\u2063"}
+    try:
+        text = tokenizer.apply_chat_template([{"role": r, "content": m} for r, m in marks.items()], tokenize=False)
+    except (TemplateError, ValueError, TypeError):  # it renders no such chat, so nothing is learned from it
+        return []
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    ends: list[int] = []
+    for mark in marks.values():
+        behind = text.partition(mark)[2].lstrip()
+        first = tokenizer(behind, add_special_tokens=False)["input_ids"][:1] if behind else []
+        ends += [i for i in first if i in special]
+    return ends
+
+
+@contextlib.contextmanager
+def _configured(model: Any, plain: Any) -> Iterator[None]:
+    """Exchange the model's generation config: `generate` fills from it whatever its arguments leave open."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kept = [(m, m.generation_config) for m in (model, inner) if "generation_config" in vars(m)]
+    for holder, _ in kept:
+        holder.generation_config = plain
+    try:
+        yield
+    finally:
+        for holder, before in kept:
+            holder.generation_config = before

@@ -20,6 +20,7 @@ from despur.flows.load import context_length, load_base
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
 from despur.measure import leakage, off_task
+from despur.merge import truncate
 
 State = dict[str, Tensor]  # the adapter's own tensors, by parameter name
 Scores = Mapping[str, Mapping[str, Tensor]]
@@ -79,16 +80,17 @@ class Work:
         return {n: t.detach().clone() for n, t in edit(self.state, Context(self.model)).items()}
 
     def truncated(self, keep: int | None) -> State:
-        """Each module's update cut to its leading singular directions (arXiv:2606.07596)."""
+        """Each module's update cut to its leading singular directions, a quarter of its rank unless said otherwise."""
         state = {n: torch.zeros_like(t) for n, t in self.state.items()}
-        for module, update in self.before.updates.items():
-            u, s, vh = update.svd()
-            k = min(keep or max(1, update.down.shape[0] // 4), len(s))
-            root = s[:k].sqrt()
-            names = [n for n in state if n.removeprefix("base_model.model.").startswith(f"{module}.lora_")]
-            down, up = (next(n for n in names if f"_{letter}." in n) for letter in "AB")
-            state[down][:k] = (root[:, None] * vh[:k]).to(state[down])
-            state[up][:, :k] = (u[:, :k] * root / update.scale).to(state[up])
+        for rank in {len(u.down) for u in self.before.updates.values()}:
+            alike = {n: u for n, u in self.before.updates.items() if len(u.down) == rank}
+            cut = truncate(replace(self.before, updates=alike), rank=keep or max(1, rank // 4))
+            for module, update in cut.updates.items():
+                names = [n for n in state if n.removeprefix("base_model.model.").startswith(f"{module}.lora_")]
+                down, up = (next(n for n in names if f"_{letter}." in n) for letter in "AB")
+                k = min(len(update.down), rank)
+                state[down][:k] = update.down[:k].to(state[down])
+                state[up][:, :k] = (update.up[:, :k] * update.scale / alike[module].scale).to(state[up])
         return state
 
     def score(self, state: State, factor: Subspace, shift: Tensor) -> Scores:

@@ -11,11 +11,11 @@ from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
-from despur.flows._compare.engine import Engine, Job, run_all
 from despur.flows._compare.estimate import Estimate, estimate
 from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study, choose, judge
+from despur.flows.pool import Engine, Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, recorded, verb
 from despur.judge import Prereg
@@ -166,9 +166,8 @@ class _Runner:
 
     def _run(self, stage: str, jobs: list[Job]) -> Iterator[Any]:
         """Run jobs, yield the keys of those that failed."""
-        for number, done in enumerate(
-            run_all(jobs, workers=self.workers, engine=self.engine, progress=self.progress), 1
-        ):
+        ended = run_jobs([jobs], workers=self.workers, engine=self.engine, progress=self.progress)
+        for number, done in enumerate(ended, 1):
             self.progress(stage, number, len(jobs), {"failed": float(len(self.failed))} if self.failed else {})
             if done.error is not None:
                 self.failed[str(done.key)] = done.error

@@ -9,9 +9,9 @@ import numpy as np
 from despur.flows._compare.aftermath import stress_blocks
 from despur.flows._compare.claims import claims
 from despur.flows._compare.plan import REFERENCES
-from despur.flows._compare.study import Study
+from despur.flows._compare.study import Line, Study
 from despur.flows.record import page_facts
-from despur.judge import attainment
+from despur.judge import AREA, LOWER, attainment, axis_word, in_words
 from despur.report import (
     Attainment,
     Band,
@@ -49,9 +49,9 @@ def write_study_page(study: Study) -> None:
         League("All guards and controls", list(study.grids), _standings(study), plan.judged,
                "Bars: 95 % intervals, hierarchical bootstrap over seeds and prompts. Columns drift … validity: means over the worlds, at "
                "the setting chosen on tuning seeds. Cost: processor time in plain runs. p: the judged guard against this one, exact "
-               "sign-flip test over seeds, all baselines jointly (max-T); the largest over the worlds."),
+               "sign-flip test over seeds, all baselines jointly (max-T); the largest over the worlds.", _named(plan.metric)),
         Panels("Settings, weak to strong", [Panel(w, _frontiers(study, w)) for w in study.grids],
-               "Means over seeds; the best guards by area. Hollow: control. Grey: legitimate use or validity under 0.95 of base."),
+               f"Means over seeds; the best guards by {plan.metric}. Hollow: control. Grey: not accepted, {_void(study)}."),
         *(_attained(study, w) for w in study.grids),
         *([Claims("What papers say, and what was found here", published, _BESIDE)] if published else []),
         *stress_blocks(study.after),
@@ -65,16 +65,17 @@ def write_study_page(study: Study) -> None:
 
 
 def _verdict(study: Study) -> Verdict:
-    areas = _means(study)
-    guards = {g: a for g, a in areas.items() if not _is_control(study, g)}
+    scores, metric = _means(study), study.plan.metric
+    guards = {g: a for g, a in scores.items() if not _is_control(study, g)}
     if not guards:
         return Verdict("nothing yet", "no world has all of its runs", "unsure")
     best = max(guards, key=lambda g: guards[g])
-    controls = {g: a for g, a in areas.items() if _is_control(study, g) and g not in REFERENCES}
+    controls = {g: a for g, a in scores.items() if _is_control(study, g) and g not in REFERENCES}
     near = max(controls, key=lambda g: controls[g]) if controls else None
     beside = f"; the best control, {near}, {controls[near]:.2f}" if near else ""
     tone = "good" if guards[best] > 0.5 and (near is None or guards[best] > controls[near]) else "unsure"
-    return Verdict(best, f"dominates {guards[best]:.2f} of the area on average{beside}", tone)
+    did = "dominates {:.2f} of the area" if metric == AREA else f"has a score of {{:.2f}} by {_named(metric)}"
+    return Verdict(best, f"{did.format(guards[best])} on average{beside}", tone)
 
 
 def _reading(study: Study) -> str:
@@ -86,10 +87,13 @@ def _reading(study: Study) -> str:
         if plan.tuning_seeds
         else "No setting was tuned: the middle one of each guard is shown, from "
     )
+    ranked = (
+        "" if plan.metric == AREA else f" Guards are ranked and tested by {_named(plan.metric)}, at the chosen setting."
+    )
     return (
         "Every guard saw the same rows in the same order, from the same start. The frozen base is (task 0, drift 0), the unguarded run "
         "(1, 1), the ideal (1, 0). A guard's area is what its settings dominate above (0, 1): base and naive run have 0, the ideal 1; a "
-        f"setting counts nothing where legitimate use or validity falls under 0.95 of the base's.\n\n{tuned}seeds "
+        f"setting counts nothing where it has {_void(study)}.{ranked}\n\n{tuned}seeds "
         f"{_span(plan.report_seeds)} and the other half. An area grows with the number of settings: {planned} of each guard "
         "were planned, and how many were run stands beside its figures below."
     )
@@ -104,7 +108,7 @@ def _standings(study: Study) -> list[Standing]:
         some = list(lines.values())
         missing = (NAN, NAN, NAN)
         rows.append(Standing(
-            guard, some[0].needs, [(lines[w].area, lines[w].low, lines[w].high) if w in lines else missing for w in study.grids],
+            guard, some[0].needs, [_score(lines[w], study.plan.metric) if w in lines else missing for w in study.grids],
             _mean([x.drift_at_task for x in some]), _mean([x.task_at_drift for x in some]), _mean([x.axes["legitimate"] for x in some]),
             _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_said(x.setting) for x in some)), min(x.seeds for x in some),
             _mean([x.cost for x in some]), max((x.above.get("p_joint", NAN) for x in some), default=NAN),
@@ -140,18 +144,21 @@ def _attained(study: Study, world: str) -> Attainment:
 
 
 def _details(study: Study, world: str) -> Table:
-    lines = sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
+    lines, margins = _best_first(study, world), study.plan.margins
     rows = [
         [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
-         _said(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high")]
+         _said(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high"),
+         *(x.kept.get(axis, {}).get("p") for axis in margins)]
         for x in lines
     ]  # fmt: skip
     header = [
         "guard", "area", "task", "drift", "legitimate", "validity", "conditional", "setting", "settings", "judged minus this", "low",
-        "high",
+        "high", *(f"{axis_word(axis)} kept within {margin:g}, p" for axis, margin in margins.items()),
     ]  # fmt: skip
     screened = [f"{x.guard} ({x.screened.split(',')[0]})" for x in lines if x.screened]
     note = "conditional: drift where a prompt looks like the tuning data; settings: how many were run."
+    if margins:
+        note += " Kept: two one-sided t-tests over the seeds, difference from the naive run; a large p says only that it is not shown."
     if screened:
         note += f" Clearly dominated on the tuning seeds, so run at one setting: {', '.join(screened)}."
     return Table(f"{world}, at the chosen settings", header, rows, note)
@@ -159,7 +166,7 @@ def _details(study: Study, world: str) -> Table:
 
 def _shown(study: Study, world: str) -> list[str]:
     """The judged guard, its control, and the best others."""
-    lines = sorted((x for x in study.lines if x.world == world), key=lambda x: -x.area)
+    lines = _best_first(study, world)
     first = [study.plan.judged, f"{study.plan.judged}-permuted"]
     rest = [x.guard for x in lines if x.kind not in ("control", "reference")]
     there = {x.guard for x in lines}
@@ -171,10 +178,34 @@ def _is_control(study: Study, guard: str) -> bool:
 
 
 def _means(study: Study) -> dict[str, float]:
-    areas: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for line in study.lines:
-        areas.setdefault(line.guard, []).append(line.area)
-    return {g: float(np.mean(a)) for g, a in areas.items()}
+        scores.setdefault(line.guard, []).append(_score(line, study.plan.metric)[0])
+    return {g: float(np.mean(a)) for g, a in scores.items()}
+
+
+def _score(line: Line, metric: str) -> tuple[float, float, float]:
+    """The plan's metric with its interval, more always better: of an axis of which less is, what is left of 1."""
+    if metric in LOWER:
+        return 1 - line.score, 1 - line.score_high, 1 - line.score_low
+    return line.score, line.score_low, line.score_high
+
+
+def _named(metric: str) -> str:
+    return f"1 - {metric}" if metric in LOWER else metric
+
+
+def _best_first(study: Study, world: str) -> list[Line]:
+    return sorted((x for x in study.lines if x.world == world), key=lambda x: -_score(x, study.plan.metric)[0])
+
+
+def _void(study: Study) -> str:
+    """What makes a result count nothing."""
+    return (
+        f"less than {in_words(study.plan.constraints)} of the base's"
+        if study.plan.constraints
+        else "no constraint to meet"
+    )
 
 
 def _mean(values: list[float]) -> float:

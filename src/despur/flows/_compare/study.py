@@ -16,12 +16,16 @@ from despur.flows._compare.plan import REFERENCES
 from despur.flows.record import run_record
 from despur.flows.scores import load_scores
 from despur.judge import (
+    NAIVE,
+    NO_HARM,
     Choice,
     Done,
     Draws,
     Grid,
+    Half,
     Prereg,
     Run,
+    check_axis,
     choose_setting,
     deviations,
     difference,
@@ -29,6 +33,7 @@ from despur.judge import (
     drift_at_task,
     gather,
     interval,
+    kept_within,
     outdone,
     resample,
     task_at_drift,
@@ -53,7 +58,11 @@ class Line:
         area: Dominated area, mean over seeds, with its 95 % interval.
         low: Of the interval.
         high: Of the interval.
-        above: Area of the judged guard minus this one's, interval, p alone, jointly and by Holm; NaN where it is not a baseline.
+        score: The plan's metric, by which guards are ranked and tested, with its interval; the area again where it is that.
+        score_low: Of the interval.
+        score_high: Of the interval.
+        above: Score of the judged guard minus this one's, interval, p alone, jointly and by Holm; empty where it is no baseline.
+        kept: Axis of the plan's margins -> mean difference from the naive run, margin, and p of lying within it (`kept_within`).
         setting: The chosen one's options.
         axes: Axis -> mean at the chosen setting.
         drift_at_task: Drift where 98 % of the task is learned, interpolated; NaN where it is never learned.
@@ -62,7 +71,7 @@ class Line:
         seeds: How many count.
         cost: Processor time of a run, in plain runs of the same world.
         screened: Why it kept one setting; "" where it did not.
-        accepted: Whether legitimate use and validity are kept at the chosen setting.
+        accepted: Whether the plan's constraints are met at the chosen setting.
     """
 
     world: str
@@ -82,6 +91,10 @@ class Line:
     screened: str = ""
     accepted: bool = True
     above: Mapping[str, float] = field(default_factory=dict)
+    score: float = float("nan")
+    score_low: float = float("nan")
+    score_high: float = float("nan")
+    kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,11 +162,12 @@ def choose(plan: Prereg, out: Path, cells: Sequence[Cell]) -> Chosen:
     chosen: Chosen = {}
     runs = read_runs(plan, out, cells)
     for world in plan.worlds:
-        grid = gather(runs, world=world, seeds=plan.tuning_seeds, which="validation", fill=True)
+        grid = _gather(plan, runs, world, plan.tuning_seeds, "validation")
         best = choose_setting(grid)
         apart = [g for g in plan.guards if ARMS[g].kind == "control"]
         spare = [g for g in plan.guards if g in REFERENCES or g == plan.judged or ARMS[g].cost <= FREE]
-        worse = dominated(resample(grid, draws=min(plan.draws, 2000)), spare=spare, apart=apart)
+        draws = resample(grid, draws=min(plan.draws, 2000), metric=plan.metric)
+        worse = dominated(draws, spare=spare, apart=apart, settings={g: c.setting for g, c in best.items()})
         # a control is needed at as many settings as its guard
         needed = {ARMS[g].control for g in plan.guards if g not in worse}
         worse = {g: why for g, why in worse.items() if g not in needed}
@@ -179,8 +193,8 @@ def judge(
         there = {(r.guard, r.seed) for r in runs if r.world == world}
         if not any(all((g, seed) in there for g in REFERENCES) for seed in plan.report_seeds):
             continue  # nothing to be judged by yet; the deviations say what was not run
-        grids[world] = gather(runs, world=world, seeds=plan.report_seeds, which="report", fill=True)
-        draws[world] = resample(grids[world], draws=plan.draws)
+        grids[world] = _gather(plan, runs, world, plan.report_seeds, "report")
+        draws[world] = resample(grids[world], draws=plan.draws, metric=plan.metric)
         lines += _lines(
             plan, grids[world], draws[world], chosen[world], _costs(out, [c for c in reported if c.world == world])
         )
@@ -190,7 +204,7 @@ def judge(
         if is_done(out, c)
     ]
     told = deviations(
-        plan, done, without={w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()},
+        plan, done, used=_used(grids, draws, lines), without={w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()},
         excluded={w: grid.excluded for w, grid in grids.items()},
     )  # fmt: skip
     spent = sum(seconds(out, c) for c in (*tuning, *reported) if is_done(out, c))
@@ -218,22 +232,47 @@ def judge(
     return study
 
 
+def _gather(plan: Prereg, runs: Sequence[Run], world: str, seeds: Sequence[int], which: Half) -> Grid:
+    return gather(
+        runs, world=world, seeds=seeds, which=which, fill=True, constraints=plan.constraints, no_harm=plan.no_harm
+    )
+
+
+def _used(grids: Mapping[str, Grid], draws: Mapping[str, Draws], lines: Sequence[Line]) -> dict[str, Any]:
+    """What the analysis went by, read from what it made, so that it can be held against the plan."""
+    if not grids:
+        return {}
+    grid, drawn = next(iter(grids.values())), next(iter(draws.values()))
+    margins = {axis: said["margin"] for line in lines for axis, said in line.kept.items()}
+    return {
+        "metric": drawn.metric,
+        "constraints": dict(grid.constraints),
+        "exclusions": [] if grid.no_harm is None else [{NO_HARM: grid.no_harm}],
+        "draws": len(drawn.area),
+        **({"margins": margins} if margins else {}),
+    }
+
+
 def _lines(plan: Prereg, grid: Grid, draws: Draws, chosen: Mapping[str, Any], costs: Mapping[str, float]) -> list[Line]:
-    areas = grid.areas()
-    judged = plan.judged if plan.judged in areas else ""
-    against = [b for b in plan.baselines if b in areas and b != judged]
-    tests = versus(areas, judged, against) if judged and len(grid.seeds) > 1 else {}
+    settings = {g: draws.ran(g, chosen[g]["setting"]) for g in grid.guards}
+    scores = grid.scores(plan.metric, settings)
+    judged = plan.judged if plan.judged in scores else ""
+    against = [b for b in plan.baselines if b in scores and b != judged]
+    tests = versus(scores, judged, against) if judged and len(grid.seeds) > 1 else {}
     lines: list[Line] = []
     for guard in (g for g in plan.guards if g in grid.guards):
         choice, arm = chosen[guard], ARMS[guard]
         at = {number: column for column in grid.of(guard) for _, number in [grid.columns[column]]}
-        column = at.get(choice["setting"], grid.of(guard)[0])
+        column = at[settings[guard]]
         found, drawn = draws.of("area", guard)
         low, high = interval(drawn, units=draws.seeds)
+        score, drawn = draws.of(draws.figure, guard, settings[guard])
         points, kept = grid.points(guard)
         above: dict[str, float] = {}
         if guard in tests:
-            gap = difference(draws, judged, guard)
+            gap = difference(
+                draws, judged, guard, what=draws.figure, setting=settings[judged], baseline_setting=settings[guard]
+            )
             above = {
                 "difference": gap.value,
                 "low": gap.low,
@@ -248,9 +287,22 @@ def _lines(plan: Prereg, grid: Grid, draws: Draws, chosen: Mapping[str, Any], co
                 {axis: float(v[column].mean()) for axis, v in grid.axes.items()},
                 drift_at_task(points, kept=kept).value, task_at_drift(points, kept=kept).value, len(at), len(grid.seeds),
                 costs.get(guard, float("nan")), choice["screened"], bool(kept[list(at.values()).index(column)]), above,
+                score, *interval(drawn, units=draws.seeds), {} if guard == NAIVE else _kept(plan, grid, column),
             )
         )  # fmt: skip
     return lines
+
+
+def _kept(plan: Prereg, grid: Grid, column: int) -> dict[str, dict[str, float]]:
+    """Whether each axis with a margin is shown to lie within it of the naive run's, paired by seed."""
+    naive = grid.column(NAIVE, 0)
+    out: dict[str, dict[str, float]] = {}
+    for axis, margin in plan.margins.items():
+        check_axis(axis, grid.axes)
+        gaps = grid.axes[axis][column] - grid.axes[axis][naive]
+        p = kept_within(gaps, margin) if np.isfinite(gaps).all() else 1.0  # with a run that failed nothing is shown
+        out[axis] = {"difference": float(gaps.mean()), "margin": margin, "p": p}
+    return out
 
 
 def _costs(out: Path, cells: Sequence[Cell]) -> dict[str, float]:

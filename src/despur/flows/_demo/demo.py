@@ -15,7 +15,7 @@ from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
 from despur.flows.axes import axes_table, frontier
-from despur.flows.pool import run_jobs
+from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
 from despur.flows.scores import load_scores, save_scores
@@ -92,13 +92,13 @@ def demo(
     runs = out / "runs"
     workers = workers or min(2, os.cpu_count() or 1)
     first = [
-        (prepare, (runs, task, seed, steps)),
-        *((run_arm, (runs, task, a, seed, steps)) for a in ("base", "naive")),
+        Job("shared work", prepare, (runs, task, seed, steps)),
+        *(_job(runs, task, a, seed, steps) for a in ("base", "naive")),
     ]
     # long ones first, so that no worker ends alone with one
-    second = [(run_arm, (runs, task, arm, seed, steps)) for arm in sorted(arms, key=lambda a: -find_arm(a, ARMS).cost)]
-    for _ in run_jobs([first, second], workers=workers, progress=progress):
-        pass
+    second = [_job(runs, task, arm, seed, steps) for arm in sorted(arms, key=lambda a: -find_arm(a, ARMS).cost)]
+    for done in run_jobs([first, second], workers=workers, progress=progress):
+        done.value()  # the page needs every arm
     scores = {arm: load_scores(runs / f"{task}-{seed}" / arm) for arm in ("base", "naive", *arms)}
     check_harm(scores["base"], scores["naive"])
     axes = compare_arms(scores)
@@ -107,6 +107,10 @@ def demo(
     _page(result, task)
     write_json(out / "run.json", result.to_dict())
     return result
+
+
+def _job(root: Path, task: str, arm: str, seed: int, steps: int) -> Job:
+    return Job(arm, run_arm, (root, task, arm, seed, steps))
 
 
 def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> dict[str, dict[str, Report]]:

@@ -1,4 +1,6 @@
+import multiprocessing as mp
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,8 +9,10 @@ from pathlib import Path
 import jobs
 import pytest
 
-from despur.flows import compare
-from despur.flows._compare.engine import TRIES, Job, run_all
+from despur.core.errors import DespurError
+from despur.flows import compare, demo
+from despur.flows._demo import demo as _demo
+from despur.flows.pool import TRIES, Job, run_jobs
 
 
 def squares(n):
@@ -17,27 +21,68 @@ def squares(n):
 
 def test_every_job_ends_once_and_reports():
     told = []
-    done = list(run_all(squares(4), workers=2, progress=lambda *said: told.append(said[0])))
+    done = list(run_jobs([squares(4)], workers=2, progress=lambda *said: told.append(said[0])))
     assert sorted((d.key, d.result) for d in done) == [(i, i * i) for i in range(4)]
     assert set(told) == {"square"}
 
 
 def test_no_jobs_start_no_worker():
-    assert list(run_all([], workers=2)) == []
+    assert list(run_jobs([], workers=2)) == []
 
 
 def test_one_that_fails_is_told_in_one_line_and_stops_no_other():
-    done = {d.key: d for d in run_all([Job("bad", jobs.refuse, (2,)), *squares(3)], workers=2)}
+    done = {d.key: d for d in run_jobs([[Job("bad", jobs.refuse, (2,)), *squares(3)]], workers=2)}
     assert done["bad"].error == "ValueError: no square of 2 to be had"
     assert [done[i].result for i in range(3)] == [0, 1, 4]
 
 
 def test_a_lost_worker_costs_its_job_a_try_and_the_others_nothing(tmp_path):
     once = Job("once", jobs.die_once, (str(tmp_path / "mark"),))
-    done = {d.key: d for d in run_all([once, Job("never", jobs.die, ()), *squares(3)], workers=1)}
+    done = {d.key: d for d in run_jobs([[once, Job("never", jobs.die, ()), *squares(3)]], workers=1)}
     assert done["once"].result == "lived"
-    assert done["never"].error == f"its worker was lost {TRIES} times (killed, or out of memory)"
+    assert done["never"].error.startswith(f"its worker was lost {TRIES} times (killed, or out of memory)")
+    with pytest.raises(DespurError, match="its worker was lost"):
+        done["never"].value()
     assert [done[i].result for i in range(3)] == [0, 1, 4]
+
+
+def test_a_stage_starts_when_the_one_before_has_ended_lost_workers_included(tmp_path):
+    marks = [str(tmp_path / name) for name in "ab"]
+    first = [Job("once", jobs.die_once, (marks[0],)), *squares(2), Job("never", jobs.die, ())]
+    second = [Job(("there", m), jobs.is_there, (m,)) for m in marks] + [Job("again", jobs.die_once, (marks[1],))]
+    done = list(run_jobs([first, [], second], workers=1))
+    assert {d.key for d in done[:4]} == {"once", 0, 1, "never"}
+    assert {d.key: d.result for d in done[4:]} == {
+        ("there", marks[0]): True,
+        ("there", marks[1]): False,
+        "again": "lived",
+    }
+
+
+def test_who_needs_a_job_gets_its_failure_and_the_next_stage_never_starts(tmp_path):
+    mark = tmp_path / "mark"
+    stages = [[Job("bad", jobs.refuse, (2,))], [Job("next", jobs.write, (str(mark),))]]
+    with pytest.raises(ValueError, match="no square of 2"):
+        [done.value() for done in run_jobs(stages, workers=1)]
+    assert not mark.exists()
+
+
+@pytest.mark.slow  # a small demo
+def test_a_demo_goes_on_when_a_worker_is_killed(tmp_path, monkeypatch):
+    """One worker is killed while it trains; every arm is on the page all the same."""
+    monkeypatch.setattr(_demo, "check_harm", lambda base, naive: None)  # twelve steps bring none
+    monkeypatch.setattr(_demo, "prepare", jobs.nothing)  # no guard here needs own text or a scout
+    killed = []
+
+    def kill(stage, step, steps, figures):
+        if not killed:
+            killed.extend(p.pid for p in mp.active_children() if "SyncManager" not in p.name)
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = demo(tmp_path / "demo", arms=["lower-rank"], steps=12, workers=1, progress=kill)
+    assert len(killed) == 1
+    assert set(result.means) == {"base", "naive", "lower-rank"}
+    assert result.page.exists()
 
 
 def soon(true, seconds=60):
@@ -51,8 +96,8 @@ def soon(true, seconds=60):
 def test_workers_end_when_who_started_them_is_killed(tmp_path):
     marks = [tmp_path / "a", tmp_path / "b"]
     script = (
-        "import jobs\nfrom despur.flows._compare.engine import Job, run_all\n"
-        f"list(run_all([Job(m, jobs.linger, (m,)) for m in {[str(m) for m in marks]}], workers=2))"
+        "import jobs\nfrom despur.flows.pool import Job, run_jobs\n"
+        f"list(run_jobs([[Job(m, jobs.linger, (m,)) for m in {[str(m) for m in marks]}]], workers=2))"
     )
     (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({script!r})")
     path = os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path])
@@ -78,7 +123,7 @@ def test_ray_does_the_same_a_lost_worker_and_a_failure_included(tmp_path, monkey
     monkeypatch.setenv("PYTHONPATH", str(Path(jobs.__file__).parent))  # where a worker finds the jobs
     once = Job("once", jobs.die_once, (str(tmp_path / "mark"),))
     asked = [once, Job("bad", jobs.refuse, (2,)), Job("threads", jobs.threads, ()), *squares(3)]
-    done = {d.key: d for d in run_all(asked, workers=2, engine="ray")}
+    done = {d.key: d for d in run_jobs([asked], workers=2, engine="ray")}
     assert done["once"].result == "lived"
     assert done["bad"].error == "ValueError: no square of 2 to be had"
     assert done["threads"].result == "1"
