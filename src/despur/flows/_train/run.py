@@ -104,7 +104,9 @@ class Run:
             for i in range(1, a["scouts"])
         ]
         scouts = (first, *more)
-        return Seen(scouts, text, fresh, self._materials(scouts, text))
+        materials = self._materials(scouts, text)
+        materials.get("factor")  # measured along in any case: what keeps it from being found shows before the long run
+        return Seen(scouts, text, fresh, materials)
 
     def _materials(self, scouts: tuple[Path, ...], text: OwnText) -> Maker:
         start, stages = self.start, self.stages
