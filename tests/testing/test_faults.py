@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from despur.core import Adapter, Context, Edit, Report, Subspace, catalogue, methods
 from despur.core.materials import MATERIALS
+from despur.core.names import canonical
 from despur.find import DifferencePCA, MeanDifference
 from despur.merge import scale
 from despur.testing import Check, TinyMaterials, checks
@@ -27,7 +28,7 @@ def held(monkeypatch):
 
     def enter(factory: Callable[..., Any], room: str = "guard", **options: Any) -> dict[str, Check]:
         catalogue.method(room=room, paper="a test")(factory)
-        name = catalogue.canonical(factory.__name__)
+        name = canonical(factory.__name__)
         return {c.promise.__name__.removeprefix("check_"): c for c in checks(name, **options)}
 
     return enter

@@ -104,7 +104,8 @@ def check_of_strength_zero_is_the_identity(method: Method, given: Materials, **o
     if "strength" not in method.options:
         return
     require(method.options["strength"] == 1.0, "its strength is not 1 by default")
-    edit, model = build(method.name, given, **{**options, "strength": 0.0}), tiny_tuned()
+    nothing: dict[str, Any] = {**options, "strength": 0.0}
+    edit, model = build(method.name, given, **nothing), tiny_tuned()
     edit.bind(model)
     tensors = acting_input(edit, model)
     out = edit(tensors, Context(model))
@@ -113,10 +114,11 @@ def check_of_strength_zero_is_the_identity(method: Method, given: Materials, **o
 
 def check_knows_how_it_was_made(method: Method, given: Materials, **options: Any) -> None:
     """Its spec names the method, every option and every material, and builds an edit that does the same."""
-    asked = {**options, **({"strength": 0.5} if "strength" in method.options else {})}
+    asked: dict[str, Any] = {**options, **({"strength": 0.5} if "strength" in method.options else {})}
     edit, model = build(method.name, given, **asked), tiny_tuned()
     spec = edit.spec
-    require(spec is not None and spec.name == method.name, f"its spec names {getattr(spec, 'name', None)!r}")
+    if spec is None or spec.name != method.name:
+        raise AssertionError(f"it knows itself as {spec}, not as made by {method.name}")
     wanted = {**method.options, **asked}
     require(
         spec.options.keys() == wanted.keys(), f"its spec has the options {sorted(spec.options)}, not {sorted(wanted)}"
@@ -130,7 +132,7 @@ def check_knows_how_it_was_made(method: Method, given: Materials, **options: Any
     )
     again = build(spec.name, Given({method.takes[k]: v for k, v in spec.given.items()}), **spec.options)
     require(_same(first, _acted(again, model)), "what its spec builds does something else")
-    require(again.spec.to_dict() == spec.to_dict(), "what its spec builds has another spec")
+    require(str(again.spec) == str(spec), "what its spec builds has another spec")
 
 
 def check_state_loads(method: Method, given: Materials, **options: Any) -> None:

@@ -4,8 +4,9 @@ import inspect
 import re
 from typing import Any
 
-from despur.core.catalogue import ROOMS, Method, canonical
+from despur.core.catalogue import ROOMS, Method
 from despur.core.materials import NEEDS, Materials
+from despur.core.names import canonical
 from despur.testing.require import require
 
 

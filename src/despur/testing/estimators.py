@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 
 from despur.core.build import build
-from despur.core.catalogue import Method, canonical
+from despur.core.catalogue import Method
 from despur.core.finder import Finder
 from despur.core.materials import Materials
+from despur.core.names import canonical
 from despur.core.types import Subspace
 from despur.testing.require import require
 
@@ -155,7 +156,8 @@ def of_scikit_learn(method: Method, **options: Any) -> list[Callable[..., None]]
     """scikit-learn's own checks of an estimator, each as a promise."""
     from sklearn.utils.estimator_checks import estimator_checks_generator
 
-    return [_promise(check, estimator) for estimator, check in estimator_checks_generator(method.factory(**options))]
+    found: Any = estimator_checks_generator(method.factory(**options))
+    return [_promise(check, estimator) for estimator, check in found]
 
 
 def _promise(check: Any, estimator: Any) -> Callable[..., None]:

@@ -8,6 +8,8 @@ from despur.core.catalogue import Method
 from despur.core.materials import Given, Materials
 from despur.core.spec import content_digest
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # torch has no public list
+
 
 def require(condition: Any, broken: str) -> None:
     """Raise where a promise is broken; unlike `assert`, under `python -O`, too.
@@ -32,7 +34,7 @@ def fingerprint(value: Any) -> Any:
     """What tells a material from one that was changed: its content; of a model its weights, flags, modes and hooks."""
     if isinstance(value, nn.Module):
         flags = [(n, p.requires_grad, p.grad is None) for n, p in value.named_parameters()]
-        hooks = [n for n, m in value.named_modules() if m._forward_hooks or m._forward_pre_hooks or m._backward_hooks]
+        hooks = [n for n, m in value.named_modules() if any(vars(m)[kind] for kind in _HOOKS)]
         return content_digest(dict(value.state_dict())), flags, hooks, [m.training for m in value.modules()]
     if hasattr(value, "get_params"):  # an estimator of scikit-learn
         return [(name, str(part)) for name, part in sorted(vars(value).items())]

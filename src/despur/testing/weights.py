@@ -29,7 +29,8 @@ def check_acts_and_then_not(method: Method, given: Materials, **options: Any) ->
     )
     plain = given.get("adapter")
     require(_apart(build(method.name, given, **options), plain) > 1e-3, "with its defaults it changes nothing")
-    still = build(method.name, given, **{**options, str(option): IDENTITY[str(option)]})
+    at_identity: dict[str, Any] = {**options, str(option): IDENTITY[str(option)]}
+    still = build(method.name, given, **at_identity)
     require(_apart(still, plain) < EXACT, f"at {option}={IDENTITY[str(option)]} it still changes the update")
 
 
