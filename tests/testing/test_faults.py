@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import Adapter, Context, Edit, Report, Subspace, catalogue, methods
+from despur.core.errors import BadInput
 from despur.core.materials import MATERIALS
 from despur.core.names import canonical
 from despur.find import DifferencePCA, MeanDifference
@@ -330,3 +331,12 @@ def test_there_are_tiny_materials_of_every_kind():
     made = TinyMaterials()
     assert [name for name in MATERIALS if not made.has(name)] == []
     assert TinyMaterials(prompt=lambda: [3]).get("prompt") == [3]
+
+
+def test_a_method_that_does_not_say_what_it_gives_is_told(held):
+    def vague(adapter: Adapter) -> dict[str, float]:
+        """Give something."""
+        return {}
+
+    with pytest.raises(BadInput, match="vague says that it gives dict.*; a method gives one of: Edit"):
+        held(vague, "measure")
