@@ -1,5 +1,8 @@
 """Directions of activation differences: planted ones come back, turn with the data, and do not mind its order."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +93,16 @@ def test_it_needs_an_adapter_that_does_something(tiny, writer, rows):
         from_activations(tiny(), rows, [Site("model.layers.0")])
     with pytest.raises(BadInput, match="rank=1 was asked|coincide"):
         from_activations(writer(by=0.0), rows, [Site("model.layers.0")])
+
+
+def test_activations_that_are_not_finite_are_refused(writer, rows):
+    model = writer()
+    with torch.no_grad():
+        next(p for n, p in model.named_parameters() if "lora_B" in n).fill_(float("nan"))
+    with pytest.raises(BadInput, match="hold NaN or Inf"):
+        from_activations(model, rows, [Site("model.layers.0")])
+
+
+def test_finders_are_imported_when_they_are_asked_for():
+    code = "import despur.find, sys; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, "scikit-learn takes a second"

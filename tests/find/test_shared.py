@@ -92,3 +92,21 @@ def test_large_rows_take_the_computed_null_and_find_the_same():
     assert abs(auto.factors_[0].read[0, 7]) > 0.9
     assert 0.95 < drawn.threshold_ / edge.threshold_ < 1.01, "the computed one errs on the safe side"
     assert SharedDirections(rank=2).fit(rows, groups=groups).found_ == 0
+
+
+def test_by_energy_one_loud_module_wins_and_groups_alike_it_does_not():
+    rng = np.random.default_rng(4)
+    rows, groups = modules(rng, planted=np.eye(24)[3])
+    rows[0] = 1000 * np.eye(24)[5]
+    loud, alike = (SharedDirections(rank=1, nulls=0, weigh=w).fit(rows, groups=groups) for w in ("energy", "groups"))
+    assert np.abs(loud.components_[0]).argmax() == 5
+    assert np.abs(alike.components_[0]).argmax() == 3
+    assert loud.agreement_[0] > 0.99
+
+
+def test_groups_too_small_for_their_own_norm_are_left_out():
+    rows = np.random.default_rng(0).normal(size=(6, 12)).astype(np.float32)
+    rows[2:4] *= np.float32(1e-30)
+    finder = SharedDirections(rank=2, nulls=0).fit(rows, groups=[0, 0, 1, 1, 2, 2])
+    assert finder.groups_ == 2
+    assert np.isfinite(finder.components_).all()

@@ -5,11 +5,11 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, cast
 
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import BadInput, SiteNotFound, nearest
 from despur.core.materials import needs_of
 from despur.core.names import canonical
 from despur.core.spec import Spec
@@ -45,11 +45,20 @@ class Method:
 
     @property
     def contract(self) -> Contract:
-        """What it gives back, and so which suite of `despur.testing` it is held to."""
+        """What it gives back, and so which suite of `despur.testing` it is held to.
+
+        Raises:
+            BadInput: its return annotation names none of those types.
+        """
         if inspect.isclass(self.factory):
             return "estimator"
         gives = str(inspect.signature(self.factory).return_annotation)
-        return next(contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives))
+        found: list[Contract] = [contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)]
+        if not found:
+            raise BadInput(
+                f"{self.name} says that it gives {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it"
+            )
+        return found[0]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -104,7 +113,9 @@ def _with_spec(factory: F) -> F:
     @functools.wraps(factory)
     def made(*args: Any, **kwargs: Any) -> Any:
         result = factory(*args, **kwargs)
-        if hasattr(type(result), "spec"):  # an Edit
+        if hasattr(type(result), "spec") and not is_dataclass(
+            result
+        ):  # an Edit; a Report says in its own way how it was made
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             options = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}

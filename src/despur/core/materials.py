@@ -47,6 +47,8 @@ MATERIALS: Mapping[str, Material] = {
     "forget": Material("rows that are to be forgotten", DATA),
     "retain": Material("rows that must stay as they are", DATA),
     "reference": Material("a reference model"),
+    "sites": Material("layers to look at"),
+    "estimator": Material("a fitted scikit-learn estimator", DATA),
 }
 
 

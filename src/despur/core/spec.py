@@ -24,7 +24,7 @@ class Spec:
 
     Example:
         >>> Spec("rehearse", {"strength": 1.0}, {"text": (1, 2)}).to_dict()["materials"]
-        {'text': '2a4cb1b9'}
+        {'text': '3a316d6d'}
     """
 
     name: str
@@ -64,7 +64,7 @@ def _feed(sha: Any, value: Any) -> None:
 
         sha.update(f"{value.dtype} {tuple(value.shape)} ".encode())
         sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, Path | str) and (file := Path(value) / _WEIGHTS).is_file():
+    elif isinstance(value, Path | str) and (file := _weights(value)):
         sha.update(file.read_bytes())
     elif is_dataclass(value) and not isinstance(value, type):
         for part in fields(value):
@@ -84,3 +84,11 @@ def _feed(sha: Any, value: Any) -> None:
                 _feed(sha, part)
     else:
         sha.update(f"{value} ".encode())
+
+
+def _weights(folder: Path | str) -> Path | None:
+    """An adapter's file, if that is what a path or a text leads to."""
+    try:
+        return file if (file := Path(folder) / _WEIGHTS).is_file() else None
+    except (OSError, ValueError):  # a text that is no path: too long, or with a zero byte
+        return None

@@ -9,17 +9,23 @@ from despur.core.late import imported_late, moved
 from despur.core.model.matched import matched_random, random_twins
 from despur.find.from_activations import activation_differences, from_activations, mean_shift
 from despur.find.from_adapter import from_adapter
+from despur.find.from_estimator import from_estimator
 
 if TYPE_CHECKING:
-    from despur.find.mean_difference import DifferencePCA, MeanDifference
+    from despur.find.difference_pca import DifferencePCA
+    from despur.find.mean_difference import MeanDifference
     from despur.find.shared_directions import SharedDirections
 
-_WHERE = {"mean_difference": ("DifferencePCA", "MeanDifference"), "shared_directions": ("SharedDirections",)}
+_WHERE = {
+    "difference_pca": ("DifferencePCA",),
+    "mean_difference": ("MeanDifference",),
+    "shared_directions": ("SharedDirections",),
+}
 METHODS = tuple(_WHERE)  # what the catalogue of methods imports
 
 __all__ = [
     "DifferencePCA", "MeanDifference", "SharedDirections", "activation_differences", "from_activations", "from_adapter",
-    "matched_random", "mean_shift", "random_twins",
+    "from_estimator", "matched_random", "mean_shift", "random_twins",
 ]  # fmt: skip
 
 _MOVED = dict.fromkeys((

@@ -1,55 +1,26 @@
 """How an adapter moves the stream: adapter minus base on the same text, its mean and its main directions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from despur.core import Site, Subspace
+from despur.core import Site, Subspace, method
 from despur.core.errors import BadInput
 from despur.core.model.capture import capture
+from despur.core.model.own_text import OwnText
 
 
-def mean_direction(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "1 d"]:
-    """The rows' mean, as one direction of any length.
-
-    Raises:
-        BadInput: it is zero.
-    """
-    return apart(rows.mean(0), rows)
-
-
-def apart(direction: Float[np.ndarray, " d"], rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "1 d"]:
-    """The difference of two means of some rows, if there is one.
-
-    Raises:
-        BadInput: there is none.
-    """
-    if np.linalg.norm(direction) <= 1e-12 * max(1.0, float(np.abs(rows).max())):
-        raise BadInput("the means coincide, so there is no direction between them. Do the two sides differ at all?")
-    return direction[None]
-
-
-def principal(rows: Float[np.ndarray, "n d"], rank: int) -> tuple[Float[np.ndarray, "k d"], list[float]]:
-    """Principal directions of the rows, their mean left in, and each one's share of the energy.
-
-    Raises:
-        BadInput: fewer independent rows than `rank`.
-    """
-    energy, basis = np.linalg.eigh(rows.T @ rows)
-    energy, basis = energy[::-1].clip(0), basis[:, ::-1].T
-    independent = int((energy > 1e-12 * max(energy[0], 1e-300)).sum())
-    if energy[0] <= 0 or independent < rank:
-        raise BadInput(f"the differences span {independent} directions, rank={rank} was asked. Take a smaller rank")
-    return basis[:rank].copy(), (energy[:rank] / energy.sum()).tolist()
-
-
+@method(
+    room="find",
+    paper="Casademunt et al. 2025, arXiv:2507.16795 (its PCA variant); model diffing: arXiv:2510.13900",
+    takes={"model": "tuned", "rows": "text"},
+)
 def from_activations(
     model: Any,
-    rows: Sequence[Sequence[int]],
+    rows: OwnText | Sequence[Sequence[int]],
     sites: Sequence[Site],
     *,
     how: Literal["pca", "mean"] = "pca",
@@ -58,6 +29,11 @@ def from_activations(
     starts: Sequence[int] | None = None,
 ) -> tuple[Subspace, ...]:
     """Find how an adapter moves the stream: one factor a site, from adapter minus base on the same text.
+
+    Choose it where base and adapter can be run on text: it sees what the update does, not what it could do. Costs two forward
+    passes over the text, and O(n d²) a site.
+
+        D = h_adapter(x) - h_base(x) a token;   `DifferencePCA` of D, or its `MeanDifference`
 
     Args:
         model: PEFT model; its base is the model with the adapter off.
@@ -68,18 +44,26 @@ def from_activations(
         batch: Rows in one forward pass.
         starts: First position of each row that counts.
 
+    Returns:
+        One Subspace (k, d) a site.
+
     Raises:
-        BadInput: the model carries no adapter, or it moves nothing.
+        BadInput: the model carries no adapter, or it moves nothing, or to NaN.
 
     Example:
-        >>> # factors = from_activations(peft_model, own_text.rows, [Site("model.layers.2")])
+        >>> # factors = from_activations(peft_model, own_text, [Site("model.layers.2")])
+
+    Source: the PCA variant of Casademunt et al. 2025; differences of one text as in arXiv:2510.13900.
+    Differs: nothing is chosen by a reader; not centred, since the mean shift is what a constant factor adds.
+    Limits: finds what is large on this text, not what is causal, and nothing that the text does not bring up.
     """
     if not hasattr(model, "disable_adapter"):
         raise BadInput(
             "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
         )
-    moved = activation_differences(model, rows, sites, batch=batch, starts=starts)
-    return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(rows)) for site in sites)
+    given = rows.rows if isinstance(rows, OwnText) else rows
+    moved = activation_differences(model, given, sites, batch=batch, starts=starts)
+    return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(given)) for site in sites)
 
 
 def factor_of(
@@ -97,14 +81,16 @@ def factor_of(
     Raises:
         BadInput: the adapter moves nothing, or in fewer directions than `rank`.
     """
-    differences = moved.double().numpy()
-    evidence: dict[str, Any] = {"n": len(differences), "rows": rows}
-    if how == "mean":
-        directions, evidence["method"] = mean_direction(differences), "MeanDifference"
-    else:
-        directions, evidence["share"] = principal(differences, rank)
-        evidence["method"] = "DifferencePCA"
-    return Subspace.orthonormal(torch.from_numpy(directions), site=site, **evidence)
+    from despur.find.difference_pca import DifferencePCA  # scikit-learn takes a second to import
+    from despur.find.mean_difference import MeanDifference
+
+    if not moved.isfinite().all():
+        raise BadInput(
+            f"the activations at {site.module!r} hold NaN or Inf; they must be finite. Load it in bfloat16 or float32"
+        )
+    finder = MeanDifference() if how == "mean" else DifferencePCA(rank=rank)
+    (found,) = finder.fit(moved.double().numpy()).factors_
+    return replace(found, site=site, evidence={**found.evidence, "rows": rows})
 
 
 def mean_shift(

@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from despur.core import Adapter, LowRank, NormGain, Role, Site, Subspace, layer_path
+from despur.core import Adapter, LowRank, NormGain, Role, Site, Subspace, layer_path, method
 from despur.core.adapter.lowrank import Core
 from despur.core.model.roles import base_modules
-from despur.find._ranked import Null, rank_directions
+from despur.find._ranked import Null
 
 Per = Literal["stream", "layer", "norm"]
 How = Literal["agreement", "head", "tail"]
-_NOUGHT = 1e-6  # of a module's largest singular value: less is rounding, and no component to look at
+_ZERO = 1e-6  # of a module's largest singular value: less is rounding, and no component to look at
 
 
+@method(room="find", paper="after Gilligan-Lee et al. 2026, arXiv:2605.27676")
 def from_adapter(
     adapter: Adapter | Path | str | Sequence[Adapter | Path | str],
     base: Any,
@@ -37,6 +38,9 @@ def from_adapter(
     Three ways to look at the same rows, and each sees what the others miss: `"agreement"` counts modules alike;
     `"head"` takes the leading directions of all updates side by side, by energy, so that one loud module may win;
     `"tail"` asks what the weaker half of each module's spectrum agrees on, modules alike.
+
+        X_m = the rows sigma_i u_i of module m's update (written), or sigma_i v_i through the norm's gain (read)
+        `SharedDirections(weigh="energy" for a head, else "groups")` of all X_m, one group a module
 
     Args:
         adapter: A PEFT folder, or an adapter already read; or several, of the same data from other seeds: their modules
@@ -63,7 +67,13 @@ def from_adapter(
 
     Example:
         >>> # factors = from_adapter("adapter/", AutoModelForCausalLM.from_pretrained("base/"))
+
+    Source: reconstruction from the abstract of arXiv:2605.27676; see `SharedDirections`.
+    Differs: modules count alike; norms' gains are taken into account; the null by rotation is ours.
+    Limits: a screen. Modules of one model agree a little anyway, so that a neutral tune passes often: the causal check decides.
     """
+    from despur.find.shared_directions import SharedDirections  # scikit-learn takes a second to import
+
     adapters = [_opened(a, base) for a in ([adapter] if isinstance(adapter, Adapter | Path | str) else adapter)]
     known = cores or {} if len(adapters) == 1 else {}  # by module's name, which several adapters share
     path = layer_path(base) if per != "stream" else ""
@@ -74,20 +84,22 @@ def from_adapter(
                 sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
     found: list[Subspace] = []
     for name, members in sites.items():
-        rows, sizes = _stack(base, members, how, known)
-        if not sizes:
+        rows, modules = _stack(base, members, how, known)
+        if not np.linalg.norm(rows):
             continue
-        ranked = rank_directions(
-            rows, sizes, rank=rank, null=null, nulls=0 if level is None else nulls, level=level or 1.0, seed=seed
-        )
-        kept = len(ranked.agreement) if level is None else ranked.found
+        shared = SharedDirections(
+            rank=rank, weigh="energy" if how == "head" else "groups", null=null, seed=seed,
+            nulls=0 if level is None else nulls, level=level or 1.0,
+        ).fit(rows, groups=modules)  # fmt: skip
+        kept = len(shared.components_) if level is None else shared.found_
         if kept:
             evidence = {
-                "method": "from_adapter", "how": how, "side": side, "agreement": ranked.agreement[:kept].tolist(),
-                "control": ranked.threshold, "null": ranked.null, "level": level, "modules": len(sizes), "seed": seed,
+                "method": "from_adapter", "how": how, "side": side, "agreement": shared.agreement_[:kept].tolist(),
+                "control": shared.threshold_, "null": shared.null_, "level": level, "modules": shared.groups_, "seed": seed,
             }  # fmt: skip
             site = Site(name, "in" if per == "norm" else "out")
-            found.append(Subspace.orthonormal(ranked.directions[:kept], site=site, **evidence))
+            directions = torch.from_numpy(shared.components_[:kept])
+            found.append(Subspace.orthonormal(directions, site=site, **evidence))
     return tuple(found)
 
 
@@ -100,8 +112,8 @@ def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:
 
 def _stack(
     base: Any, members: Sequence[tuple[Role, LowRank]], how: How, cores: Mapping[str, Core]
-) -> tuple[Tensor, list[int]]:
-    """Rows of the modules that have any, one behind the other and weighed, and how many each has.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of all modules, one behind the other (n, d), and whose each row is (n,).
 
     A row is a scaled singular direction in coordinates of the stream: reading maps give what they react to before
     the norm, writing maps what they add.
@@ -113,20 +125,16 @@ def _stack(
     sizes: list[int] = []
     for role, update in members:
         core = cores[role.module] if role.module in cores else update.core()
-        whole = int((core.values > _NOUGHT * core.values[0]).sum())
+        whole = int((core.values > _ZERO * core.values[0]).sum())
         part = slice(whole - whole // 2 if how == "tail" else 0, whole)
         core = Core(core.values[part], core.reads[part], core.writes[part])
         if role.norm not in gains:
             gains[role.norm] = NormGain.of(modules[role.norm] if role.norm else None, width)
         gain = gains[role.norm]
         own = gain.pull_back(update.reads(core)) if role.side == "read" else update.writes(core) * gain.gain
-        length = float(own.norm())
-        if length > 0:
-            at = sum(sizes)
-            torch.div(own, 1.0 if how == "head" else length, out=rows[at : at + len(own)])
-            sizes.append(len(own))
-    rows = rows[: sum(sizes)]
-    return rows.div_(rows.norm() if how == "head" else len(sizes) ** 0.5), sizes
+        rows[sum(sizes) : sum(sizes) + len(own)] = own
+        sizes.append(len(own))
+    return rows[: sum(sizes)].numpy(), np.repeat(np.arange(len(sizes)), sizes)
 
 
 def _site_name(role: Role, per: Per, path: str) -> str:

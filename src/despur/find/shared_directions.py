@@ -1,6 +1,6 @@
 """Directions that many groups of rows share, against groups that share nothing."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from despur.core import Subspace, method
 from despur.core.errors import BadInput
 from despur.core.finder import Finder
 from despur.find._ranked import Null, rank_directions
+
+Weigh = Literal["groups", "energy"]
 
 
 @method(room="find", paper="after Gilligan-Lee et al. 2026, arXiv:2605.27676")
@@ -23,10 +25,12 @@ class SharedDirections(Finder):
     `nulls` times over. For large ones the quantile is computed: the spectrum of freely turned matrices has
     a known edge and its largest value a known law about it, which costs no draws, O(n).
 
-        agreement(v) = mean_g ||X_g v||² / ||X_g||²
+        agreement(v) = mean_g ||X_g v||² / ||X_g||²              groups alike
+                     = sum_g ||X_g v||² / sum_g ||X_g||²         by energy
 
     Args:
         rank: Candidates kept, at most.
+        weigh: `"groups"`: each group counts alike; `"energy"`: rows count as they are, so that one loud group may win.
         nulls: Random rotations behind the threshold; 0 sets none.
         level: Share of unrelated adapters in which the first candidate would pass, at most.
         seed: Seeds the rotations.
@@ -34,9 +38,12 @@ class SharedDirections(Finder):
 
     Attributes:
         factors_: Candidates of one direction each, best first, whether they beat the null or not.
+        components_: (k, d) the same as unit rows.
         agreement_: (k,) their agreement.
         threshold_: What agreement the null reaches at that level.
         found_: How many of the leading candidates beat it.
+        null_: Which null it was: `"rotation"`, `"edge"`, or `"none"` where `nulls` is 0.
+        groups_: How many groups have a row that is not zero.
 
     Raises:
         BadInput: no row that is not zero.
@@ -57,9 +64,17 @@ class SharedDirections(Finder):
     """
 
     def __init__(
-        self, *, rank: int = 8, nulls: int = 100, level: float = 0.05, seed: int = 0, null: Null = "auto"
+        self,
+        *,
+        rank: int = 8,
+        weigh: Weigh = "groups",
+        nulls: int = 100,
+        level: float = 0.05,
+        seed: int = 0,
+        null: Null = "auto",
     ) -> None:
         self.rank, self.nulls, self.level, self.seed = rank, nulls, level, seed
+        self.weigh: Weigh = weigh
         self.null: Null = null
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "SharedDirections":
@@ -68,19 +83,24 @@ class SharedDirections(Finder):
         labels = (np.arange(len(given)) if groups is None else np.asarray(groups)).tolist()
         code = {name: i for i, name in enumerate(dict.fromkeys(labels))}
         codes = np.array([code[name] for name in labels])
-        energy = np.bincount(codes, (given.astype(np.float64) ** 2).sum(1))
-        order = np.argsort(codes, kind="stable")
-        order = order[energy[codes[order]] > 0]
-        if not len(order):
+        rows = torch.from_numpy(given[np.argsort(codes, kind="stable")])  # a copy
+        parts = [part for part in rows.split(np.bincount(codes).tolist()) if part.norm() > 0]
+        if not parts:
             raise BadInput("every row is zero, so there is no direction to find. Was the adapter trained?")
-        sizes = np.bincount(codes[order])
-        sizes = sizes[sizes > 0].tolist()
-        weights = 1 / np.sqrt(energy[codes[order]] * len(sizes))
-        rows = torch.from_numpy(given[order] * weights[:, None].astype(given.dtype))
+        sizes = [len(part) for part in parts]
+        if len(sizes) < len(code):
+            rows = torch.cat(parts)
+        if self.weigh == "energy":
+            rows /= rows.norm()
+        else:
+            for part in rows.split(sizes):
+                part.div_(float(part.norm()))
+            rows /= len(sizes) ** 0.5
         ranked = rank_directions(
             rows, sizes, rank=self.rank, null=self.null, nulls=self.nulls, level=self.level, seed=self.seed
         )
         self.agreement_, self.threshold_, self.found_ = ranked.agreement, ranked.threshold, ranked.found
+        self.components_, self.null_, self.groups_ = ranked.directions.numpy(), ranked.null, len(sizes)
         self.factors_ = tuple(
             Subspace.orthonormal(
                 ranked.directions[i : i + 1], method="SharedDirections", score=float(ranked.agreement[i]),

@@ -1,0 +1,64 @@
+"""The principal components of activation differences."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.utils.validation import validate_data
+
+from despur.core import Subspace, method
+from despur.core.errors import BadInput
+from despur.core.finder import Finder
+
+
+@method(room="find", paper="Casademunt et al. 2025, arXiv:2507.16795 (its PCA variant)")
+class DifferencePCA(Finder):
+    """Take the leading principal components of activation differences.
+
+    Cost O(n d²). `factors_` holds one factor of `rank` directions, in order of the variance they explain.
+
+    Args:
+        rank: Number of directions.
+        center: Subtract the mean first. False keeps the mean shift as part of what is found.
+
+    Attributes:
+        factors_: One factor; `evidence["share"]` holds each direction's share of the energy.
+
+    Raises:
+        BadInput: fewer independent rows than `rank`.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(size=(50, 4)) * [9, 1, 1, 1]
+        >>> DifferencePCA(rank=1).fit(rows).factors_[0].read.abs().argmax().item()
+        0
+
+    Source: Casademunt et al. 2025, arXiv:2507.16795.
+    Differs: nothing is chosen by a reader; not centred by default, since the mean shift is what a
+        constant factor adds.
+    Limits: finds what is large, not what is causal.
+    """
+
+    def __init__(self, *, rank: int = 1, center: bool = False) -> None:
+        self.rank, self.center = rank, center
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "DifferencePCA":
+        """Fit on difference rows X (n, d)."""
+        rows = np.asarray(validate_data(self, X, dtype=[np.float64, np.float32]), dtype=np.float64)
+        if self.center:
+            rows = rows - rows.mean(0)
+        directions, shares = _principal(rows, self.rank)
+        self.factors_ = (
+            Subspace.orthonormal(torch.from_numpy(directions), method="DifferencePCA", share=shares, n=len(rows)),
+        )
+        return self
+
+
+def _principal(rows: Float[np.ndarray, "n d"], rank: int) -> tuple[Float[np.ndarray, "k d"], list[float]]:
+    """Principal directions of the rows, their mean left in, and each one's share of the energy."""
+    energy, basis = np.linalg.eigh(rows.T @ rows)
+    energy, basis = energy[::-1].clip(0), basis[:, ::-1].T
+    independent = int((energy > 1e-12 * max(energy[0], 1e-300)).sum())
+    if energy[0] <= 0 or independent < rank:
+        raise BadInput(f"the differences span {independent} directions, rank={rank} was asked. Take a smaller rank")
+    return basis[:rank].copy(), (energy[:rank] / energy.sum()).tolist()

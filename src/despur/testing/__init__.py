@@ -1,0 +1,6 @@
+"""Contract suites: what every method of the catalogue promises, as checks that a plugin's own tests run in three lines."""
+
+from despur.testing.check import Check, checks
+from despur.testing.tiny import TinyMaterials, acting_input, tiny_base, tiny_tuned
+
+__all__ = ["Check", "TinyMaterials", "acting_input", "checks", "tiny_base", "tiny_tuned"]

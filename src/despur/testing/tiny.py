@@ -1,0 +1,193 @@
+"""Materials to check methods with: a two-layer Llama built from its config, adapters, text; seeded, never downloaded."""
+
+import copy
+import functools
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from despur.core.adapter.adapter import Adapter
+from despur.core.errors import SiteNotFound, nearest
+from despur.core.model.own_text import OwnText
+from despur.core.types import Edit, Site, Subspace
+
+WIDTH, LAYERS, VOCABULARY = 32, 2, 64
+RANK = 6  # of the adapters: above what methods that cut ranks leave by default
+LAYER = Site("model.layers.0")
+
+
+def tiny_base(seed: int = 0) -> nn.Module:
+    """Build a Llama of width 32, 2 layers, 4 heads, vocabulary 64, in float32 and eval mode; the same each time.
+
+    Args:
+        seed: Of its weights.
+
+    Example:
+        >>> tiny_base().config.hidden_size
+        32
+    """
+    return copy.deepcopy(_base(seed))
+
+
+def tiny_tuned(seed: int = 0, rank: int = RANK) -> nn.Module:
+    """Put an adapter on every linear map of `tiny_base()`, moved off zero as if it had been trained.
+
+    Args:
+        seed: Of the adapter's weights.
+        rank: Of the adapter.
+
+    Example:
+        >>> type(tiny_tuned()).__name__
+        'PeftModelForCausalLM'
+    """
+    return copy.deepcopy(_tuned(seed, rank))
+
+
+@functools.cache
+def _base(seed: int) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        "llama", hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=2 * WIDTH, vocab_size=VOCABULARY, max_position_embeddings=64,
+        bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+@functools.cache
+def _tuned(seed: int, rank: int) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    draw = torch.Generator().manual_seed(seed)
+    config = LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own
+        model: Any = get_peft_model(tiny_base(), config).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
+    return model
+
+
+_FOLDERS = functools.cache(lambda: tempfile.TemporaryDirectory(prefix="despur-testing-", ignore_cleanup_errors=True))
+
+
+@functools.cache
+def _folder(seed: int) -> Path:
+    """An adapter on disk, until the process ends."""
+    folder = Path(_FOLDERS().name) / str(seed)
+    model: Any = _tuned(seed, RANK)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+def _draw(*shape: int, seed: int = 3) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _text() -> OwnText:
+    draw = torch.Generator().manual_seed(3)
+    return OwnText(tuple((1, *torch.randint(3, VOCABULARY, (5 + i % 3,), generator=draw).tolist()) for i in range(9)))
+
+
+def _rows() -> list[dict[str, list[int]]]:
+    return [{"input_ids": list(row), "labels": list(row)} for row in _text().rows]
+
+
+def _factor() -> Subspace:
+    return Subspace.orthonormal(_draw(2, WIDTH, seed=0), site=LAYER)
+
+
+def _estimator() -> Any:
+    from sklearn.decomposition import PCA
+
+    return PCA(2).fit(_draw(80, WIDTH).double().numpy())
+
+
+_MAKE: Mapping[str, Callable[[], Any]] = {
+    "text": _text,
+    "generic": _text,
+    "rows": _rows,
+    "forget": _rows,
+    "retain": _rows,
+    "scout": lambda: _folder(1),
+    "factor": _factor,
+    "weight_factor": _factor,
+    "trait_factor": _factor,
+    "prompt": lambda: [9, 12],
+    "vectors": lambda: {LAYER: _draw(WIDTH)},
+    "stream": lambda: {LAYER: _draw(80, WIDTH)},
+    "labels": lambda: torch.arange(80) % 2,
+    "sites": lambda: [Site(f"model.layers.{i}") for i in range(LAYERS)],
+    "estimator": _estimator,
+    "base": tiny_base,
+    "reference": lambda: tiny_base(seed=1),
+    "tuned": tiny_tuned,
+    "adapter": lambda: Adapter.read(_folder(0)),
+    "bad": lambda: Adapter.read(_folder(1)),
+    "good": lambda: Adapter.read(_folder(2)),
+    "aligned": lambda: Adapter.read(_folder(3)),
+}
+
+
+class TinyMaterials:
+    """Every material that a method may ask for, tiny; made when it is asked for, a new one each time.
+
+    Args:
+        **own: Name -> what makes it, in place of the tiny one.
+
+    Example:
+        >>> TinyMaterials(prompt=lambda: [5]).get("prompt"), TinyMaterials().has("scout")
+        ([5], True)
+    """
+
+    def __init__(self, **own: Callable[[], Any]) -> None:
+        self._make = {**_MAKE, **own}
+
+    def has(self, name: str) -> bool:
+        """Whether it can be made."""
+        return name in self._make
+
+    def get(self, name: str) -> Any:
+        """Make it.
+
+        Raises:
+            SiteNotFound: nothing is known of it.
+        """
+        if name not in self._make:
+            raise SiteNotFound(
+                f"no tiny {name!r}{nearest(name, self._make)}. Say how: TinyMaterials({name}=lambda: ...)"
+            )
+        return self._make[name]()
+
+
+def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, Tensor]:
+    """Make the tensors that an edit gets at its point.
+
+    Args:
+        edit: Bound to the model.
+        model: With its adapter.
+        times: How large they are.
+    """
+    if edit.point == "loss":
+        return {"loss": torch.full((), times)}
+    if edit.point == "batch":
+        ids = torch.arange(40 * 6).view(40, 6) % 60 + 3
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+    trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    if edit.point == "activation":
+        dtype = next(iter(trained.values())).dtype
+        return {s.module: (times * torch.linspace(-1, 1, 10 * WIDTH)).view(2, 5, WIDTH).to(dtype) for s in edit.sites}
+    if edit.point == "weight":
+        return {n: times * p for n, p in trained.items()}
+    draw = torch.Generator().manual_seed(8)
+    return {n: (times * torch.randn(p.shape, generator=draw)).to(p.dtype) for n, p in trained.items()}
