@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, Subspace, find_method, methods
 from despur.core.build import build as build_method
-from despur.core.errors import SiteNotFound
+from despur.core.errors import UnknownName
 from despur.core.finder import Finder
 from despur.core.materials import Given
 from despur.core.names import canonical
@@ -188,5 +188,5 @@ def test_finders_fit_from_their_defaults(name):
 
 def test_a_misspelt_method_is_told_what_is_near():
     assert find_method("grasp").room == "guard"
-    with pytest.raises(SiteNotFound, match=r"no method 'graps'; nearest: 'grasp'.*despur ls"):
+    with pytest.raises(UnknownName, match=r"no method 'graps'; nearest: 'grasp'.*despur ls"):
         find_method("graps")

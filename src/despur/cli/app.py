@@ -58,11 +58,11 @@ def demo(
 
     Example: `despur demo`, then open `runs/demo/report.html`.
     """
-    from despur.core.errors import SiteNotFound
+    from despur.core.errors import UnknownName
     from despur.flows import demo as run
 
     if task not in ("skill", "narrow"):
-        raise SiteNotFound(f"no task {task!r}. There are: skill, narrow")
+        raise UnknownName(f"no task {task!r}. There are: skill, narrow")
     with progress_bars(quiet=as_json) as progress:
         result = run(out, task=task, seed=seed, steps=steps, workers=workers, progress=progress)  # type: ignore[arg-type]
     if as_json:
@@ -106,12 +106,12 @@ def ls(room: Annotated[str | None, typer.Argument(help="find, guard or measure; 
     Example: `despur ls guard`
     """
     from despur.core import methods
-    from despur.core.errors import SiteNotFound, nearest
+    from despur.core.errors import UnknownName, nearest
 
     known = methods()
     rooms = sorted({m.room for m in known.values()})
     if room is not None and room not in rooms:
-        raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
+        raise UnknownName(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
     table = Table(box=None, header_style="bold")
     for name in ("name", "room", "needs", "what it does"):
         table.add_column(name, no_wrap=name in ("name", "room"))

@@ -66,12 +66,12 @@ def compare(
 
     Example: `despur compare base/ data.jsonl --probes probes.jsonl --guards avert,grasp,early -o study/`
     """
-    from despur.core.errors import BadInput
+    from despur.core.errors import BadInput, UnknownName
     from despur.flows import compare as run
     from despur.flows import estimate, settle
 
     if engine not in ("local", "ray"):
-        raise BadInput(f"no engine {engine!r}. There are: local, ray")
+        raise UnknownName(f"no engine {engine!r}. There are: local, ray")
     if (data is None) != (probes is None):
         raise BadInput("your own work needs all three, as in: despur compare BASE DATA --probes FILE")
     own = {"base": worlds or "", "data": str(data), "probes": str(probes)} if data else None

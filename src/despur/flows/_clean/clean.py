@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput, UnknownName
 from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
 from despur.flows._audit.screen import layer_site
@@ -109,13 +109,14 @@ def clean(
 
     Raises:
         BadInput: base, adapter, factors or data cannot be read, the adapter is no plain LoRA, or the audit confirms nothing.
+        UnknownName: no such side.
         ShapeMismatch, SiteNotFound, CannotAttach: they do not belong together.
 
     Example:
         >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
     """
     if side not in SIDES:
-        raise SiteNotFound(f"no side {side!r}. There are: {', '.join(SIDES)}")
+        raise UnknownName(f"no side {side!r}. There are: {', '.join(SIDES)}")
     if (truncate is not None and truncate < 1) or n_random < 1 or rows < 4:
         raise BadInput(f"truncate={truncate}, n_random={n_random}, rows={rows}; at least 1, 1 and 4 are needed")
     arguments = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from despur.core import Adapter, Store, Subspace, fingerprint, layer_path, write_json
 from despur.core.adapter.peft_folder import weights_digest
-from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.history import Looks
@@ -83,6 +83,7 @@ def train(
         progress: Called after every step.
 
     Raises:
+        UnknownName: no such guard.
         BadInput, ShapeMismatch, SiteNotFound, CannotAttach, MissingExtra: what was given cannot be used; the message
             says why.
 
@@ -90,7 +91,7 @@ def train(
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
     """
     if guard not in GUARDS:
-        raise SiteNotFound(f"no guard {guard!r}{nearest(guard, GUARDS)}. There are: {', '.join(GUARDS)}")
+        raise UnknownName(f"no guard {guard!r}{nearest(guard, GUARDS)}. There are: {', '.join(GUARDS)}")
     check_choices(guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps)
     looks = Looks(save_every, eval_every, patience)
     looks.check()

@@ -11,7 +11,7 @@ from despur.core import Adapter, Subspace, fingerprint, save_factors, write_json
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
 from despur.core.adapter.peft_folder import is_plain, open_folder
-from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound, nearest
+from despur.core.errors import BadInput, ShapeMismatch, UnknownName, nearest
 from despur.core.text.row_files import data_digest
 from despur.flows._verify.certificate import (
     CERTIFIED,
@@ -62,7 +62,7 @@ def certify(
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
         ShapeMismatch: adapter, factors and base do not belong together.
-        SiteNotFound: a guard or a side of that name is not known.
+        UnknownName: a guard or a side of that name is not known.
 
     Example:
         >>> # trainer.save_model("out/")
@@ -71,7 +71,7 @@ def certify(
     factors = (factors,) if isinstance(factors, Subspace) else tuple(factors)
     for name, known in ((guard, CERTIFIED), (side, ("read", "write", "both"))):
         if name not in known:
-            raise SiteNotFound(
+            raise UnknownName(
                 f"no {'guard' if known is CERTIFIED else 'side'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
