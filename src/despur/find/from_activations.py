@@ -11,6 +11,7 @@ from torch import Tensor
 from despur.core import Site, Subspace
 from despur.core.errors import BadInput
 from despur.core.model.capture import capture
+from despur.core.model.states import check_switchable
 
 
 def mean_direction(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "1 d"]:
@@ -74,10 +75,7 @@ def from_activations(
     Example:
         >>> # factors = from_activations(peft_model, own_text.rows, [Site("model.layers.2")])
     """
-    if not hasattr(model, "disable_adapter"):
-        raise BadInput(
-            "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
-        )
+    check_switchable(model, "from_activations")
     moved = activation_differences(model, rows, sites, batch=batch, starts=starts)
     return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(rows)) for site in sites)
 

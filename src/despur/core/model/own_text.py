@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from despur.core.errors import BadInput
-from despur.core.model.states import as_base
+from despur.core.model.anatomy import Anatomy
+from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import read_rows, tokenize_rows
 
 
@@ -158,19 +159,17 @@ def _generate(
     Returns rows without padding.
     """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    room = getattr(model.config, "max_position_embeddings", None)
+    room = Anatomy.of(model).context
     longest = max(len(h) for h in heads)
     new = max_new_tokens if room is None else max(1, min(max_new_tokens, int(share * room) - longest))
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads])
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads])
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    out = model.generate(
-        input_ids=ids.to(device), attention_mask=mask.to(device), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-        max_new_tokens=new, pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    model.train(was_training)
+    with evaluating(model):
+        out = model.generate(
+            input_ids=ids.to(device), attention_mask=mask.to(device), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+            max_new_tokens=new, pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
     rows = []
     for head, line in zip(heads, out.tolist(), strict=True):
         body = line[longest:]

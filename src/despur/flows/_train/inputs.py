@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from despur.core import EVERYWHERE, Adapter, Subspace, find_module
+from despur.core import EVERYWHERE, Adapter, Anatomy, Subspace, find_module
 from despur.core.errors import BadInput
 from despur.core.store import write_bytes
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, suffix_of, taken_split
@@ -136,7 +136,7 @@ def given_factors(
                 f"a factor in {str(folder)!r} has no layer as site, and hold reads coordinates at one. Give an audit's, or "
                 "choose --guard grasp"
             )
-    placed = placed_factors(found.factors, model.config.get_text_config().hidden_size)
+    placed = placed_factors(found.factors, Anatomy.of(model).width)
     unknown = f"the factors in {str(folder)!r} record no base, so only their width and sites were compared"
     return placed if guard == "grasp" else found.factors, () if found.base_fingerprint else (unknown,)
 

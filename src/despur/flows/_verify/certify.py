@@ -7,11 +7,12 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from despur.core import Adapter, Subspace, fingerprint, save_factors, write_json
+from despur.core import Adapter, Anatomy, Subspace, fingerprint, save_factors, write_json
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
 from despur.core.adapter.peft_folder import is_plain, open_folder
 from despur.core.errors import BadInput, ShapeMismatch, UnknownName, nearest
+from despur.core.model.states import bare
 from despur.core.text.row_files import data_digest
 from despur.flows._verify.certificate import (
     CERTIFIED,
@@ -75,10 +76,7 @@ def certify(
                 f"no {'guard' if known is CERTIFIED else 'side'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
-    if isinstance(base, nn.Module):
-        model: Any = base.get_base_model() if hasattr(base, "get_base_model") else base  # type: ignore[operator]
-    else:
-        model = load_base(str(base))[0]
+    model: Any = bare(base) if isinstance(base, nn.Module) else load_base(str(base))[0]
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
     if plain:
@@ -118,7 +116,7 @@ def _held(
 ) -> dict[str, dict[str, Any]]:
     if not factors:
         raise BadInput("no factors were given, so there is no direction to certify. Give those that grasp was given")
-    width: int = base.config.get_text_config().hidden_size
+    width = Anatomy.of(base).width
     for factor in factors:
         if factor.width != width:
             raise ShapeMismatch(

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from despur.core.errors import BadInput
+from despur.core.model.anatomy import Anatomy
+from despur.core.model.states import evaluating
 
 
 @torch.no_grad()
@@ -33,7 +35,7 @@ def continue_rows(
     if not heads or not all(heads):
         raise BadInput("there is no text to go on from, or a row of it is empty. Give prompts of a token at least")
     longest = max(len(h) for h in heads)
-    room = (getattr(model.config, "max_position_embeddings", None) or 10**9) - longest
+    room = (Anatomy.of(model).context or 10**9) - longest
     if room < 1:
         raise BadInput(
             f"a prompt of {longest} tokens fills the model's context of {longest + room}. Give shorter prompts"
@@ -45,15 +47,12 @@ def continue_rows(
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
-    was_training = model.training
-    model.eval()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with evaluating(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         out = model.generate(
             input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
             repetition_penalty=1.0, max_new_tokens=min(new, room), pad_token_id=pad, eos_token_id=ends or None,
         )  # fmt: skip
-    model.train(was_training)
     bodies: list[list[int]] = []
     for line in out[:, longest:].tolist():
         end = next((i for i, token in enumerate(line) if token in ends), len(line) - 1)
