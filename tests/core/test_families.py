@@ -47,7 +47,8 @@ TEXT = {
     "num_attention_heads": 4,
     "pad_token_id": 0,
 }
-IMAGE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 28, "patch_size": 14}  # fmt: skip
+IMAGE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+IMAGE |= {"image_size": 28, "patch_size": 14}
 
 SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "depthwise_separable_out_channel": 16}
 

@@ -43,7 +43,7 @@ def held_matrices(
             continue  # the other factor of the pair: free
         if side not in (role.side, "both"):
             continue
-        subspace = factor_at(role, bases, None if roles else anatomy.path)
+        subspace = factor_at(role, bases, anatomy.known_path)
         if subspace is None:
             continue
         key = (id(subspace), role.norm, role.side)

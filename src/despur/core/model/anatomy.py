@@ -105,6 +105,16 @@ class Anatomy:
             )
         return f"{outer[0]}.#"
 
+    @cached_property
+    def known_path(self) -> str | None:
+        """The same; None of a model whose roles are stated by hand, and whose layers are not one stack."""
+        try:
+            return self.path
+        except SiteNotFound:
+            if not self.stated:
+                raise
+            return None
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of all layers."""
@@ -130,7 +140,8 @@ class Anatomy:
             if not self.stated:
                 raise
             found = {}
-        found |= stated_roles(self.modules, self.stated or {})
+        if self.stated:
+            found |= stated_roles(self.modules, self.stated, self.known_path)
         for role in found.values():
             if role.norm is not None and role.norm not in self.modules:
                 raise SiteNotFound(

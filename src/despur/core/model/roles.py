@@ -77,17 +77,20 @@ def check_family(kind: str, config: Any) -> None:
             )
 
 
-def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str]) -> dict[str, Role]:
+def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], path: str | None) -> dict[str, Role]:
     """Roles as stated by hand.
 
     Args:
         modules: Of the base, by name.
         roles: Glob of map names to role; see `stream_roles`.
+        path: Name of the layers with `#` for the number; None where they are not known, and the first number in a name
+            is taken for the layer's.
 
     Raises:
         SiteNotFound: something else than a role, or a glob that matches no linear map.
     """
     found: dict[str, Role] = {}
+    layer = re.compile(re.escape(f"{path}.").replace(r"\#", r"(\d+)") if path else r"(?:.*?\.)??(\d+)\.")
     for pattern, said in roles.items():
         side, _, norm = said.partition(":")
         if side not in ("read", "write"):
@@ -100,7 +103,7 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str]) -> 
         if not matches:
             raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. State it anew")
         for match in matches:
-            number = re.search(r"(?:^|\.)(\d+)\.", match[0])
+            number = layer.match(match[0])
             stem = match[1] if regex.groups else "*"
             found[match[0]] = Role(match[0], side, int(number[1]) if number else None, norm.replace("*", stem) or None)
     return found
@@ -126,7 +129,7 @@ def factor_at(role: Role, factors: Mapping[str, Subspace], path: str | None) -> 
     Args:
         role: Of the map.
         factors: By the name of their site's module.
-        path: Name of the layers as `layer_path` gives it; None where roles were stated by hand.
+        path: Name of the layers as `layer_path` gives it; None where they are not known.
     """
     layer = path.replace("#", str(role.layer)) if path is not None and role.layer is not None else None
     return next(
