@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from despur.core import Edit, Site, record
 from despur.core.adapter.updates import is_linear, trained_updates
 from despur.core.errors import BadInput, CannotAttach
-from despur.core.model.own_text import OwnText
 from despur.core.model.base_modules import base_modules
+from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import batches
 from despur.guard._held import Held
