@@ -67,7 +67,7 @@ CALLS = {
     "off_task": lambda x: off_task(x.model, held_out=x.tokens, own_text=x.rows, factor=FACTOR, shift=SHIFT),
     "random_twins": lambda x: random_twins(x.model, (FACTOR,), x.rows, draws=1, sites=[SITE], seed=0),
     "rows_along": lambda x: rows_along(x.model, x.tokens, FACTOR, SHIFT),
-    "spectral_surgery": lambda x: spectral_surgery(x.model, x.text, task=x.text),
+    "spectral_surgery": lambda x: spectral_surgery(x.model, x.text, rows=x.tokens),
     "telling_rows": lambda x: telling_rows(x.model, [x.scout], x.tokens, keep=2),
     "token_shift": lambda x: token_shift(x.model, x.rows),
 }
