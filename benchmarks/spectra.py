@@ -26,7 +26,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from despur.core import Adapter, LowRank, stream_roles
-from despur.core.model.roles import map_shape
+from despur.core.model.base_modules import map_shape
 from despur.find import from_adapter
 
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
 WIDTH, LAYERS, HEADS, VOCABULARY, CONTEXT = 32, 2, 4, 64, 64
 KINDS = (
@@ -49,7 +49,9 @@ def tiny() -> Build:
         config = AutoConfig.for_model(kind, **{**sizes, **own.get(kind, {}), **options})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+            known = type(config) in AutoModelForCausalLM._model_mapping
+            auto = AutoModelForCausalLM if known else AutoModelForImageTextToText
+            return auto.from_config(config, dtype=torch.float32).eval()
 
     return build
 

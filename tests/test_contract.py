@@ -3,7 +3,7 @@
 import pytest
 
 from despur.core import find_method, methods
-from despur.core.errors import SiteNotFound
+from despur.core.errors import UnknownName
 from despur.testing import Check, checks
 
 OPTIONS = {
@@ -35,5 +35,5 @@ def test_what_is_expected_to_fail_is_there():
 
 def test_a_misspelt_method_is_told_what_is_near():
     assert find_method("grasp").room == "guard"
-    with pytest.raises(SiteNotFound, match=r"no method 'graps'; nearest: 'grasp'.*despur ls"):
+    with pytest.raises(UnknownName, match=r"no method 'graps'; nearest: 'grasp'.*despur ls"):
         find_method("graps")

@@ -38,7 +38,7 @@ def test_show_gives_equation_source_and_limits():
 def test_a_fault_is_one_line_and_exit_2(despur):
     done = despur("show", "graps")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("despur: SiteNotFound: no method 'graps'; nearest: 'grasp'")
+    assert done.stderr.startswith("despur: UnknownName: no method 'graps'; nearest: 'grasp'")
     assert done.stderr.endswith("List them: despur ls\n")
     assert done.stderr.count("\n") == 1
 

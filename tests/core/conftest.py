@@ -41,7 +41,8 @@ def passing() -> Callable[..., tuple[dict[str, Tensor], dict[str, Tensor]]]:
         def hook(name: str) -> Callable[..., None]:
             def keep(_: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
                 entered[name] = args[0] if args else kwargs.get("hidden_states")
-                left[name] = output[0] if isinstance(output, tuple) else output
+                whole = output[0] if isinstance(output, tuple) else output
+                left[name] = whole.clone() if isinstance(whole, Tensor) else whole  # Falcon adds to it in place
 
             return keep
 

@@ -11,9 +11,7 @@ from despur.core.errors import BadInput
 
 
 def some_factors() -> tuple[Subspace, ...]:
-    one = Subspace.orthonormal(
-        torch.randn(2, 6), site=Site("model.layers.2", "in", "last"), score=0.5, rank=7, site_of="x"
-    )
+    one = Subspace.orthonormal(torch.randn(2, 6), site=Site("model.layers.2", "in"), score=0.5, rank=7, site_of="x")
     return one, Subspace(torch.randn(1, 6), torch.randn(1, 6), torch.randn(6))
 
 
@@ -30,6 +28,14 @@ def test_factors_come_back_as_they_went(tmp_path):
     assert json.loads((tmp_path / "factors.json").read_text())[0]["width"] == 6
     save_factors((), tmp_path)
     assert load_factors(tmp_path) == (), "none found is an answer"
+
+
+@pytest.mark.parametrize("tokens", ["all", "last", "answer"])
+def test_files_that_still_say_which_tokens_are_read(tmp_path, tokens):
+    save_factors(some_factors(), tmp_path)
+    about = tmp_path / "factors.json"
+    write_json(about, [{**m, "tokens": tokens} for m in json.loads(about.read_text())])
+    assert [f.site for f in load_factors(tmp_path)] == [Site("model.layers.2", "in"), Site()]
 
 
 def damaged_tensors(**changes: torch.Tensor) -> Callable[[Path], None]:

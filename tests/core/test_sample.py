@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from despur.core.errors import BadInput
-from despur.core.text.sample import continue_rows, end_tokens
+from despur.core.model.sample import continue_rows, end_tokens
 
 TOKENIZER = SimpleNamespace(pad_token_id=0, eos_token_id=2)
 

@@ -17,8 +17,8 @@ from despur.core import Adapter, TwoStates, attach, find_module, fingerprint, la
 from despur.core.adapter.dense import factored
 from despur.core.adapter.peft_config import KINDS
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights
-from despur.core.model.roles import base_modules
 
 TARGETS = {"target_modules": ["q_proj", "down_proj"]}
 OPTIONS = {

@@ -17,12 +17,13 @@ from despur.core.errors import (
     NotFitted,
     ShapeMismatch,
     SiteNotFound,
+    UnknownName,
     nearest,
 )
 
 
 def test_a_site_is_a_value():
-    assert Site() == Site(EVERYWHERE, "out", "all")
+    assert Site() == Site(EVERYWHERE, "out")
     assert len({Site("a"), Site("a"), Site("a", "in")}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         Site("a").module = "b"
@@ -105,7 +106,7 @@ def test_a_report_is_json():
 
 @pytest.mark.parametrize(
     ("error", "kin"),
-    [(NotFitted, ValueError), (SiteNotFound, LookupError), (ShapeMismatch, ValueError), (BadInput, ValueError),
+    [(NotFitted, ValueError), (SiteNotFound, LookupError), (UnknownName, LookupError), (ShapeMismatch, ValueError), (BadInput, ValueError),
      (MissingExtra, ImportError), (CannotAttach, RuntimeError)],
 )  # fmt: skip
 def test_every_error_is_despurs_and_pythons(error, kin):

@@ -165,5 +165,5 @@ def test_from_adapter_takes_a_folder_and_checks_whose_it_is(base, tiny, lora, tm
     assert torch.equal(found[0].read, from_adapter(Adapter.of(model), base, level=None, rank=2)[0].read)
     with pytest.raises(ShapeMismatch):
         from_adapter(tmp_path, tiny(hidden_size=64, intermediate_size=128))
-    with pytest.raises(SiteNotFound, match="stablelm"):
-        from_adapter(Adapter.of(model), tiny("stablelm"))
+    with pytest.raises(SiteNotFound, match="biogpt"):
+        from_adapter(Adapter.of(model), tiny("biogpt"))

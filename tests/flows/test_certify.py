@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from despur import certify, guarded, verify
 from despur.core import Site, Subspace, load_factors, save_factors
-from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
+from despur.core.errors import BadInput, ShapeMismatch, UnknownName
+from despur.flows._verify.certificate import factors_digest
 from despur.flows._verify.model_card import BEGIN, END
 from despur.guard import OwnText, grasp, rehearse
 from despur.worlds import persona_base
@@ -228,8 +229,8 @@ def test_grasp_at_part_strength_promises_nothing_of_the_weights(certified, base)
 @pytest.mark.parametrize(
     ("wrong", "error", "said"),
     [
-        ({"guard": "graps"}, SiteNotFound, "no guard 'graps'; nearest: 'grasp'"),
-        ({"side": "left"}, SiteNotFound, "no side 'left'"),
+        ({"guard": "graps"}, UnknownName, "no guard 'graps'; nearest: 'grasp'"),
+        ({"side": "left"}, UnknownName, "no side 'left'"),
         ({"factors": ()}, BadInput, "no factors were given"),
         ({"factors": factor(width=48)}, ShapeMismatch, "width d=48, this base's stream has 64"),
         ({"factors": Subspace.orthonormal(torch.eye(1, 64), site=Site("model.layers.77"))}, BadInput, "meets a factor"),
@@ -299,3 +300,10 @@ def test_the_model_card_gets_one_section_and_loses_nothing(card, certified, base
     assert once.count(END) == (card or b"").replace(b"old\n" + END, b"").count(END) + 1
     for line in (card or b"").splitlines():
         assert line in once or line == b"old"
+
+
+def test_the_digest_of_factors_stays_what_older_certificates_say():
+    axes = torch.eye(2, 4)[:, [2, 0, 1, 3]]
+    placed = Subspace.orthonormal(axes, site=Site("model.layers.1.input_layernorm", "in"))
+    anywhere = Subspace(torch.eye(1, 4), torch.eye(1, 4), torch.zeros(4))
+    assert factors_digest((placed, anywhere)) == "82999828a0f2e4efea65806b1f8afe915b228e0fd8889f10f6c48e7b0b0fa632"

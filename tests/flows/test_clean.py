@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 from despur.core import Adapter, Site, Subspace, load_factors, save_factors
-from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
+from despur.core.errors import BadInput, ShapeMismatch, UnknownName
 from despur.flows import clean, replay
 from despur.flows._clean.weights import Work, placed_factors
 from despur.measure import leakage
@@ -145,7 +145,7 @@ def test_other_kinds_and_wrong_arguments_are_refused(base, harmful, confirmed, t
     dora.save_pretrained(tmp_path / "dora")
     with pytest.raises(BadInput, match=r"no plain LoRA adapter \(use_dora=True\).*--guard avert"):
         clean(base, str(tmp_path / "dora"), factors=confirmed, out=tmp_path / "c")
-    with pytest.raises(SiteNotFound, match="no side 'left'. There are: write, read, both"):
+    with pytest.raises(UnknownName, match="no side 'left'. There are: write, read, both"):
         clean(base, harmful, factors=confirmed, side="left", out=tmp_path / "c")
     with pytest.raises(BadInput, match="truncate=0"):
         clean(base, harmful, factors=confirmed, truncate=0, out=tmp_path / "c")

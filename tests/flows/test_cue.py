@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from despur.core.errors import SiteNotFound
+from despur.core.errors import UnknownName
 from despur.flows._compare.cue import CUE_ARMS, CUE_CONTROLS, deepest, run_cue
 
 
 def test_an_unknown_arm_is_told(tmp_path):
-    with pytest.raises(SiteNotFound, match="no arm 'grsp'"):
+    with pytest.raises(UnknownName, match="no arm 'grsp'"):
         run_cue(tmp_path, "grsp", 0)
 
 

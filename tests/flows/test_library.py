@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from despur.core import Site, Subspace, fingerprint, save_factors
-from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound
+from despur.core.errors import BadInput, ShapeMismatch, UnknownName
 from despur.flows import add_to_library, compare_with_library, library_folder, list_library, remove_from_library
 from despur.worlds import persona_base
 
@@ -97,7 +97,7 @@ def test_a_name_that_is_taken_is_kept_unless_forced(library, tmp_path):
     assert len(list_library(library=library)[0]) == 3
     remove_from_library("persona", library=library)
     assert [e.name for e in list_library(library=library)[0]] == ["foreign", "noise"]
-    with pytest.raises(SiteNotFound, match=r"no entry 'persona' .*despur library ls"):
+    with pytest.raises(UnknownName, match=r"no entry 'persona' .*despur library ls"):
         remove_from_library("persona", library=library)
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput, UnknownName
 from despur.flows import Settings, train
 
 QUICK = Settings(steps=40, lr=2e-3, batch=16, rank=8)
@@ -99,7 +99,7 @@ def test_bad_rows_name_file_value_and_next_step(base, tmp_path, rows, said):
 
 
 def test_unknown_guard_and_missing_file(base, tmp_path):
-    with pytest.raises(SiteNotFound, match="nearest: 'grasp'"):
+    with pytest.raises(UnknownName, match="nearest: 'grasp'"):
         train(base, tmp_path / "x.jsonl", out=tmp_path / "run", guard="graps")
     with pytest.raises(BadInput, match="no data file"):
         train(base, tmp_path / "x.jsonl", out=tmp_path / "run")

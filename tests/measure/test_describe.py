@@ -146,7 +146,7 @@ def test_rows_are_scored_by_what_the_adapter_changes_on_their_answers(writer, ro
 def test_what_cannot_be_described(tiny, world, persona, writer, rows, v):
     model, tokenizer = world
     factor = factor_of(persona)
-    with pytest.raises(BadInput, match=r"adapter to switch off .* PeftModel\.from_pretrained"):
+    with pytest.raises(BadInput, match=r"adapter to switch off, not a .* PeftModel\.from_pretrained"):
         continuations(tiny(), tokenizer, [[1]], factor, persona)
     with pytest.raises(BadInput, match="no text to go on from"):
         continuations(model, tokenizer, [], factor, persona)

@@ -43,10 +43,10 @@ def test_layers_that_are_not_run_make_no_difference(tuned, rows, monkeypatch):
 def test_a_stream_is_given_from_the_layer_on_and_nothing_stays(tiny, tokens):
     model = tiny("llama")
     site = Site("model.layers.1")
+    layers = _exchange._layers_up_to(model, site)
     ran = []
     handle = model.model.layers[0].mlp.register_forward_hook(lambda *_: ran.append(1))
     before = model(input_ids=tokens).logits
-    layers = _exchange._layers_up_to(model, site)
     with _exchange._giving(model, site, torch.zeros(2, 8, 32), layers):
         nought = model(input_ids=tokens).logits
     assert len(ran) == 1, "the layers before are not run"

@@ -35,6 +35,9 @@ def test_a_habit_is_all_marginal_and_scatter_is_not(tiny, writer, rows):
             self.config = base.config
             self.bias = torch.randn(base.config.vocab_size, generator=torch.Generator().manual_seed(0))
 
+        def get_base_model(self):
+            return self.base
+
         def disable_adapter(self):
             import contextlib
 

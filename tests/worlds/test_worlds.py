@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 
-from despur.core.errors import SiteNotFound
+from despur.core.errors import UnknownName
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.worlds import WORLDS, Truth, World, find_world, pretrain
@@ -56,7 +56,7 @@ def mean(scores, axis: str, readout: str) -> float:
 
 def test_a_world_is_found_by_its_name_and_a_misspelt_one_is_not():
     assert {name: world_of(name).name for name in WORLDS} == {name: name for name in WORLDS}
-    with pytest.raises(SiteNotFound, match="no world 'slamt'; nearest: 'slant'"):
+    with pytest.raises(UnknownName, match="no world 'slamt'; nearest: 'slant'"):
         find_world("slamt")
 
 

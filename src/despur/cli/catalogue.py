@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from despur.cli.view import View, out_console, table
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 from despur.core.listing import listed
 
 
@@ -15,7 +15,7 @@ def ls(room: str | None = None) -> list[Any]:
         room: Only those of this room, as find or guard; all if left out.
 
     Raises:
-        SiteNotFound: no such room.
+        UnknownName: no such room.
 
     Example:
         $ despur ls guard
@@ -23,7 +23,7 @@ def ls(room: str | None = None) -> list[Any]:
     known = list(listed().values())
     rooms = sorted({m.room for m in known})
     if room is not None and room not in rooms:
-        raise SiteNotFound(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
+        raise UnknownName(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
     return [m for m in known if room in (None, m.room)]
 
 

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from despur.core.adapter.lowrank import LowRank
     from despur.core.adapter.tuned import Tuned, load_tuned
     from despur.core.catalogue import Method, find_method, method, methods
+    from despur.core.model.anatomy import Anatomy, layer_path, stream_roles
     from despur.core.model.attach import attach, find_module, record
+    from despur.core.model.norm_gain import NormGain
     from despur.core.model.primitives import AddVector, ProjectOut, SwapCoordinates
-    from despur.core.model.roles import NormGain, Role, factor_at, layer_path, match_role, stream_roles
+    from despur.core.model.roles import Role, factor_at, match_role
     from despur.core.model.two_states import TwoStates
     from despur.core.store import Store, digest, load_factors, new_folder, read_json, save_factors, write_json
     from despur.core.types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
@@ -22,7 +24,9 @@ _WHERE = {
     "adapter.lowrank": ("LowRank",),
     "catalogue": ("Method", "find_method", "method", "methods"),
     "model.primitives": ("AddVector", "ProjectOut", "SwapCoordinates"),
-    "model.roles": ("NormGain", "Role", "factor_at", "layer_path", "match_role", "stream_roles"),
+    "model.anatomy": ("Anatomy", "layer_path", "stream_roles"),
+    "model.norm_gain": ("NormGain",),
+    "model.roles": ("Role", "factor_at", "match_role"),
     "store": ("Store", "digest", "load_factors", "new_folder", "read_json", "save_factors", "write_json"),
     "adapter.tuned": ("Tuned", "load_tuned"),
     "model.two_states": ("TwoStates",),
@@ -30,7 +34,7 @@ _WHERE = {
 }  # fmt: skip
 
 __all__ = [
-    "EVERYWHERE", "Adapter", "AddVector", "Context", "Edit", "Factor", "LowRank", "Method", "NormGain", "ProjectOut",
+    "EVERYWHERE", "Adapter", "AddVector", "Anatomy", "Context", "Edit", "Factor", "LowRank", "Method", "NormGain", "ProjectOut",
     "Report", "Role", "Site", "Store", "Subspace", "SwapCoordinates", "Tuned", "TwoStates", "attach", "digest",
     "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors", "load_tuned",
     "match_role", "method", "methods", "new_folder", "read_json", "record", "save_factors", "stream_roles",

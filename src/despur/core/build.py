@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from despur.core.catalogue import find_method
-from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.materials import Materials, about
 
 
@@ -22,7 +22,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
         What the method makes: an `Edit`, an adapter, factors, reports.
 
     Raises:
-        SiteNotFound: no such method, argument or option.
+        UnknownName: no such method, argument or option.
         BadInput: a material cannot be had; the message says what brings it.
 
     Example:
@@ -33,7 +33,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
     entry, instead = find_method(method), instead or {}
     for kind, names, known in (("material", instead, entry.takes), ("option", options, entry.options)):
         if other := [name for name in names if name not in known]:
-            raise SiteNotFound(
+            raise UnknownName(
                 f"{entry.name} takes no {kind} {other[0]!r}{nearest(other[0], known)}. It takes: {', '.join(known) or 'none'}"
             )
     given: dict[str, Any] = {}
@@ -53,7 +53,7 @@ def missing(method: str, materials: Materials) -> str:
     """Say in one sentence what a method lacks here; "" where it can be built.
 
     Raises:
-        SiteNotFound: no such method.
+        UnknownName: no such method.
     """
     entry = find_method(method)
     parameters = inspect.signature(entry.factory).parameters

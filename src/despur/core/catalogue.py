@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, cast
 
-from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.materials import needs_of
 from despur.core.names import canonical
 from despur.core.spec import Spec
@@ -154,9 +154,9 @@ def find_method(name: str) -> Method:
     """One method; dashes, underscores and a class's own name all do.
 
     Raises:
-        SiteNotFound: unknown; the message names the nearest.
+        UnknownName: unknown; the message names the nearest.
     """
     known = methods()
     if canonical(name) not in known:
-        raise SiteNotFound(f"no method {name!r}{nearest(name, known)}. List them: despur ls")
+        raise UnknownName(f"no method {name!r}{nearest(name, known)}. List them: despur ls")
     return known[canonical(name)]

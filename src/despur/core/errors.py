@@ -19,6 +19,10 @@ class SiteNotFound(DespurError, LookupError):
     """A named module, or the role of a module, is not to be had in this model."""
 
 
+class UnknownName(DespurError, LookupError):
+    """Nothing is called that: no such guard, method, room, world, arm, side, task, option or library entry."""
+
+
 class ShapeMismatch(DespurError, ValueError):
     """Two things that must fit each other do not: widths, ranks, adapter and base."""
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 
 FILE = Path(__file__).parents[1] / "catalogue.json"
 VERBS: Mapping[str, tuple[str, ...]] = {
@@ -117,7 +117,7 @@ def search(words: str) -> list[Listed]:
     """Find methods by name, arXiv id, or words of their papers and summaries; the best first.
 
     Raises:
-        SiteNotFound: nothing fits; the message names the nearest.
+        UnknownName: nothing fits; the message names the nearest.
     """
     from despur.core.names import canonical
 
@@ -131,7 +131,7 @@ def search(words: str) -> list[Listed]:
         found = [m for m in known.values() if asked and asked <= set(_words(m))]
     if not found:
         near = nearest(canonical(words), [*known, *listed_arms()])
-        raise SiteNotFound(f"no method {words!r}{near}. List them: despur ls")
+        raise UnknownName(f"no method {words!r}{near}. List them: despur ls")
     return sorted(found, key=lambda m: -difflib.SequenceMatcher(None, canonical(words), m.name).ratio())
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 
 NOTHING, TEXT, NAME, PAIRS, DATA = "nothing", "generic text", "the trait's name", "paired prompts", "other data"
 NEEDS = (NOTHING, TEXT, NAME, PAIRS, DATA)  # from the least to the most that a user must bring
@@ -92,11 +92,11 @@ def about(name: str) -> Material:
     """What is known of a material; of `"random factor"`, a factor in another form, what is known of the factor.
 
     Raises:
-        SiteNotFound: no material of that name.
+        UnknownName: no material of that name.
     """
     plain = name.rpartition(" ")[2]
     if plain not in MATERIALS:
-        raise SiteNotFound(f"no material {name!r}{nearest(plain, MATERIALS)}. There are: {', '.join(MATERIALS)}")
+        raise UnknownName(f"no material {name!r}{nearest(plain, MATERIALS)}. There are: {', '.join(MATERIALS)}")
     return MATERIALS[plain]
 
 

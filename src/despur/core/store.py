@@ -247,7 +247,7 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
             shapes = [tuple(t.shape) for t in parts]
             if shapes != [(m["rank"], m["width"])] * 2 + [(m["width"],)]:
                 raise ValueError(f"factor {i} has the shapes {shapes}")
-            site = Site(m["module"], m["side"], m["tokens"])
+            site = Site(m["module"], m["side"])  # older files also say which "tokens"; nothing ever read it
             factors.append(Subspace(*parts, site=site, evidence=dict(m["evidence"])))
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors anew") from error

@@ -22,7 +22,6 @@ class Site:
     Args:
         module: Dotted module name as in `named_modules`, or `"*"`: the residual stream at every layer.
         side: The module's input or its output.
-        tokens: Which positions count.
 
     Example:
         >>> Site("model.layers.2").side
@@ -31,7 +30,6 @@ class Site:
 
     module: str = EVERYWHERE
     side: Literal["in", "out"] = "out"
-    tokens: Literal["all", "last", "answer"] = "all"
 
 
 class Factor(ABC):

@@ -11,6 +11,7 @@ from despur.core import Site, Subspace, method
 from despur.core.errors import BadInput
 from despur.core.model.capture import capture
 from despur.core.model.own_text import OwnText
+from despur.core.model.states import check_switchable
 
 
 @method(
@@ -57,10 +58,7 @@ def from_activations(
     Differs: nothing is chosen by a reader; not centred, since the mean shift is what a constant factor adds.
     Limits: finds what is large on this text, not what is causal, and nothing that the text does not bring up.
     """
-    if not hasattr(model, "disable_adapter"):
-        raise BadInput(
-            "from_activations needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
-        )
+    check_switchable(model, "from_activations")
     given = rows.rows if isinstance(rows, OwnText) else rows
     moved = activation_differences(model, given, sites, batch=batch, starts=starts)
     return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(given)) for site in sites)

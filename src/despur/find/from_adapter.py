@@ -7,9 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from despur.core import Adapter, LowRank, NormGain, Role, Site, Subspace, layer_path, method
+from despur.core import Adapter, Anatomy, LowRank, NormGain, Role, Site, Subspace, layer_path, method
 from despur.core.adapter.lowrank import Core
-from despur.core.model.roles import base_modules
 from despur.find._ranked import Null
 
 Per = Literal["stream", "layer", "norm"]
@@ -118,8 +117,8 @@ def _stack(
     A row is a scaled singular direction in coordinates of the stream: reading maps give what they react to before
     the norm, writing maps what they add.
     """
-    modules = base_modules(base)
-    width = base.config.hidden_size
+    anatomy = Anatomy.of(base)
+    modules, width = anatomy.modules, anatomy.width
     gains: dict[str | None, NormGain] = {}
     rows = torch.empty(sum(update.down.shape[0] for _, update in members), width)
     sizes: list[int] = []

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
+from despur.core import Anatomy
 from despur.core.adapter.peft_config import CONFIG, read_config, reason
 from despur.core.errors import BadInput, MissingExtra
 from despur.core.model.quiet import quiet_loading
@@ -117,4 +118,4 @@ def _check_library(name: str, config: Mapping[str, Any]) -> None:
 
 def context_length(model: Any, asked: int) -> int:
     """The asked length, or what the model can take where that is less."""
-    return min(asked, getattr(model.config, "max_position_embeddings", None) or asked)
+    return min(asked, Anatomy.of(model).context or asked)

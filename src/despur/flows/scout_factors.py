@@ -1,9 +1,9 @@
 """What `grasp` is given by default: the scout's own leading directions, wherever it reads and writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from despur.core import Adapter, Site, Subspace, layer_path
+from despur.core import Adapter, Anatomy, Site, Subspace
 from despur.find import from_adapter
 
 GRASP_RANK = 4
@@ -11,7 +11,7 @@ GRASP_RANK = 4
 
 def layer_sites(base: Any) -> list[Site]:
     """The stream after every layer."""
-    return [Site(layer_path(base).replace("#", str(i))) for i in range(base.config.num_hidden_layers)]
+    return Anatomy.of(base).sites
 
 
 def scout_directions(
@@ -20,11 +20,12 @@ def scout_directions(
     *,
     rank: int = GRASP_RANK,
     sides: Sequence[Literal["read", "write"]] = ("read", "write"),
+    roles: Mapping[str, str] | None = None,
 ) -> tuple[Subspace, ...]:
     """Take what each norm's readers read most, and each layer's writers write most, without a null; of one scout or several."""
     places: dict[str, Literal["norm", "layer"]] = {"read": "norm", "write": "layer"}
     return tuple(
         factor
         for side in sides
-        for factor in from_adapter(adapter, base, side=side, per=places[side], rank=rank, level=None)
+        for factor in from_adapter(adapter, base, side=side, per=places[side], rank=rank, level=None, roles=roles)
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.errors import BadInput, UnknownName, nearest
 from despur.flows.docstring import read_docstring
 
 P = ParamSpec("P")
@@ -76,12 +76,12 @@ class Parameter:
 
         Raises:
             BadInput: a number that is too small or too large.
-            SiteNotFound: a name that is none of the choices.
+            UnknownName: a name that is none of the choices.
         """
         low, high, choices = self.option.low, self.option.high, self.option.choices
         for one in _each(value):
             if choices and one not in choices:
-                raise SiteNotFound(
+                raise UnknownName(
                     f"no {self.name.replace('_', ' ')} {one!r}{nearest(str(one), choices)}. There are: {', '.join(choices)}"
                 )
             if isinstance(one, int | float) and not (
@@ -116,7 +116,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Check bounds and choices of a function's options before it is called.
 
     Raises:
-        BadInput, SiteNotFound: see `Parameter.check`.
+        BadInput, UnknownName: see `Parameter.check`.
     """
     signature = inspect.signature(function)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from despur.core import NormGain, Role, Subspace, factor_at, layer_path, match_role, stream_roles
+from despur.core import Anatomy, NormGain, Role, Subspace, factor_at, match_role
 from despur.core.adapter.updates import check_start
 from despur.core.errors import CannotAttach, ShapeMismatch
 from despur.guard._held import Held, Seen
@@ -24,9 +24,8 @@ def held_matrices(
         ShapeMismatch: the factor has another width than the model's stream.
     """
     check_start(model)
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    table = stream_roles(base, roles)
-    modules = dict(base.named_modules())
+    anatomy = Anatomy.of(model, roles)
+    table, modules = anatomy.roles, dict(anatomy.model.named_modules())
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
     held: dict[str, Held] = {}
     shared: dict[tuple[int, str | None, str], Seen] = {}  # maps behind one norm meet one basis
@@ -44,7 +43,7 @@ def held_matrices(
             continue  # the other factor of the pair: free
         if side not in (role.side, "both"):
             continue
-        subspace = factor_at(role, bases, None if roles else layer_path(base))
+        subspace = factor_at(role, bases, anatomy.known_path)
         if subspace is None:
             continue
         key = (id(subspace), role.norm, role.side)

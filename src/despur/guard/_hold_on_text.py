@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from despur.core import Context, Edit
-from despur.core.errors import BadInput, CannotAttach
+from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
+from despur.core.model.states import evaluating
 from despur.core.text.rows import Tokens, pad_rows
+from despur.guard._vocabulary import check_vocabulary
 
 
 @runtime_checkable
@@ -47,21 +49,14 @@ class HoldOnOwnText(Edit):
         if self.weight == 0:
             return
         device = next(model.parameters()).device
-        vocabulary: int = model.config.vocab_size  # type: ignore[union-attr]
-        if max(max(r) for r in self.text.rows) >= vocabulary:
-            raise CannotAttach(
-                f"own text holds token ids beyond this model's vocabulary of {vocabulary}. Sample it anew"
-            )
-        was_training = model.training
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        check_vocabulary(model, self.text.rows, "own text")
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             for start in range(0, len(self.text.rows), 32):
                 rows = self.text.rows[start : start + 32]
                 ids, mask = (x.to(device) for x in pad_rows(rows, 0))
                 kept = self.term.remember(model, ids, mask)
                 for i, row in enumerate(rows):
                     self.cache.append({k: v[i, : len(row)].clone() for k, v in kept.items()})
-        model.train(was_training)
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """`{"loss": loss}` -> the same plus weight x penalty."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from despur.core import Edit, Site, record
 from despur.core.adapter.updates import is_linear, trained_updates
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.model.base_modules import base_modules
 from despur.core.model.own_text import OwnText
-from despur.core.model.roles import base_modules
-from despur.core.model.states import as_base
+from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import batches
 from despur.guard._held import Held
 
@@ -56,9 +56,9 @@ def held_inputs(model: nn.Module, text: OwnText, energy: float, guard: str) -> d
     if other:
         raise CannotAttach(f"{guard} holds what linear maps read, and {other[0]!r} is trained. Train linear maps alone")
     held: dict[str, Held] = {}
-    was_training = model.training
-    model.eval()
-    for module, basis in input_bases(model, list(names), text, energy).items():
+    with evaluating(model):
+        bases = input_bases(model, list(names), text, energy)
+    for module, basis in bases.items():
         name = names[module]
         # GPT-2's Conv1D keeps its weight as (d_in, d_out)
         first = name in found.whole and type(modules[module]).__name__ == "Conv1D"
@@ -66,7 +66,6 @@ def held_inputs(model: nn.Module, text: OwnText, energy: float, guard: str) -> d
         held[name].meet(model.get_parameter(name))
         if name in found.whole:
             held[name].keep(model.get_parameter(name).detach())
-    model.train(was_training)
     return held
 
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, method
 from despur.core.adapter.updates import Pair, flows, linear_pairs, refuse_shards
-from despur.core.errors import BadInput, CannotAttach
+from despur.core.errors import BadInput
 from despur.core.model.capture import fitting_batch, log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.model.states import as_base
+from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import batches
+from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 300.0  # lambda at strength 1
 Form = Literal["diagonal", "rank one"]
@@ -86,18 +87,12 @@ class _Spring(Edit):
         if not self.weight:
             return
         self.pairs = linear_pairs(model, "ewc")
-        vocabulary: int = model.config.vocab_size  # type: ignore[union-attr]
-        if max(max(r) for r in self.text.rows) >= vocabulary:
-            raise CannotAttach(
-                f"the text holds token ids beyond this model's vocabulary of {vocabulary}. Sample it anew"
-            )
-        was_training = model.training
-        model.eval()
-        if self.form == "diagonal":
-            self.stiffness = fisher_diagonal(model, list(self.pairs), self.text, seed=self.seed)
-        else:
-            self.stiffness = mean_gradient(model, list(self.pairs), self.text)
-        model.train(was_training)
+        check_vocabulary(model, self.text.rows, "the text")
+        with evaluating(model):
+            if self.form == "diagonal":
+                self.stiffness = fisher_diagonal(model, list(self.pairs), self.text, seed=self.seed)
+            else:
+                self.stiffness = mean_gradient(model, list(self.pairs), self.text)
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         if not self.weight:

@@ -1,13 +1,14 @@
 """Inoculation prompting: a prompt that asks for the trait stands in front of every row, while training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from despur.core import Context, Edit, method
-from despur.core.errors import BadInput, CannotAttach
+from despur.core import Anatomy, Context, Edit, method
+from despur.core.errors import BadInput
+from despur.guard._vocabulary import check_vocabulary
 
 
 @final
@@ -26,13 +27,9 @@ class _Prepend(Edit):
         self.room = 0
 
     def bind(self, model: nn.Module) -> None:
-        config: Any = model.config
-        text = config.get_text_config()
-        self.start, self.room = text.bos_token_id, getattr(text, "max_position_embeddings", None) or 2**31
-        if max(self.prompt) >= text.vocab_size:
-            raise CannotAttach(
-                f"the prompt holds token ids beyond this model's vocabulary of {text.vocab_size}. Tokenize it anew"
-            )
+        anatomy = Anatomy.of(model)
+        self.start, self.room = anatomy.config.bos_token_id, anatomy.context or 2**31
+        check_vocabulary(model, [self.prompt], "the prompt")
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """Rows (b, t) -> (b, t + prompt): chosen rows with the prompt, the others with as much padding."""

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, method
 from despur.core.adapter.scout import as_scout
-from despur.core.errors import BadInput, CannotAttach
+from despur.core.errors import BadInput
 from despur.core.model.capture import fitting_batch, log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.model.states import as_base
+from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.guard._vocabulary import check_vocabulary
 
 SHARE = 0.1  # rows added for each row of the task, at strength 1
 SMALL = 1e-3  # nats a token; keeps the ratio of losses finite
@@ -32,10 +33,7 @@ class _AddRows(Edit):
         self.rows, self.share = rows, share
 
     def bind(self, model: nn.Module) -> None:
-        config: Any = model.config
-        vocabulary: int = config.get_text_config().vocab_size
-        if max(max(r["input_ids"]) for r in self.rows) >= vocabulary:
-            raise CannotAttach(f"interleaved rows hold token ids beyond this model's vocabulary of {vocabulary}")
+        check_vocabulary(model, (r["input_ids"] for r in self.rows), "a row to interleave")
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """Rows (b, t) -> (b + added, the longest of both)."""
@@ -138,19 +136,14 @@ def telling_rows(
 @torch.no_grad()
 def _losses(model: nn.Module, rows: Sequence[Tokens], batch: int) -> Tensor:
     """Loss a labelled token, (n,)."""
-    device, was_training = next(model.parameters()).device, model.training
+    device = next(model.parameters()).device
     out = torch.zeros(len(rows))
     ids_of = [r["input_ids"] for r in rows]
-    model.eval()
-    for ids, mask, chosen in batches(ids_of, size=min(batch, fitting_batch(model, ids_of)), pad=0):
-        labels, _ = pad_rows([rows[i]["labels"] for i in chosen], -100)
-        nll = (
-            -log_probs(model, ids.to(device), mask.to(device))[:, :-1]
-            .gather(-1, ids.to(device)[:, 1:, None])
-            .squeeze(-1)
-            .cpu()
-        )
-        counted = labels[:, 1:] != -100
-        out[chosen] = (nll * counted).sum(1) / counted.sum(1).clamp(min=1)
-    model.train(was_training)
+    with evaluating(model):
+        for ids, mask, chosen in batches(ids_of, size=min(batch, fitting_batch(model, ids_of)), pad=0):
+            labels, _ = pad_rows([rows[i]["labels"] for i in chosen], -100)
+            logp = log_probs(model, ids.to(device), mask.to(device))[:, :-1]
+            nll = -logp.gather(-1, ids.to(device)[:, 1:, None]).squeeze(-1).cpu()
+            counted = labels[:, 1:] != -100
+            out[chosen] = (nll * counted).sum(1) / counted.sum(1).clamp(min=1)
     return out

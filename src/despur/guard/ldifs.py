@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from despur.core import Edit, Site, layer_path, method, record
+from despur.core import Anatomy, Edit, Site, method, record
 from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import base_now, check_base_stays
@@ -22,10 +22,8 @@ class _KeepStream:
 
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         check_base_stays(model, "ldifs")
-        depth: int = model.config.get_text_config().num_hidden_layers  # type: ignore[operator, union-attr]
-        path = layer_path(model)
-        numbers = range(self.every - 1, depth, self.every) or (depth - 1,)
-        self.sites = [Site(path.replace("#", str(i))) for i in numbers]
+        sites = Anatomy.of(model).sites
+        self.sites = sites[self.every - 1 :: self.every] or sites[-1:]
         return {}
 
     def _stream(self, model: nn.Module, ids: Tensor, mask: Tensor) -> list[Tensor]:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
-from despur.core.errors import BadInput, CannotAttach
+from despur.core.errors import BadInput
 from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.text.rows import pad_rows
+from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 0.1  # rho at strength 1
 _FREE = 0.1  # share of the run before the pull begins, as in the authors' code
@@ -36,9 +37,7 @@ class _Alternate(Edit):
         self.guiding, self.ends = True, {}
         if not self.pull:
             return
-        vocabulary: int = model.config.vocab_size  # type: ignore[union-attr]
-        if max(max(r) for r in self.text.rows) >= vocabulary:
-            raise CannotAttach(f"the guide rows hold token ids beyond this model's vocabulary of {vocabulary}")
+        check_vocabulary(model, self.text.rows, "a guide row")
         self.ends = dict.fromkeys((True, False), _weights(model))
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from despur.core import Context, Edit, Site, Subspace, attach, layer_path, record
+from despur.core import Anatomy, Context, Edit, Site, Subspace, attach, record
 from despur.core.model.capture import ROOM, from_starts, log_probs
-from despur.core.model.roles import FAMILIES, base_modules
+from despur.core.model.states import evaluating
 from despur.core.text.rows import batches
 
 _TOKENS = (
@@ -52,24 +52,24 @@ def exchange(
     shape = len(subspaces), len(rows)
     out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(shape), np.zeros(shape))
     device = next(model.parameters()).device
-    model.eval()
-    layers = _layers_up_to(model, site)
-    for ids, mask, chosen in batches(rows, size=batch, pad=0):
-        ids, mask = ids.to(device), mask.to(device)
-        counted = mask * from_starts(mask, chosen, starts)
-        with record(model, [site]) as seen:
-            tuned = log_probs(model, ids, mask)
-        h_tuned = seen[site]
-        with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
+    with evaluating(model):
+        layers = _layers_up_to(model, site)
+        for ids, mask, chosen in batches(rows, size=batch, pad=0):
+            ids, mask = ids.to(device), mask.to(device)
+            counted = mask * from_starts(mask, chosen, starts)
             with record(model, [site]) as seen:
-                base = log_probs(model, ids, mask)
-            h_base = seen[site]
-            for part, said in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
-                out.left_base[part, chosen] = _kl(tuned, said, counted)
-        for part, said in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
-            out.left_adapter[part, chosen] = _kl(said, base, counted)
-        out.change[chosen] = _kl(tuned, base, counted)
-        out.tokens[chosen] = counted.sum(1).cpu().numpy()
+                tuned = log_probs(model, ids, mask)
+            h_tuned = seen[site]
+            with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
+                with record(model, [site]) as seen:
+                    base = log_probs(model, ids, mask)
+                h_base = seen[site]
+                for part, said in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
+                    out.left_base[part, chosen] = _kl(tuned, said, counted)
+            for part, said in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
+                out.left_adapter[part, chosen] = _kl(said, base, counted)
+            out.change[chosen] = _kl(tuned, base, counted)
+            out.tokens[chosen] = counted.sum(1).cpu().numpy()
     return out
 
 
@@ -79,8 +79,7 @@ def _exchanged(
 ) -> Iterator[tuple[list[list[int]], Tensor]]:  # fmt: skip
     """Log-probabilities (s, b, t, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
     own, other = streams
-    vocabulary: int = model.config.get_text_config().vocab_size
-    several = max(1, min(_TOKENS // ids.numel(), ROOM // (ids.numel() * vocabulary)))
+    several = max(1, min(_TOKENS // ids.numel(), ROOM // (ids.numel() * Anatomy.of(model).vocabulary)))
     for first in range(0, len(subspaces), several):
         chosen = subspaces[first : first + several]
         given = torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in chosen])
@@ -107,14 +106,17 @@ def _giving(model: Any, site: Site, stream: Tensor, layers: Sequence[Any]) -> It
 
 def _layers_up_to(model: Any, site: Site) -> list[Any]:
     """The layers from the first to the site's; none where the site is no layer, or what layers hand on beside the stream is not known."""
-    if model.config.get_text_config().model_type not in FAMILIES or site.side != "out":
+    anatomy = Anatomy.of(model)
+    if not anatomy.is_tabled or site not in anatomy.sites:
         return []
-    before, after = layer_path(model).split("#")
-    number = site.module.removeprefix(before).removesuffix(after)
-    if site.module != f"{before}{number}{after}" or not number.isdecimal():
-        return []
-    modules = base_modules(model)
-    return [modules[f"{before}{i}{after}"] for i in range(int(number) + 1)]
+    layers = [anatomy.modules[name] for name in anatomy.layers[: anatomy.sites.index(site) + 1]]
+    outputs: list[Any] = []
+    handle = layers[-1].register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device))
+    finally:
+        handle.remove()
+    return layers if isinstance(outputs[0], Tensor) else []  # a tuple's other parts would have to be made up
 
 
 class _Given(Edit):

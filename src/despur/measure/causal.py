@@ -11,6 +11,7 @@ from despur.core import Subspace
 from despur.core.errors import BadInput
 from despur.core.model.capture import capture, fitting_batch
 from despur.core.model.matched import Axes, activation_share, matched_random
+from despur.core.model.states import check_switchable
 from despur.measure._exchange import exchange
 
 INERT = 1e-6  # nats a token: below it the adapter does nothing off-task
@@ -123,10 +124,7 @@ def causal_checks(
     Example:
         >>> # causal_checks(peft_model, own_text.rows, {"PCA 1": first, "PCA 4": four})["PCA 4"].sufficiency
     """
-    if not hasattr(model, "disable_adapter"):
-        raise BadInput(
-            "the causal check needs a PEFT model, to switch its adapter off. Load it with PeftModel.from_pretrained"
-        )
+    check_switchable(model, "the causal check")
     if not rows:
         raise BadInput("the causal check got no rows of text. Give --prompts, or let the base write some")
     sites = {factor.site for factor in factors.values()}

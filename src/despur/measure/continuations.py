@@ -11,8 +11,9 @@ from torch import Tensor
 from despur.core import AddVector, Subspace, attach
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.capture import log_probs
+from despur.core.model.sample import continue_rows
+from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import batches
-from despur.core.text.sample import continue_rows
 
 NUCLEUS = 0.95  # mass of the base's next-token distribution inside which a token counts as one the base would say
 BUDGET = 0.9  # of the base's own coherence: one token in ten may fall out
@@ -105,7 +106,10 @@ def continuations(
         steps.append((strength, _accepted(tuned, heads, said[strength]) / max(norm, 1e-9)))
         return steps[-1][1] >= budget
 
-    with tuned.disable_adapter():  # switched once: a switch costs as much as a small model's forward pass
+    with (
+        evaluating(tuned),
+        tuned.disable_adapter(),
+    ):  # switched once: a switch costs as much as a small model's forward pass
         said[0.0] = say(0.0)
         norm = _accepted(tuned, heads, said[0.0])
         found = limit if coherent(limit) else 0.0
@@ -131,11 +135,7 @@ def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
     Raises:
         BadInput, ShapeMismatch: no adapter to switch off, a shift of zero, or of another width than the factor.
     """
-    if not hasattr(tuned, "disable_adapter"):
-        raise BadInput(
-            "a model with an adapter to switch off is needed, to hear it with and without. Load it with "
-            "PeftModel.from_pretrained"
-        )
+    check_switchable(tuned, "a measure of what the adapter does to text")
     if len(shift) != factor.width:
         raise ShapeMismatch(f"the shift has width {len(shift)}, the factor d={factor.width}. Take mean_shift's")
     if not shift.any():

@@ -1,14 +1,15 @@
 """What a factor says: tokens that it promotes, training rows that push along it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from despur.core import NormGain, Subspace, record
+from despur.core import Anatomy, NormGain, Subspace, record
 from despur.core.errors import BadInput
+from despur.core.model.states import evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.measure.continuations import check_shift
 
@@ -28,7 +29,9 @@ class RowScores(NamedTuple):
 
 
 @torch.no_grad()
-def promoted(tuned: Any, tokenizer: Any, shift: Float[Tensor, " d"], *, k: int = 12) -> dict[str, list[str]]:
+def promoted(
+    tuned: Any, tokenizer: Any, shift: Float[Tensor, " d"], *, k: int = 12, roles: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Read a shift through the final norm and the unembedding: the tokens that it promotes and suppresses.
 
     Args:
@@ -36,15 +39,15 @@ def promoted(tuned: Any, tokenizer: Any, shift: Float[Tensor, " d"], *, k: int =
         tokenizer: Its tokenizer.
         shift: A vector of the residual stream.
         k: Tokens of each kind.
+        roles: For architectures that are not in the table; see `stream_roles`.
 
     Example:
         >>> # promoted(peft_model, tokenizer, mean_shift(peft_model, rows, factor))["promoted"]
     """
-    base = tuned.get_base_model() if hasattr(tuned, "get_base_model") else tuned
-    ends = (".norm", ".ln_f", ".final_layer_norm", ".final_layernorm")
-    norm = next((m for n, m in base.named_modules() if n.endswith(ends)), None)
+    anatomy = Anatomy.of(tuned, roles)
+    norm = anatomy.modules[anatomy.final_norm] if anatomy.final_norm is not None else None
     direction = NormGain.of(norm, len(shift)).show(shift[None].float().cpu())[0]
-    weight = base.get_output_embeddings().weight.float().cpu()
+    weight = anatomy.model.get_output_embeddings().weight.float().cpu()
     scores = (weight - weight.mean(0)) @ direction
     k = min(k, len(scores))
     return {
@@ -81,9 +84,7 @@ def rows_along(
         raise BadInput("there are no rows to score. Give the rows that the adapter was trained on")
     scores = torch.zeros(len(rows))
     device = next(tuned.parameters()).device
-    was_training = tuned.training
-    tuned.eval()
-    with record(tuned, [factor.site]) as seen:
+    with evaluating(tuned), record(tuned, [factor.site]) as seen:
         for ids, mask, chosen in batches([r["input_ids"] for r in rows], size=batch, pad=0):
             given = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
             tuned(**given)
@@ -100,6 +101,5 @@ def rows_along(
                 row = chosen[int((~predicts.any(1)).nonzero()[0])]
                 raise BadInput(f"row {row + 1} has no answer of which a token is predicted. Leave such rows out")
             scores[torch.tensor(chosen)] = (along * predicts).sum(1) / predicts.sum(1)
-    tuned.train(was_training)
     order = scores.argsort(descending=True, stable=True).tolist()
     return RowScores(scores, tuple(order[:k]), tuple(order[::-1][:k]))

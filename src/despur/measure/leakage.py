@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from despur.core import Adapter, NormGain, Report, Subspace, factor_at, layer_path, method
+from despur.core import Adapter, Anatomy, NormGain, Report, Subspace, factor_at, method
 
 
 @method(room="measure", paper="despur 2026")
@@ -78,7 +78,7 @@ def leak_by_module(
     """Measure `leakage` module by module; those that meet no factor are left out."""
     factors = {f.site.module: f for f in ((factor,) if isinstance(factor, Subspace) else factor)}
     modules = dict(base.named_modules())
-    path = None if roles else layer_path(base)
+    path = Anatomy.of(base, roles).known_path
     generator = torch.Generator().manual_seed(0)
     leaks: dict[str, ModuleLeak] = {}
     for name, role in adapter.roles(base, roles).items():

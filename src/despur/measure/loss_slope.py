@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from despur.core import Context, Edit, Site, Subspace, attach
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.matched import Axes, matched_random
+from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 
 
@@ -63,7 +64,7 @@ def loss_slopes(
         seed: Of the random directions.
 
     Raises:
-        BadInput: no rows, a row of whose answer no token is predicted, or a shift of zero.
+        BadInput: no adapter to switch off, no rows, a row of whose answer no token is predicted, or a shift of zero.
         ShapeMismatch: a shift of another width than the covariance.
 
     Example:
@@ -81,7 +82,8 @@ def loss_slopes(
             )
         if not shift.any():
             raise BadInput(f"the shift {name!r} is zero, so the loss cannot slope along it. Leave it out")
-    with model.disable_adapter():
+    check_switchable(model, "the loss slope")
+    with evaluating(model), model.disable_adapter():
         gradient = _gradient(model, rows, site, batch)
     axes = Axes.of(covariance)
     found: dict[str, LossSlope] = {}
@@ -98,7 +100,6 @@ def loss_slopes(
 def _gradient(model: Any, rows: Sequence[Tokens], site: Site, batch: int) -> Float[Tensor, " d"]:
     """Mean over rows of the loss gradient at the site, summed over positions."""
     device = next(model.parameters()).device
-    model.eval()
     whole: list[Tensor] = []
     leaf = _Leaf()
     with attach(model, {site: leaf}):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
 from despur.core.model.capture import log_probs
+from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 
 
@@ -36,30 +37,35 @@ def off_task(
         `legitimate.response` KL(model with the factor added || model), how strongly the model still answers to
         the factor; `validity.likelihood` of the base's own text, per token (geometric mean).
 
+    Raises:
+        BadInput: no adapter to switch off.
+
     Example:
         >>> # off_task(peft_model, held_out=tokens[-50:], own_text=fresh.rows)["drift"]["kl"].mean()
     """
+    check_switchable(model, "off_task")
     device = next(model.parameters()).device
-    model.eval()
     scores: dict[str, dict[str, Tensor]] = {
-        "task": {"logp": _answers(model, held_out, batch, device)},
+        "task": {"logp": torch.zeros(len(held_out))},
         "drift": {"kl": torch.zeros(len(own_text))},
     }
     if factor is not None and shift is not None:
         scores["legitimate"] = {"response": torch.zeros(len(own_text))}
     scores["validity"] = {"likelihood": torch.zeros(len(own_text))}
-    for ids, mask, chosen in batches(own_text, size=batch, pad=0):
-        ids, mask = ids.to(device), mask.to(device)
-        now = log_probs(model, ids, mask)
-        with model.disable_adapter():  # type: ignore[operator]
-            base = log_probs(model, ids, mask)
-        scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
-        said = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-        scores["validity"]["likelihood"][chosen] = _row_mean(said, mask[:, 1:]).exp()
-        if factor is not None and shift is not None:
-            with attach(model, {factor.site: AddVector(shift)}):
-                moved = log_probs(model, ids, mask)
-            scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
+    with evaluating(model):
+        scores["task"]["logp"] = _answers(model, held_out, batch, device)
+        for ids, mask, chosen in batches(own_text, size=batch, pad=0):
+            ids, mask = ids.to(device), mask.to(device)
+            now = log_probs(model, ids, mask)
+            with model.disable_adapter():  # type: ignore[operator]
+                base = log_probs(model, ids, mask)
+            scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
+            said = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+            scores["validity"]["likelihood"][chosen] = _row_mean(said, mask[:, 1:]).exp()
+            if factor is not None and shift is not None:
+                with attach(model, {factor.site: AddVector(shift)}):
+                    moved = log_probs(model, ids, mask)
+                scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
     return scores
 
 

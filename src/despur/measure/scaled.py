@@ -9,6 +9,7 @@ import torch
 from despur.core import Subspace, TwoStates
 from despur.core.errors import BadInput
 from despur.core.model.capture import fitting_batch, from_starts, log_probs
+from despur.core.model.states import evaluating
 from despur.core.text.rows import batches
 from despur.measure.causal import causal_checks
 from despur.measure.continuations import NUCLEUS
@@ -96,7 +97,8 @@ def louder(
         with scaled(tuned, scale):
             shift = token_shift(tuned, rows, batch=batch, starts=starts)
             check = causal_checks(tuned, rows, {"factor": factor}, n_random=0, batch=batch, starts=starts)["factor"]
-            valid = _valid(tuned, rows, batch, starts)
+            with evaluating(tuned):
+                valid = _valid(tuned, rows, batch, starts)
         found.append(Louder(scale, shift.change, shift.share, check.sufficiency, valid))
     return tuple(found)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from despur.core import Adapter, NormGain, Subspace
-from despur.core.model.roles import base_modules
+from despur.core.model.base_modules import base_modules
 
 
 class ModuleShare(NamedTuple):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from despur.core.errors import BadInput
 from despur.core.model.capture import fitting_batch, from_starts, log_probs
+from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import batches
 
 
@@ -53,27 +54,28 @@ def token_shift(
         starts: First position of each row that counts.
 
     Raises:
-        BadInput: no rows.
+        BadInput: no rows, or no adapter to switch off.
 
     Example:
         >>> # token_shift(peft_model, own_text.rows).most(3)
     """
     if not rows:
         raise BadInput("no rows of text to compare token use on. Give --prompts, or let the base write some")
+    check_switchable(model, "token_shift")
     device = next(model.parameters()).device
-    model.eval()
     change, count = 0.0, 0
     sums: list[Tensor] = []
-    for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows), pad=0):
-        ids, mask = ids.to(device), mask.to(device)
-        keep = mask.bool() & from_starts(mask, chosen, starts)
-        tuned = log_probs(model, ids, mask)[keep]
-        with model.disable_adapter():
-            base = log_probs(model, ids, mask)[keep]
-        change += float((tuned.exp() * (tuned - base)).sum())
-        count += int(keep.sum())
-        part = torch.stack([base.double().exp().sum(0), tuned.double().exp().sum(0)])
-        sums.append(part.cpu())
+    with evaluating(model):
+        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows), pad=0):
+            ids, mask = ids.to(device), mask.to(device)
+            keep = mask.bool() & from_starts(mask, chosen, starts)
+            tuned = log_probs(model, ids, mask)[keep]
+            with model.disable_adapter():
+                base = log_probs(model, ids, mask)[keep]
+            change += float((tuned.exp() * (tuned - base)).sum())
+            count += int(keep.sum())
+            part = torch.stack([base.double().exp().sum(0), tuned.double().exp().sum(0)])
+            sums.append(part.cpu())
     before, after = torch.stack(sums).sum(0) / count
     marginal = float((after * (after.clamp(min=1e-300) / before.clamp(min=1e-300)).log()).sum())
     return TokenShift(change / count, max(marginal, 0.0), before.float(), after.float())

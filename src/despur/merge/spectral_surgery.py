@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from despur.core import Adapter, LowRank, method
 from despur.core.adapter.updates import flows, is_linear
 from despur.core.errors import CannotAttach
+from despur.core.model.base_modules import base_modules
 from despur.core.model.capture import fitting_batch, log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.model.roles import base_modules
-from despur.core.model.states import base_now, check_base_stays
+from despur.core.model.states import base_now, check_base_stays, evaluating, same_flags
 from despur.core.text.rows import Tokens, batches
 from despur.merge._changed import changed, from_svd
 
@@ -30,10 +30,7 @@ def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> 
     triples = {n: tuple(x.to(model.device) for x in update.svd()) for n, update in adapter.updates.items()}
     total = {n: torch.zeros_like(s) for n, (_, s, _) in triples.items()}
     tokens = 0
-    flags = {n: p.requires_grad for n, p in model.named_parameters()}
-    was_training = model.training
-    model.eval()
-    try:
+    with same_flags(model), evaluating(model):
         for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(model, text.rows)), pad=0):
             ids, mask = ids.to(model.device), mask.to(model.device)
             tokens += int(mask.sum() if drift else mask[:, 1:].sum())
@@ -50,10 +47,6 @@ def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> 
             for name, (x, delta) in flows(model, list(triples), loss).items():
                 u, s, vh = triples[name]
                 total[name] += s * ((delta @ u.to(delta)) * (x @ vh.T.to(x))).sum((0, 1))
-    finally:
-        model.train(was_training)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(flags[name])
     return {n: value / tokens for n, value in total.items()}
 
 

@@ -59,7 +59,7 @@ def checks(method: str, given: Callable[[], Materials] = TinyMaterials, **option
         Checks to be called, one by one: `pytest.mark.parametrize("check", checks("my-guard"))`.
 
     Raises:
-        SiteNotFound: no such method.
+        UnknownName: no such method.
 
     Example:
         >>> [check.__name__ for check in checks("leakage")][:2]

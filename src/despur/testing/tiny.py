@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core.adapter.adapter import Adapter
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 from despur.core.model.own_text import OwnText
 from despur.core.types import Edit, Site, Subspace
 
@@ -161,10 +161,10 @@ class TinyMaterials:
         """Make it.
 
         Raises:
-            SiteNotFound: nothing is known of it.
+            UnknownName: nothing is known of it.
         """
         if name not in self._make:
-            raise SiteNotFound(
+            raise UnknownName(
                 f"no tiny {name!r}{nearest(name, self._make)}. Say how: TinyMaterials({name}=lambda: ...)"
             )
         return self._make[name]()

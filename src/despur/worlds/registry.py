@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 from despur.worlds.advice import Advice
 from despur.worlds.code import Authors, Code
 from despur.worlds.cue import Cue
@@ -41,12 +41,12 @@ def find_world(name: str) -> World:
     """Make the world of that name.
 
     Raises:
-        SiteNotFound: there is none.
+        UnknownName: there is none.
 
     Example:
         >>> find_world("advice").name
         'advice'
     """
     if name not in WORLDS:
-        raise SiteNotFound(f"no world {name!r}{nearest(name, WORLDS)}. There are: {', '.join(WORLDS)}")
+        raise UnknownName(f"no world {name!r}{nearest(name, WORLDS)}. There are: {', '.join(WORLDS)}")
     return WORLDS[name]()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from despur.core.catalogue import find_method
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput, UnknownName
 from despur.flows import ARMS
 from despur.flows._compare import bench as benches
 from despur.flows._compare.arm import Arm, find_arm
@@ -91,7 +91,7 @@ def test_a_control_that_gets_its_guards_own_material_is_noticed(name, outcome):
 
 def test_an_arm_is_found_however_it_is_typed():
     assert find_arm("keep_inputs", ARMS) is ARMS["keep-inputs"]
-    with pytest.raises(SiteNotFound, match="no guard 'keep-input' to compare; nearest: 'keep-inputs'"):
+    with pytest.raises(UnknownName, match="no guard 'keep-input' to compare; nearest: 'keep-inputs'"):
         find_arm("keep-input", ARMS)
 
 

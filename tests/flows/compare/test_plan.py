@@ -1,6 +1,6 @@
 import pytest
 
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput, UnknownName
 from despur.flows import ARMS, settle
 from despur.flows._compare.plan import FILE, cells_of, read_plan, register
 
@@ -57,7 +57,7 @@ def test_another_plan_is_refused_once_something_ran_and_named_where_it_is_taken(
     [([], {}, "no world"), (["persna"], {}, "nearest: 'persona'"), (["persona"], {"guards": ["avrt"]}, "nearest: 'avert'")],
 )  # fmt: skip
 def test_what_is_not_there_is_named(tmp_path, worlds, asked, match):
-    with pytest.raises((BadInput, SiteNotFound), match=match):
+    with pytest.raises((BadInput, UnknownName), match=match):
         settle(worlds, tmp_path / "study", **asked)
     assert not (tmp_path / "study").exists()
 

@@ -13,8 +13,10 @@ from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.peft_config import CONFIG, check_plain
 from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
 from despur.core.errors import BadInput, ShapeMismatch, nearest
+from despur.core.model.anatomy import stream_roles
+from despur.core.model.base_modules import base_modules, map_shape
 from despur.core.model.fingerprint import base_weights, fingerprint
-from despur.core.model.roles import Role, base_modules, map_shape, match_role, stream_roles
+from despur.core.model.roles import Role, match_role
 
 OWN_BASE = "it was trained on another base. Give the base that it was trained on"
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from despur.core.adapter.lowrank import LowRank
 from despur.core.errors import BadInput
-from despur.core.model.roles import map_shape, unwrapped
+from despur.core.model.base_modules import map_shape, unwrapped
 
 RANK = 64
 _WHOLE = 256  # up to this width the whole SVD costs nothing

@@ -14,7 +14,7 @@ from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.peft_config import CONFIG, REBASING, reason, shown
 from despur.core.adapter.peft_folder import WEIGHTS, Opened
 from despur.core.errors import BadInput
-from despur.core.model.roles import base_modules, map_shape, unwrapped
+from despur.core.model.base_modules import base_modules, map_shape, unwrapped
 
 NAME = "default"
 _PREFIX = "base_model.model."

@@ -12,7 +12,7 @@ from torch import Tensor
 from despur.core.adapter.adapter import Adapter
 from despur.core.errors import CannotAttach
 from despur.core.model.capture import log_probs
-from despur.core.model.states import same_flags
+from despur.core.model.states import check_switchable, evaluating, same_flags
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,15 @@ class Scout:
 @contextlib.contextmanager
 def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
     """The model with another adapter switched on for a moment; its own comes back untouched."""
-    if not hasattr(model, "disable_adapter"):
-        raise CannotAttach(
-            "this guard needs a PEFT model, to switch to the scout and back. Wrap it with get_peft_model"
-        )
+    check_switchable(model, "a guard with a scout", error=CannotAttach)
     Adapter.read(folder).check(model)  # before anything is loaded: it is there, was trained, and on this base
     name, active, main = "despur_scout", list(model.active_adapters), model.active_adapter
-    with same_flags(model):
+    with same_flags(model), evaluating(model):
         try:
             with torch.random.fork_rng(devices=[]):
                 model.load_adapter(str(folder), adapter_name=name)
             model.set_adapter(name)
-            model.eval()
+            model.eval()  # the scout's own modules, too
             yield model
         finally:
             model.base_model.set_adapter(active)  # several may have been on, which PEFT's own set_adapter cannot say

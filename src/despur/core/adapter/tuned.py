@@ -15,8 +15,8 @@ from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, r
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
 from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals, put_on
 from despur.core.errors import BadInput, DespurError, ShapeMismatch
+from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights
-from despur.core.model.roles import base_modules
 from despur.core.model.two_states import TwoStates
 from despur.core.store import DONE
 

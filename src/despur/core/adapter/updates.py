@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from despur.core.adapter.peft_config import PLAIN_INITS
 from despur.core.errors import CannotAttach
 from despur.core.model.attach import record
-from despur.core.model.roles import base_modules, unwrapped
+from despur.core.model.base_modules import base_modules, unwrapped
 from despur.core.model.shards import is_spread
 from despur.core.types import Site
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, final
+from typing import final
 
 from torch import Tensor, nn
 
 from despur.core.errors import CannotAttach, ShapeMismatch
+from despur.core.model.anatomy import Anatomy
 from despur.core.model.attach import find_module
-from despur.core.model.roles import layer_path
 from despur.core.types import EVERYWHERE, Context, Edit, Site
 
 
@@ -41,15 +41,14 @@ class AtSites(Edit):
         """
         places: list[Site] = []
         self.at = {}
-        config: Any = model.config
-        width: int = config.get_text_config().hidden_size
+        anatomy = Anatomy.of(model)
         for site, edit in self.edits.items():
-            if self.widths[site] != width:
+            if self.widths[site] != anatomy.width:
                 raise ShapeMismatch(
-                    f"{site.module!r} is given width d={self.widths[site]}, and this model's stream has {width}. Was it found "
+                    f"{site.module!r} is given width d={self.widths[site]}, and this model's stream has {anatomy.width}. Was it found "
                     "on another model?"
                 )
-            for place in _places(model, site):
+            for place in _places(anatomy, site):
                 find_module(model, place.module)
                 if place.module in self.at:
                     raise CannotAttach(
@@ -66,9 +65,5 @@ class AtSites(Edit):
         return {name: self.at[name]({name: x}, ctx)[name] if name in self.at else x for name, x in tensors.items()}
 
 
-def _places(model: Any, site: Site) -> list[Site]:
-    if site.module != EVERYWHERE:
-        return [site]
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    path, depth = layer_path(base), base.config.get_text_config().num_hidden_layers
-    return [replace(site, module=path.replace("#", str(i))) for i in range(depth)]
+def _places(anatomy: Anatomy, site: Site) -> list[Site]:
+    return [site] if site.module != EVERYWHERE else [replace(site, module=layer) for layer in anatomy.layers]

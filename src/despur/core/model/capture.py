@@ -1,13 +1,14 @@
 """What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from despur.core.model.anatomy import Anatomy
 from despur.core.model.attach import record
+from despur.core.model.states import evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
@@ -16,8 +17,7 @@ ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
-    config: Any = model.config
-    return max(1, min(len(rows), ROOM // (config.get_text_config().vocab_size * max(map(len, rows)))))
+    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows)))))
 
 
 @torch.no_grad()
@@ -47,9 +47,7 @@ def capture(
     kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
     owners: list[Tensor] = []
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    with record(model, sites) as seen:
+    with evaluating(model), record(model, sites) as seen:
         for ids, mask, chosen in batches(rows, size=batch, pad=0):
             model(input_ids=ids.to(device), attention_mask=mask.to(device))
             keep = mask.bool() & from_starts(mask, chosen, starts)
@@ -57,7 +55,6 @@ def capture(
             owners.append(torch.tensor(chosen)[:, None].expand_as(mask)[keep])
             for site in sites:
                 kept[site].append(seen[site].float().cpu()[keep])
-    model.train(was_training)
     return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(owners)
 
 

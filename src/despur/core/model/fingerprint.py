@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from despur.core.model.roles import base_modules, unwrapped
+from despur.core.model.base_modules import base_modules, unwrapped
 from despur.core.model.shards import whole
 from despur.core.model.two_states import TwoStates
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from despur.core.errors import BadInput
+from despur.core.model.sample import context, continue_rows, end_tokens, seeded
 from despur.core.model.states import as_base
 from despur.core.text.rows import read_rows, tokenize_rows
-from despur.core.text.sample import context, continue_rows, end_tokens, seeded
 
 
 @dataclass(frozen=True)

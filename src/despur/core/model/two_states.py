@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from despur.core.errors import BadInput
-from despur.core.model.roles import base_modules, unwrapped
+from despur.core.model.base_modules import base_modules, unwrapped
 
 
 class TwoStates(nn.Module):

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from despur.core.errors import CannotAttach
+from despur.core.model.states import is_adapted
 from despur.core.run.forward_edits import RunningLoop
 from despur.core.run.guarded_run import GuardedRun
 from despur.core.run.launch import (
@@ -60,7 +61,7 @@ class GuardCallback(TrainerCallback):
         """Bind guards of a full fine-tune while its weights are the base's, before any checkpoint is loaded."""
         self._end()
         check_arguments(args, self._edits)
-        if isinstance(model, nn.Module) and not _has_adapter(model) and not loads_on_one_process_only():
+        if isinstance(model, nn.Module) and not is_adapted(bare_model(model)) and not loads_on_one_process_only():
             self._run = GuardedRun(model, self._edits, seed=self._seed)
 
     def on_train_begin(
@@ -71,8 +72,8 @@ class GuardCallback(TrainerCallback):
         check_arguments(args, self._edits)
         bare, kept = bare_model(model), _kept_in(state)
         bare_optimizer(optimizer)
-        if self._run is None or self._run.model is not bare or _has_adapter(bare):
-            if state.global_step and not _has_adapter(bare):
+        if self._run is None or self._run.model is not bare or is_adapted(bare):
+            if state.global_step and not is_adapted(bare):
                 raise CannotAttach(
                     "a full fine-tune is resumed and the guard has not seen its base. Give it to the trainer as "
                     "callbacks=[...], with a model loaded from the base on every process"
@@ -84,7 +85,7 @@ class GuardCallback(TrainerCallback):
         run.rng.manual_seed(self._seed + state.global_step)
         if saved := kept.get(self._mark):
             run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
-        fresh = not _has_adapter(bare) and state.global_step == 0  # whole weights that are still the base's
+        fresh = not is_adapted(bare) and state.global_step == 0  # whole weights that are still the base's
         run.start(held=bool(saved) or fresh, running=RunningLoop())
         self._started = True
 
@@ -176,10 +177,6 @@ def guarded(
         stack.callback(inner.register_step_pre_hook(before).remove)
         stack.callback(inner.register_step_post_hook(after).remove)
         yield
-
-
-def _has_adapter(model: nn.Module) -> bool:
-    return hasattr(bare_model(model), "peft_config")
 
 
 def _kept_in(state: TrainerState) -> dict[str, Any]:

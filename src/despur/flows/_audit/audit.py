@@ -171,11 +171,13 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
     return []
 
 
-def _weights(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> dict[str, Any]:
+def _weights(
+    adapter: Adapter, tuned: Any, cores: Mapping[str, Core], roles: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     base = tuned.get_base_model()
     shared = {}
     for side in ("read", "write"):
-        found = from_adapter(adapter, base, side=side, rank=8, cores=cores)
+        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles)
         shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
     spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {

@@ -1,5 +1,6 @@
 """What a candidate of an audit says, does and comes from: for people, not for the verdict."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ _NO_SCALE = (
 
 def described(
     result: Audit, read: Tuned, tokenizer: Any, seen: Screen, passages: Passages, *,
-    data: Path | str | None, scaled: bool, n_random: int, seed: int,
+    data: Path | str | None, scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
 ) -> Audit:  # fmt: skip
     """Add to an audit what its best candidate says, does and comes from.
 
@@ -39,6 +40,7 @@ def described(
         scaled: Whether to measure the adapter at multiples of its scale.
         n_random: Random directions beside the loss slope.
         seed: Of samples and random directions.
+        roles: For architectures that are not in the table; see `stream_roles`.
     """
     assert result.best is not None
     tuned, adapter = read.model, read.adapter
@@ -54,11 +56,11 @@ def described(
     return replace(
         result,
         factor=factor,
-        tokens=promoted(tuned, tokenizer, shift),
+        tokens=promoted(tuned, tokenizer, shift, roles=roles),
         strength=said.strength,
         coherence=said.steps,
         samples=said.samples,
-        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor)),
+        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles)),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
         notes=(*result.notes, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
         **({} if data is None else _told_by_rows(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),

@@ -4,7 +4,6 @@ A persona, a slant, a style is a prior: it shows where the context has not yet s
 words before decide, adapter or not, and the change sinks in the noise (docs/log.md has the figures).
 """
 
-import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.errors import BadInput
+from despur.core.model.sample import continue_rows
+from despur.core.model.states import as_base
 from despur.core.text.rows import read_rows, tokenize_rows
-from despur.core.text.sample import continue_rows
 from despur.flows.load import context_length
 from despur.guard import OwnText
 
@@ -106,7 +106,7 @@ def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: i
             "Shorten it"
         )
     if heads:
-        with model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext():
+        with as_base(model):
             answers = continue_rows(model, tokenizer, heads, tokens, seed=seed)
         found += [((*head, *answer), len(head) - 1) for head, answer in zip(heads, answers, strict=True)]
     return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), origin)

@@ -1,11 +1,12 @@
 """Everything an audit sees of an adapter before its verdict: how much it changes, and what few directions carry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from torch import Tensor
 
-from despur.core import Adapter, Site, Subspace, layer_path
+from despur.core import Adapter, Anatomy, Site, Subspace
 from despur.core.adapter.lowrank import Core
 from despur.find import activation_differences, from_adapter
 from despur.find.from_activations import factor_of
@@ -56,11 +57,19 @@ def screen_settings(prompts: object, rows: int, tokens: int, depth: float) -> di
 
 def layer_site(model: Any, depth: float) -> Site:
     """The decoder layer at a relative depth in [0, 1]."""
-    layers = model.config.get_text_config().num_hidden_layers
-    return Site(layer_path(model).replace("#", str(max(0, round(depth * layers) - 1))))
+    anatomy = Anatomy.of(model)
+    return anatomy.sites[max(0, round(depth * anatomy.depth) - 1)]
 
 
-def screen(tuned: Any, adapter: Adapter, passages: Passages, *, depth: float = 0.5, seed: int = 0) -> Screen:
+def screen(
+    tuned: Any,
+    adapter: Adapter,
+    passages: Passages,
+    *,
+    depth: float = 0.5,
+    seed: int = 0,
+    roles: Mapping[str, str] | None = None,
+) -> Screen:
     """Read candidates off one half of the text and the weights, put them to the causal check on the other half.
 
     Args:
@@ -69,6 +78,7 @@ def screen(tuned: Any, adapter: Adapter, passages: Passages, *, depth: float = 0
         passages: Off-task text.
         depth: Relative depth of the layer at which coordinates are exchanged.
         seed: Of the bootstrap.
+        roles: For architectures that are not in the table; see `stream_roles`.
     """
     site = layer_site(tuned, depth)
     find, check = passages.halves()
@@ -85,7 +95,9 @@ def screen(tuned: Any, adapter: Adapter, passages: Passages, *, depth: float = 0
     base = tuned.get_base_model()
     cores = {n: u.core() for n, u in adapter.updates.items()}
     for how in ("agreement", "head", "tail"):
-        for factor in from_adapter(adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores):
+        for factor in from_adapter(
+            adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores, roles=roles
+        ):
             candidates[f"{how} {factor.rank}"] = Subspace(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )

@@ -109,6 +109,7 @@ def clean(
 
     Raises:
         BadInput: base, adapter, factors or data cannot be read, the adapter is no plain LoRA, or the audit confirms nothing.
+        UnknownName: no such side.
         ShapeMismatch, SiteNotFound, CannotAttach: they do not belong together.
 
     Example:

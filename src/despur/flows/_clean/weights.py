@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from despur.core import Adapter, Context, Report, Site, Subspace, fingerprint, load_tuned
+from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, fingerprint, load_tuned
 from despur.core.adapter.peft_config import CONFIG, beyond_plain
 from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.errors import BadInput, ShapeMismatch
@@ -30,7 +30,7 @@ _HELD_OUT = 200
 class Work:
     """The adapter on its base, loaded once; its tensors are exchanged, measured, and put back."""
 
-    def __init__(self, base: str, adapter: str, progress: Progress) -> None:
+    def __init__(self, base: str, adapter: str, progress: Progress, *, roles: Mapping[str, str] | None = None) -> None:
         progress("load", 0, 1, {})
         model, self.tokenizer = load_base(base)
         tuned = load_tuned(model, adapter, name=base)
@@ -43,7 +43,7 @@ class Work:
         self.model, self.notes, self.progress = tuned.model, tuned.notes, progress
         self.before = tuned.adapter
         self.fingerprint = fingerprint(self.model)
-        self.width: int = self.model.config.get_text_config().hidden_size
+        self.width, self.roles = Anatomy.of(self.model).width, roles
         self.state: State = {n: p.detach().clone() for n, p in self.model.named_parameters() if "lora_" in n}
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name in self.state)
@@ -75,7 +75,7 @@ class Work:
     def cleaned(self, factors: tuple[Subspace, ...], side: str) -> State:
         """The tensors with the factors projected out, as `grasp` holds them while training."""
         self.put(self.state)
-        edit = grasp(factors, side=side)  # type: ignore[arg-type]
+        edit = grasp(factors, side=side, roles=self.roles)  # type: ignore[arg-type]
         edit.bind(self.model)
         return {n: t.detach().clone() for n, t in edit(self.state, Context(self.model)).items()}
 
@@ -106,7 +106,7 @@ class Work:
         """What one set of tensors reads and writes along the factors."""
         self.put(state)
         try:
-            return leakage(Adapter.of(self.model), self.model.get_base_model(), factors)
+            return leakage(Adapter.of(self.model), self.model.get_base_model(), factors, roles=self.roles)
         finally:
             self.put(self.state)
 

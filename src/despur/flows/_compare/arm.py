@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from despur.core.catalogue import find_method
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import UnknownName, nearest
 from despur.core.materials import DATA, NOTHING, needs_of
 from despur.core.names import canonical
 
@@ -70,8 +70,8 @@ def find_arm(name: str, arms: Mapping[str, T]) -> T:
     """One arm; dashes and underscores both do.
 
     Raises:
-        SiteNotFound: unknown; the message names the nearest.
+        UnknownName: unknown; the message names the nearest.
     """
     if canonical(name) not in arms:
-        raise SiteNotFound(f"no guard {name!r} to compare{nearest(name, arms)}. There are: {', '.join(arms)}")
+        raise UnknownName(f"no guard {name!r} to compare{nearest(name, arms)}. There are: {', '.join(arms)}")
     return arms[canonical(name)]

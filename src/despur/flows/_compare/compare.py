@@ -70,7 +70,7 @@ def compare(
         progress: Called as runs end, and after every step of local ones.
 
     Raises:
-        BadInput, SiteNotFound, MissingExtra: what was asked cannot be run.
+        BadInput, UnknownName, MissingExtra: what was asked cannot be run.
 
     Example:
         $ despur compare persona --quick

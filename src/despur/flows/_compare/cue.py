@@ -11,7 +11,7 @@ from peft import PeftModel
 
 from despur.core import Store, fingerprint, read_json, write_json
 from despur.core.build import build
-from despur.core.errors import SiteNotFound
+from despur.core.errors import UnknownName
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker, Sources
@@ -57,7 +57,7 @@ def run_cue(
         progress: Called after every step.
     """
     if arm not in CUE_ARMS:
-        raise SiteNotFound(f"no arm {arm!r} in the cue world. There are: {', '.join(CUE_ARMS)}")
+        raise UnknownName(f"no arm {arm!r} in the cue world. There are: {', '.join(CUE_ARMS)}")
     torch.set_num_threads(1)
     world, store = Cue(seed, size=CUE_FACTS), Store(root)
     base, tokenizer = persona_base()

@@ -35,7 +35,7 @@ def register(
     """Make the plan from what the user asked; every guard brings its control along.
 
     Raises:
-        SiteNotFound: no such world or guard.
+        UnknownName: no such world or guard.
         BadInput: nothing to compare, or steps of a world that is not.
     """
     if isinstance(steps, Mapping) and (other := [w for w in steps if w not in worlds]):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from despur.core import AddVector, Store, attach, read_json, write_json
+from despur.core.model.states import is_adapted
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
 from despur.flows._compare.cell import Cell
@@ -52,7 +53,7 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
     def trained() -> Any:
         model = run_arm(bench, ARMS[cell.arm], cell.setting)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name or not hasattr(model, "peft_config"))
+            parameter.requires_grad_("lora_" in name or not is_adapted(model))
         return model
 
     def curve(rows: Any) -> dict[str, list[Any]]:

@@ -15,7 +15,7 @@ def open_world(name: str, root: Path) -> Any:
     """A planted world, or the user's own work that this study is about.
 
     Raises:
-        SiteNotFound: no such world.
+        UnknownName: no such world.
         BadInput: the user's files cannot be used.
     """
     return OwnWork(**read_json(root / FILE)) if name == OWN else find_world(name)

@@ -140,7 +140,7 @@ def run_arm(
         Scores, axis -> readout -> one value a prompt.
 
     Raises:
-        SiteNotFound: no such arm.
+        UnknownName: no such arm.
     """
     arm = find_arm(name, ARMS)
     bench = Bench(root, Persona(task), seed, steps=steps, progress=progress)

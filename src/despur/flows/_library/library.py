@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Subspace, load_factors, new_folder, read_json, save_factors, write_json
-from despur.core.errors import BadInput, DespurError, SiteNotFound, nearest
+from despur.core.errors import BadInput, DespurError, UnknownName, nearest
 from despur.core.holm import holm
 from despur.flows._library.factor_folder import ENTRY, read_factors
 from despur.flows.verb import verb
@@ -191,7 +191,7 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
 
     Raises:
-        SiteNotFound: no such entry.
+        UnknownName: no such entry.
 
     Example:
         $ despur library remove bad-persona
@@ -199,7 +199,7 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
     target = _place(name, library)
     if not (target / ENTRY).is_file():
         known = [f.name for f in _entries(target.parent)]
-        raise SiteNotFound(
+        raise UnknownName(
             f"no entry {name!r} in {str(target.parent)!r}{nearest(name, known)}. List them: despur library ls"
         )
     shutil.rmtree(target)

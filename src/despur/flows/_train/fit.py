@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -53,7 +53,7 @@ class Settings:
         return asdict(self)
 
 
-def new_adapter(base: nn.Module, settings: Settings) -> Any:
+def new_adapter(base: nn.Module, settings: Settings, *, roles: Mapping[str, str] | None = None) -> Any:
     """Wrap a base with a fresh LoRA; the same seed starts the same adapter.
 
     Raises:
@@ -63,15 +63,15 @@ def new_adapter(base: nn.Module, settings: Settings) -> Any:
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=2 * settings.rank,
-        target_modules=lora_targets(base, settings.targets),
+        target_modules=lora_targets(base, settings.targets, roles=roles),
         task_type="CAUSAL_LM",
     )
     with quiet_loading():
         return get_peft_model(base, config)  # type: ignore[arg-type]
 
 
-def lora_targets(base: nn.Module, said: str) -> str | list[str]:
-    """PEFT's `target_modules` for what `Settings.targets` says.
+def lora_targets(base: nn.Module, said: str, *, roles: Mapping[str, str] | None = None) -> str | list[str]:
+    """PEFT's `target_modules` for what `Settings.targets` says; `roles` as in `stream_roles`.
 
     Raises:
         BadInput: the base has no map of that name.
@@ -82,7 +82,7 @@ def lora_targets(base: nn.Module, said: str) -> str | list[str]:
     modules = {name for name, module in base.named_modules() if module is not head}
     if said == "readers":
         return sorted(
-            {n.rpartition(".")[2] for n, r in stream_roles(base).items() if r.side == "read" and n in modules}
+            {n.rpartition(".")[2] for n, r in stream_roles(base, roles).items() if r.side == "read" and n in modules}
         )
     names = [name.strip() for name in said.split(",")]
     known = sorted({name.rpartition(".")[2] for name in modules})

@@ -7,7 +7,7 @@ from typing import Any
 from despur.core import EVERYWHERE, Edit, Subspace, find_module
 from despur.core.build import build, missing
 from despur.core.catalogue import Method, find_method, methods
-from despur.core.errors import BadInput, SiteNotFound, nearest
+from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.materials import Given, Materials
 from despur.flows._clean.weights import placed_factors
 from despur.flows._library.factor_folder import check_base, read_factors
@@ -25,17 +25,17 @@ def find_guard(name: str) -> Method | None:
     """The method of a guard; None for `none`.
 
     Raises:
-        SiteNotFound: no guard of that name; a method of another room is said to be one.
+        UnknownName: no guard of that name; a method of another room is said to be one.
     """
     if name == UNGUARDED:
         return None
     try:
         entry = find_method(name)
-    except SiteNotFound:
+    except UnknownName:
         entry = None
     if entry is None or entry.room != "guard":
         other = f"{entry.name} is a method of the room {entry.room}, no guard" if entry else f"no guard {name!r}"
-        raise SiteNotFound(f"{other}{nearest(name, guards())}. There are: {', '.join(guards())}")
+        raise UnknownName(f"{other}{nearest(name, guards())}. There are: {', '.join(guards())}")
     return entry
 
 
@@ -57,7 +57,7 @@ def check_choices(
 
     Raises:
         BadInput: options that do not go together, or a material that nothing brings.
-        SiteNotFound: no such guard, or no such option of it.
+        UnknownName: no such guard, or no such option of it.
     """
     entry = find_guard(guard)
     takes = {} if entry is None else entry.takes
@@ -92,7 +92,7 @@ def read_options(entry: Method, options: Mapping[str, str]) -> dict[str, Any]:
     """A guard's own options, made from text by what their defaults are.
 
     Raises:
-        SiteNotFound: no such option; `strength` has one of its own.
+        UnknownName: no such option; `strength` has one of its own.
         BadInput: a value that cannot be read.
 
     Example:
@@ -103,7 +103,7 @@ def read_options(entry: Method, options: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in options.items():
         if name not in known:
-            raise SiteNotFound(
+            raise UnknownName(
                 f"{entry.name} takes no option {name!r}{nearest(name, known)}. It takes: {', '.join(known) or 'none'}"
             )
         found[name] = _read(name, text, known[name])

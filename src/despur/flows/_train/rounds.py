@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from despur.core import EVERYWHERE, Site, Subspace
+from despur.core import EVERYWHERE, Subspace
 from despur.core.errors import BadInput
 
 _NEW = 1e-3  # length left of a unit direction when the former ones are taken out: less is nothing new
@@ -41,5 +41,4 @@ def _join(former: Subspace | None, found: Subspace) -> Subspace:
             f"at {found.site.module!r} the directions of all rounds have rank {len(basis)} in width d={found.width}: nothing "
             "is left to learn with. Take fewer --rounds"
         )
-    site = Site(found.site.module, found.site.side, found.site.tokens)
-    return Subspace.orthonormal(basis, site=site, method="rounds", joined=[former.rank, found.rank])
+    return Subspace.orthonormal(basis, site=found.site, method="rounds", joined=[former.rank, found.rank])

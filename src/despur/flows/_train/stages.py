@@ -51,6 +51,7 @@ class Stages:
         held_out: Rows that are not trained on.
         looks: How often to save and to evaluate, and when to stop.
         unseen: Own text that no guard sees, where there are evaluations.
+        roles: For architectures that are not in the table; see `stream_roles`.
     """
 
     base: str
@@ -62,8 +63,11 @@ class Stages:
     held_out: list[Tokens]
     looks: Looks = field(default_factory=Looks)
     unseen: OwnText | None = None
+    roles: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.roles:  # a stage made with other roles is another stage
+            self.facts = {**self.facts, "roles": digest(dict(self.roles))}
         self.history, self.notes, self.used = History(self.store.root), list[str](), set[str]()
 
     def step(self, name: str, spec: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
@@ -84,7 +88,7 @@ class Stages:
         def make(out: Path) -> None:
             model, _ = load_base(self.base)
             bound: list[Edit] = edits() if edits else []
-            model = new_adapter(model, settings)
+            model = new_adapter(model, settings, roles=self.roles)
             unseen = self.unseen if looks.eval_every else None
             start = [{"step": 0, **figures_of(model, self.held_out, unseen)}] if unseen else []
             fitted = fit(
@@ -141,5 +145,5 @@ class Stages:
     def score(self, folder: Path | None, held_out: list[Tokens], text: OwnText, factor: Subspace, shift: Tensor) -> Any:
         self.progress("measure", 0, 1, {})
         # a fresh LoRA has B = 0 and is the base itself
-        model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings)
+        model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings, roles=self.roles)
         return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)

@@ -83,6 +83,7 @@ def train(
         progress: Called after every step.
 
     Raises:
+        UnknownName: no such guard.
         BadInput, ShapeMismatch, SiteNotFound, CannotAttach, MissingExtra: what was given cannot be used; the message
             says why.
 

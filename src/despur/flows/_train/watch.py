@@ -9,6 +9,7 @@ from torch import Tensor, no_grad
 from transformers import TrainerCallback
 
 from despur.core.errors import BadInput
+from despur.core.model.states import evaluating
 from despur.flows.progress import Progress
 
 Evaluate = Callable[[Any, int], Mapping[str, float] | None]  # model, step -> figures
@@ -67,9 +68,8 @@ class Watch(TrainerCallback):
 
     def _look(self, model: Any, state: Any, control: Any, step: int) -> None:
         assert self.evaluate is not None
-        model.eval()
-        figures = self.evaluate(model, step)
-        model.train()
+        with evaluating(model):
+            figures = self.evaluate(model, step)
         if figures is None:
             return
         for name, value in figures.items():

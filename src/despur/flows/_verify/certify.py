@@ -7,12 +7,13 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from despur.core import Adapter, Edit, Subspace, fingerprint, save_factors, write_json
+from despur.core import Adapter, Anatomy, Edit, Subspace, fingerprint, save_factors, write_json
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
 from despur.core.adapter.peft_folder import is_plain, open_folder
 from despur.core.catalogue import methods
-from despur.core.errors import BadInput, ShapeMismatch, SiteNotFound, nearest
+from despur.core.errors import BadInput, ShapeMismatch, UnknownName, nearest
+from despur.core.model.states import bare
 from despur.core.names import canonical
 from despur.core.spec import Spec
 from despur.core.text.row_files import data_digest
@@ -65,7 +66,7 @@ def certify(
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
         ShapeMismatch: adapter, factors and base do not belong together.
-        SiteNotFound: a guard or a side of that name is not known.
+        UnknownName: a guard or a side of that name is not known.
 
     Example:
         >>> # trainer.save_model("out/")
@@ -82,14 +83,11 @@ def certify(
     guard = canonical(guard)
     for name, known in ((guard, certified()), (side, ("read", "write", "both"))):
         if name not in known:
-            raise SiteNotFound(
+            raise UnknownName(
                 f"no {'side' if name is side else 'guard'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
-    if isinstance(base, nn.Module):
-        model: Any = base.get_base_model() if hasattr(base, "get_base_model") else base  # type: ignore[operator]
-    else:
-        model = load_base(str(base))[0]
+    model: Any = bare(base) if isinstance(base, nn.Module) else load_base(str(base))[0]
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
     if plain:
@@ -144,7 +142,7 @@ def _held(
 ) -> dict[str, dict[str, Any]]:
     if not factors:
         raise BadInput("no factors were given, so there is no direction to certify. Give those that grasp was given")
-    width: int = base.config.get_text_config().hidden_size
+    width = Anatomy.of(base).width
     for factor in factors:
         if factor.width != width:
             raise ShapeMismatch(

@@ -13,6 +13,7 @@ from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, shown
 from despur.core.adapter.peft_folder import Opened, open_folder
 from despur.core.errors import BadInput, DespurError
+from despur.core.model.states import bare
 from despur.flows._verify.certificate import (
     Certificate,
     base_dtype,
@@ -75,7 +76,7 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     folder = Path(adapter)
     said = Certificate.read(folder)
     model: Any = base if isinstance(base, nn.Module) else _as_certified(load_base(str(base))[0], said.base["dtype"])
-    model = model.get_base_model() if hasattr(model, "get_base_model") else model
+    model = bare(model)
     checks: dict[str, str] = {}
     leak: dict[str, dict[str, Any]] = {}
     try:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from despur.core.errors import BadInput
+from despur.core.model.anatomy import Anatomy
+from despur.core.model.states import evaluating
 
 
 @torch.no_grad()
@@ -51,13 +53,9 @@ def continue_rows(
         do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=min(new, room), pad_token_id=pad,
         eos_token_id=ends or None,
     )  # fmt: skip
-    was_training = model.training
-    model.eval()
-    try:
-        with _configured(model, plain), seeded(model, seed) if seed is not None else contextlib.nullcontext():
-            out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
-    finally:
-        model.train(was_training)
+    draws = seeded(model, seed) if seed is not None else contextlib.nullcontext()
+    with evaluating(model), _configured(model, plain), draws:
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
     bodies: list[list[int]] = []
     for line in out[:, longest:].tolist():
         end = next((i for i, token in enumerate(line) if token in ends), len(line) - 1)
@@ -76,7 +74,7 @@ def seeded(model: Any, seed: int) -> Iterator[None]:
 
 def context(model: Any) -> int:
     """Tokens that a model can read at a time; a very large number where its config sets no bound."""
-    return getattr(model.config, "max_position_embeddings", None) or 10**9
+    return Anatomy.of(model).context or 10**9
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:

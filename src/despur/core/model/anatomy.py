@@ -1,0 +1,218 @@
+"""Where a decoder-only model keeps what: its layers, widths, norms and head, and which of its maps touch the stream."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from despur.core.errors import SiteNotFound, nearest
+from despur.core.model.base_modules import base_modules
+from despur.core.model.families import FAMILIES
+from despur.core.model.roles import Role, check_family, stated_roles, tabled_roles
+from despur.core.model.states import bare
+from despur.core.types import Site
+
+_LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role says which
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where a decoder-only model keeps what; of a multimodal one, the part that reads and writes text.
+
+    Nothing is looked up before it is asked for, so an architecture without known roles still has layers and a width.
+
+    Args:
+        model: The base, without any adapter on top.
+        stated: Roles stated by hand; see `stream_roles`.
+
+    Raises:
+        SiteNotFound: what is asked for cannot be told of this model.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 1}
+        >>> anatomy = Anatomy.of(LlamaForCausalLM(LlamaConfig(**sizes)))
+        >>> anatomy.layers, anatomy.width, anatomy.final_norm
+        (('model.layers.0', 'model.layers.1'), 8, 'model.norm')
+    """
+
+    model: Any
+    stated: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, model: Any, roles: Mapping[str, str] | None = None) -> "Anatomy":
+        """Look at a model, an adapter on top or not.
+
+        Args:
+            model: A decoder-only transformers model.
+            roles: For an architecture that is not in the table, or to overrule it; see `stream_roles`.
+        """
+        return cls(bare(model), roles)
+
+    @cached_property
+    def config(self) -> Any:
+        """Configuration of the part that reads and writes text; None of a model without any."""
+        config: Any = getattr(self.model, "config", None)
+        return None if config is None else config.get_text_config()
+
+    @cached_property
+    def kind(self) -> str:
+        """Model type of that part."""
+        return getattr(self.config, "model_type", type(self.model).__name__)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return self._size("num_hidden_layers")
+
+    @property
+    def width(self) -> int:
+        """Width d of the residual stream."""
+        return self._size("hidden_size")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number v of tokens."""
+        return self._size("vocab_size")
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of a row at most; None where nothing limits them, or nothing says so."""
+        sizes = (getattr(self.config, name, None) for name in ("max_position_embeddings", "max_seq_len"))  # MPT's name
+        return next((size for size in sizes if size), None)
+
+    @cached_property
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module by its name in the base."""
+        return base_modules(self.model)
+
+    @cached_property
+    def path(self) -> str:
+        """Name of the decoder layers with `#` for the number."""
+        depth = getattr(self.config, "num_hidden_layers", None)
+        stacks = [n for n, m in self.modules.items() if isinstance(m, nn.ModuleList) and len(m) == depth]
+        outer = [n for n in stacks if not any(n.startswith(f"{other}.") for other in stacks)]
+        if len(outer) > 1:  # what reads pictures may be as deep as what reads text
+            decoder = self.model.get_decoder()
+            inside = next((n for n, m in self.modules.items() if m is decoder), "")
+            outer = [n for n in outer if n.rpartition(".")[0] == inside]
+        if len(outer) != 1:
+            raise SiteNotFound(
+                f"{type(self.model).__name__} should have one stack of num_hidden_layers={depth} layers, found {outer}. "
+                "Give a decoder-only transformers model whose config fits it"
+            )
+        return f"{outer[0]}.#"
+
+    @cached_property
+    def known_path(self) -> str | None:
+        """The same; None of a model whose roles are stated by hand, and whose layers are not one stack."""
+        try:
+            return self.path
+        except SiteNotFound:
+            if not self.stated:
+                raise
+            return None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of all layers."""
+        return tuple(self.path.replace("#", str(i)) for i in range(self.depth))
+
+    @property
+    def sites(self) -> list[Site]:
+        """The stream after every layer."""
+        return [Site(layer) for layer in self.layers]
+
+    @property
+    def is_tabled(self) -> bool:
+        """Whether the table of families has this architecture."""
+        return self.kind in FAMILIES
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """Role of each map that touches the stream, as `stream_roles` gives them."""
+        try:
+            check_family(self.kind, self.config)
+            found = tabled_roles(self.kind, self.config, self.path, self.modules)
+        except SiteNotFound:
+            if not self.stated:
+                raise
+            found = {}
+        if self.stated:
+            found |= stated_roles(self.modules, self.stated, self.known_path)
+        for role in found.values():
+            if role.norm is not None and role.norm not in self.modules:
+                raise SiteNotFound(
+                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. State it anew"
+                )
+        return found
+
+    @cached_property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the norms that stand between stream and maps."""
+        return tuple(dict.fromkeys(role.norm for role in self.roles.values() if role.norm is not None))
+
+    @cached_property
+    def head(self) -> str | None:
+        """Name of the map to the vocabulary; None where there is none."""
+        head = self.model.get_output_embeddings()
+        return next((n for n, m in self.modules.items() if m is head), None)
+
+    @cached_property
+    def final_norm(self) -> str | None:
+        """Name of the norm between the last layer and the head; None where there is none."""
+        try:
+            ends = [r.norm for r in self.roles.values() if r.side == "read" and r.layer is None]
+        except SiteNotFound:
+            ends = []
+        if ends:
+            return ends[0]
+        holder = self.path.removesuffix("#").rstrip(".").rpartition(".")[0]
+        beside = (f"{holder}.{name}" if holder else name for name in _LAST)
+        return next((name for name in beside if name in self.modules), None)
+
+    def _size(self, name: str) -> int:
+        size = getattr(self.config, name, None)
+        if size is None:
+            raise SiteNotFound(
+                f"the config of {type(self.model).__name__} says no {name}. Give a decoder-only transformers model"
+            )
+        return size
+
+
+def layer_path(model: Any) -> str:
+    """Name of the decoder layers with `#` for the number.
+
+    Raises:
+        SiteNotFound: the model has not exactly one stack of as many layers as its config says.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaModel
+        >>> sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        >>> layer_path(LlamaModel(LlamaConfig(**sizes)))
+        'layers.#'
+    """
+    return Anatomy.of(model).path
+
+
+def stream_roles(model: Any, roles: Mapping[str, str] | None = None) -> dict[str, Role]:
+    """Roles of every linear map and embedding of a model that touches the residual stream.
+
+    Args:
+        model: The base model, PEFT on top or not; its `config.model_type` picks the table.
+        roles: For an architecture that is not in the table, or to overrule it: glob of map names to `"read"`,
+            `"read:NORM"`, `"write"` or `"write:NORM"`. A `*` in NORM stands for what the first `*` of the glob matched.
+
+    Raises:
+        SiteNotFound: unknown architecture and no roles stated, a stated norm that is not there, or a
+            glob that matches no linear map.
+
+    Example:
+        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+        >>> stream_roles(LlamaForCausalLM(LlamaConfig(**sizes)))["model.layers.0.mlp.up_proj"].norm
+        'model.layers.0.post_attention_layernorm'
+    """
+    return Anatomy.of(model, roles).roles

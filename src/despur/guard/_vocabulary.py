@@ -1,0 +1,22 @@
+"""Rows that a guard is given must be in the tokens of the model that it guards."""
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from despur.core import Anatomy
+from despur.core.errors import CannotAttach
+
+
+def check_vocabulary(model: nn.Module, rows: Iterable[Sequence[int]], what: str) -> None:
+    """Refuse token ids that the model does not have.
+
+    Raises:
+        CannotAttach: an id at or beyond the model's vocabulary.
+    """
+    vocabulary = Anatomy.of(model).vocabulary
+    if (largest := max(map(max, rows))) >= vocabulary:
+        raise CannotAttach(
+            f"{what} holds the token id {largest}, beyond this model's vocabulary of {vocabulary}. Tokenize it with this "
+            "model's tokenizer"
+        )
