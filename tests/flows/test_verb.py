@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from despur.core.errors import BadInput, SiteNotFound
+from despur.core.errors import BadInput, UnknownName
 from despur.flows import Settings, clean, replay, train
 from despur.flows.verb import Option, Out, call_arguments, parameters_of, recorded, verb
 
@@ -77,7 +77,7 @@ def test_the_record_is_plain_and_flat_and_calls_the_verb_again():
         ({"share": 1.5}, BadInput, r"^share=1.5; 0 to 1 is needed$"),
         ({"share": float("nan")}, BadInput, "share=nan"),
         ({"oven": Oven(10)}, BadInput, "heat=10; at least 50 is needed. Leave it out for 180"),
-        ({"kind": "cak"}, SiteNotFound, "no kind 'cak'; nearest: 'cake'. There are: bread, cake"),
+        ({"kind": "cak"}, UnknownName, "no kind 'cak'; nearest: 'cake'. There are: bread, cake"),
     ],
 )
 def test_bounds_hold_for_callers_from_python(given, error, said):

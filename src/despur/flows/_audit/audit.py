@@ -16,6 +16,7 @@ from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_setti
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
+from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import NeutralNull
 from despur.measure import causal_checks
@@ -42,6 +43,7 @@ def audit(
     depth: Depth = 0.5,
     n_random: Annotated[int, Option(low=1)] = 20,
     scaled: bool = False,
+    roles: Path | str | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Audit:
@@ -73,6 +75,7 @@ def audit(
         depth: Relative depth of the layer that is looked at.
         n_random: Random subspaces beside the candidate that is judged.
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
+        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
         seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called as stages pass.
 
@@ -92,6 +95,7 @@ def audit(
         progress(name, stages.index(name), len(stages), {})
 
     step("load")
+    stated = None if roles is None else read_roles(roles)
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
@@ -99,12 +103,18 @@ def audit(
     step("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     step("screen")
-    seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
+    seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
     notes = (*read.notes, *wanting)
     result = Audit(
-        "clean", "", notes, seen.change, _weights(read.adapter, read.model, seen.cores), seen.checks, record=record
+        "clean",
+        "",
+        notes,
+        seen.change,
+        _weights(read.adapter, read.model, seen.cores, stated),
+        seen.checks,
+        record=record,
     )
     if seen.change > INERT:
         step("control")
@@ -121,7 +131,16 @@ def audit(
         )  # fmt: skip
         step("describe")
         result = described(
-            result, read, tokenizer, seen, passages, data=data, scaled=scaled, n_random=n_random, seed=seed
+            result,
+            read,
+            tokenizer,
+            seen,
+            passages,
+            data=data,
+            scaled=scaled,
+            n_random=n_random,
+            seed=seed,
+            roles=stated,
         )
     word, sentence = _judge(
         result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is

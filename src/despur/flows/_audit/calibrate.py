@@ -12,6 +12,7 @@ from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_setti
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import run_record
+from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import NeutralNull
 
@@ -26,6 +27,7 @@ def calibrate(
     rows: Rows = 256,
     tokens: Tokens = 8,
     depth: Depth = 0.5,
+    roles: Path | str | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> NeutralNull:
@@ -42,6 +44,7 @@ def calibrate(
         rows: Rows of off-task text, as in those audits.
         tokens: Tokens of each row that are looked at, as in those audits.
         depth: Relative depth of the layer that is looked at, as in those audits.
+        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
         seed: Of the samples; the same seed gives the same result on a CPU.
         progress: Called after every adapter.
 
@@ -53,6 +56,7 @@ def calibrate(
         >>> # calibrate("base/", sorted(glob("neutral/*")), out="null.json")
     """
     arguments = recorded(calibrate, locals())
+    stated = None if roles is None else read_roles(roles)
     if len(set(adapters)) < 19 or len(set(adapters)) < len(adapters):
         raise BadInput(
             f"{len(set(adapters))} different neutral adapters; at least 19 are needed for a 5 % level. Train more of them, each "
@@ -70,7 +74,7 @@ def calibrate(
         progress("calibrate", i, len(adapters), {})
         if folder not in known:
             read = load_tuned(load_base(base)[0], folder, name=base)
-            seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed)
+            seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
             if seen.change <= 0:
                 raise BadInput(
                     f"neutral adapter {folder!r} changes nothing off-task, so it is no measure. Leave it out"

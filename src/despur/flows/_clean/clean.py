@@ -18,6 +18,7 @@ from despur.flows._clean.weights import Scores, State, Work, placed_factors, wri
 from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
+from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import four_axes
 from despur.report import write_page
@@ -77,6 +78,7 @@ def clean(
     rows: Annotated[int, Option(low=4)] = 96,
     max_new_tokens: Annotated[int, Option(low=1)] = 64,
     n_random: Annotated[int, Option(low=1)] = 3,
+    roles: Path | str | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Cleaned:
@@ -104,6 +106,7 @@ def clean(
         rows: Rows of off-task text.
         max_new_tokens: Length of the samples (of each turn in a chat).
         n_random: Random subspaces, of which the mean is shown.
+        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
         seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called as stages pass.
 
@@ -117,10 +120,14 @@ def clean(
         >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
     """
     arguments = recorded(clean, locals())
-    work = Work(base, adapter, progress)  # what cannot be cleaned is refused before anything is done
+    work = Work(
+        base, adapter, progress, roles=None if roles is None else read_roles(roles)
+    )  # what cannot be cleaned is refused before anything is done
     with new_folder(out) as draft:
         if factors is None:
-            found = audit(base, adapter, out=draft / "audit", prompts=prompts, seed=seed, progress=progress)
+            found = audit(
+                base, adapter, out=draft / "audit", prompts=prompts, roles=roles, seed=seed, progress=progress
+            )
             if not (draft / "audit" / "factors.json").exists():
                 raise BadInput(
                     f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "

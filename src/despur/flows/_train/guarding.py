@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from despur.core import EVERYWHERE, Edit, Subspace, find_module
+from despur.core import EVERYWHERE, Anatomy, Edit, Subspace, find_module
 from despur.core.build import build, missing
 from despur.core.catalogue import Method, find_method, methods
 from despur.core.errors import BadInput, UnknownName, nearest
@@ -149,7 +149,7 @@ def given_factors(
                 f"a factor in {str(folder)!r} has no layer as site, and hold reads coordinates at one. Give an audit's, or "
                 "choose --guard grasp"
             )
-    placed = placed_factors(found.factors, model.config.get_text_config().hidden_size)
+    placed = placed_factors(found.factors, Anatomy.of(model).width)
     unknown = f"the factors in {str(folder)!r} record no base, so only their width and sites were compared"
     return placed if of_weights else found.factors, () if found.base_fingerprint else (unknown,)
 
