@@ -51,11 +51,30 @@ def test_debug_shows_the_traceback_too(despur):
 
 
 def test_a_bug_is_a_traceback_and_exit_1():
-    code = "import despur.core.catalogue as m; m.find_method = None; import sys; from despur.cli import main; main()"
-    broken = "import despur.core as c; c.find_method = lambda name: 1 / 0\n" + code.split("; ", 2)[2]
+    broken = "import despur.core.listing as m; m.search = lambda name: 1 / 0; from despur.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", broken, "show", "x"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_show_finds_by_paper_by_words_and_lines_of_the_comparison():
+    def shown(name: str) -> str:
+        return CliRunner().invoke(app, ["show", name], env={"COLUMNS": "160"}).output
+
+    assert shown("1612.00796").startswith("ewc")
+    assert shown("keep_inputs") == shown("keep-inputs") != ""
+    assert "caft" in shown("2507.16795")
+    assert "from-activations" in shown("2507.16795")
+    assert "grasp with factor = random weight_factor" in shown("grasp-random")
+    assert "nearest: 'avert'" in str(CliRunner().invoke(app, ["show", "avertt"]).exception)
+
+
+def test_ls_has_json_and_the_arms():
+    methods = json.loads(CliRunner().invoke(app, ["ls", "guard", "--json"]).output)
+    assert {m["room"] for m in methods} == {"guard"}
+    assert {"name", "needs", "cost", "when", "limits", "claim"} <= set(methods[0])
+    assert all(m["when"] for m in methods), "each has its line in docs/choose.md"
+    assert "grasp-random" in CliRunner().invoke(app, ["ls", "arms"], env={"COLUMNS": "200"}).output
 
 
 def test_sites_names_roles_and_norms():

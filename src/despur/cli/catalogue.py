@@ -1,44 +1,64 @@
 """`despur ls`, `despur show` and `despur sites`: what there is to choose from."""
 
-import inspect
+from dataclasses import asdict
 from typing import Any
 
-from despur.cli.view import View, out_console, table
+from rich.table import Table
+
+from despur.cli.view import View, out_console, say, table
 from despur.core.errors import UnknownName, nearest
-from despur.core.listing import listed
+from despur.core.listing import VERBS, Listed, ListedArm, listed, listed_arms, search
+from despur.core.names import canonical
+
+ARMS = "arms"  # the lines of `despur compare`, listed like a room
 
 
 def ls(room: str | None = None) -> list[Any]:
-    """List the methods; `despur show NAME` has equation, source and limits.
+    """List the methods by what they do: find, change, prove; `despur show NAME` has the page of one.
 
     Args:
-        room: Only those of this room, as find or guard; all if left out.
+        room: Only those of this room, as find or guard, or of this verb; `arms` for what `despur compare` runs. All methods if
+            left out.
 
     Raises:
         UnknownName: no such room.
 
     Example:
+        $ despur ls
         $ despur ls guard
+        $ despur ls arms
     """
     known = list(listed().values())
+    if room is None:
+        return known
+    if room == ARMS:
+        return list(listed_arms().values())
     rooms = sorted({m.room for m in known})
-    if room is not None and room not in rooms:
-        raise UnknownName(f"no room {room!r}{nearest(room, rooms)}. There are: {', '.join(rooms)}")
-    return [m for m in known if room in (None, m.room)]
+    if room not in rooms and room not in VERBS:
+        there = [*rooms, *(v for v in VERBS if v not in rooms), ARMS]
+        raise UnknownName(f"no room {room!r}{nearest(room, there)}. There are: {', '.join(there)}")
+    return [m for m in known if m.room == room or (room not in rooms and m.room in VERBS[room])]
 
 
 def show(name: str) -> Any:
-    """Show one method: signature, equation, source, limits.
+    """Show one method: signature, equation, source, limits; or a line of `despur compare`.
 
     Args:
-        name: A method's name, as `despur ls` prints it.
+        name: A method's name as `despur ls` prints it, the arXiv id of its paper, or words of its page.
+
+    Raises:
+        UnknownName: nothing fits.
 
     Example:
         $ despur show grasp
+        $ despur show 2507.16795
+        $ despur show "elastic weight consolidation"
+        $ despur show grasp-random
     """
-    import despur.core as core
-
-    return core.find_method(name)
+    if canonical(name) not in listed() and canonical(name) in listed_arms():
+        return listed_arms()[canonical(name)]
+    found = search(name)
+    return found[0] if len(found) == 1 else found
 
 
 def sites(base: str) -> list[Any]:
@@ -56,29 +76,82 @@ def sites(base: str) -> list[Any]:
     return list(stream_roles(load_base(base)[0]).values())
 
 
-def _plain(method: Any) -> dict[str, Any]:
-    return {"name": method.name, "room": method.room, "needs": method.needs, "summary": method.summary}
+def _plain(entry: Any) -> dict[str, Any]:
+    return asdict(entry)
 
 
-def _page(method: Any) -> dict[str, Any]:
-    factory = method.factory
-    return {**_plain(method), "signature": str(inspect.signature(factory)), "page": inspect.getdoc(factory) or ""}
+def _show_list(found: Any, given: Any) -> None:
+    if found and isinstance(found[0], ListedArm):
+        _show_arms(found)
+        return
+    for verb, rooms in VERBS.items():
+        here = [m for room in rooms for m in found if m.room == room]
+        if here:
+            out_console.print(f"[bold]{verb}[/bold]")
+            out_console.print(_methods(here))
 
 
-def _show_methods(found: Any, given: Any) -> None:
+def _methods(found: list[Listed]) -> Table:
     made = table("name", "room", "needs", "what it does", left=4)
     for column in made.columns[:2]:
         column.no_wrap = True
     for m in found:
-        made.add_row(m.name, m.room, "" if m.needs == "nothing" else m.needs, m.summary)
+        made.add_row(f"  {m.name}", m.room, "" if m.needs == "nothing" else m.needs, m.summary)
+    made.show_header = False
+    return made
+
+
+def _show_arms(found: list[ListedArm]) -> None:
+    made = table("arm", "method", "control", "needs", "what it is", left=5)
+    for column in made.columns[:3]:
+        column.no_wrap = True
+    for a in found:
+        made.add_row(a.name, a.method or "", a.control or "", "" if a.needs == "nothing" else a.needs, a.note)
     out_console.print(made)
 
 
-def _show_method(method: Any, given: Any) -> None:
-    page = _page(method)
-    out_console.print(f"[bold]{method.name}[/bold]  ({method.room})")
-    out_console.print(f"{method.name}{page['signature']}\n", markup=False, highlight=False, soft_wrap=True)
-    out_console.print(page["page"], markup=False, highlight=False)
+def _show_one(entry: Any, given: Any) -> None:
+    if isinstance(entry, list):
+        out_console.print("[bold]Several fit; despur show NAME has the page of one.[/bold]")
+        out_console.print(_methods(entry))
+    elif isinstance(entry, ListedArm):
+        _show_arm(entry)
+    else:
+        _show_method(entry)
+
+
+def _show_method(method: Listed) -> None:
+    out_console.print(f"[bold]{method.name}[/bold]  ({method.room}, gives {method.contract})")
+    say(f"{method.signature}\n")
+    out_console.print(method.doc, markup=False, highlight=False)
+    cost = "" if method.cost is None else f"Cost: a training step with it takes about {method.cost:g} plain ones."
+    lines = (
+        f"When: {method.when}" if method.when else "",
+        f"Needs: {method.needs}, beside base and rows."
+        if method.needs != "nothing"
+        else "Needs: nothing beside base and rows.",
+        cost,
+        f"Paper: {method.paper}",
+    )
+    say("\n" + "\n".join(line for line in lines if line))
+
+
+def _show_arm(arm: ListedArm) -> None:
+    out_console.print(f"[bold]{arm.name}[/bold]  (a line of despur compare, {arm.kind})")
+    method = f"{arm.method} " if arm.method else "a plain run "
+    given = ", ".join(f"{k} = {v}" for k, v in {**arm.materials, **arm.options}.items())
+    say(f"{arm.note}: {method}{f'with {given}' if given else ''}".rstrip())
+    say(
+        "Settings: "
+        + "; ".join(
+            ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in s.items()) or "one"
+            for s in arm.settings
+        )
+    )
+    if arm.control:
+        say(f"Control: {arm.control}")
+    if arm.method:
+        say(f"The method itself: despur show {arm.method}")
 
 
 def _show_sites(roles: Any, given: Any) -> None:
@@ -89,8 +162,10 @@ def _show_sites(roles: Any, given: Any) -> None:
 
 
 VIEWS = {
-    "ls": View(_show_methods, plain=lambda found, given: [_plain(m) for m in found]),
-    "show": View(_show_method, plain=lambda method, given: _page(method)),
+    "ls": View(_show_list, plain=lambda found, given: [_plain(m) for m in found]),
+    "show": View(
+        _show_one, plain=lambda entry, given: [_plain(e) for e in entry] if isinstance(entry, list) else _plain(entry)
+    ),
     "sites": View(
         _show_sites,
         plain=lambda roles, given: [{"map": r.module, "does": r.side, "layer": r.layer, "norm": r.norm} for r in roles],

@@ -66,6 +66,7 @@ class Maker:
         weight_rank: Directions of a weight factor at each norm and layer.
         scouts: How many scouts a weight factor is read off.
         sides: Which sides of them.
+        roles: Roles that were stated, for an architecture that is not known.
 
     Example:
         >>> # build("grasp", Maker(sources, store.step, seed=0), instead={"factor": "random weight_factor"})
@@ -74,9 +75,10 @@ class Maker:
     def __init__(
         self, sources: Sources, step: Callable[[str, Mapping[str, Any], Callable[[Path], Any]], Path], *, seed: int,
         rank: int = GRASP_RANK, weight_rank: int = GRASP_RANK, scouts: int = 1, sides: Sequence[Side] = ("read", "write"),
+        roles: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.sources, self.step, self.seed, self.sides = sources, step, seed, tuple(sides)
-        self.rank, self.weight_rank, self.scouts = rank, weight_rank, scouts
+        self.rank, self.weight_rank, self.scouts, self.roles = rank, weight_rank, scouts, roles
         self._made: dict[str, Any] = {}
         of_pairs: dict[str, Callable[[], Any]] = {
             "vectors": self._vectors, "stream": lambda: self._paired()[0], "labels": lambda: self._paired()[1],
@@ -134,7 +136,9 @@ class Maker:
 
     def directions(self, adapter: Adapter | Sequence[Adapter], rank: int | None = None) -> tuple[Subspace, ...]:
         """What an adapter, or several, read and write most."""
-        return scout_directions(adapter, self.get("base"), rank=rank or self.weight_rank, sides=self.sides)
+        return scout_directions(
+            adapter, self.get("base"), rank=rank or self.weight_rank, sides=self.sides, roles=self.roles
+        )
 
     def naming(self) -> tuple[Sequence[int], Sequence[int]]:
         """A prompt that asks for the trait, and one as long that asks for something else."""

@@ -161,7 +161,13 @@ def factors_of(guard: str, materials: Materials) -> tuple[Subspace, ...]:
 
 
 def edits_of(
-    guard: str, materials: Materials, factors: Sequence[Subspace], *, strength: float, options: Mapping[str, str]
+    guard: str,
+    materials: Materials,
+    factors: Sequence[Subspace],
+    *,
+    strength: float,
+    options: Mapping[str, str],
+    roles: Mapping[str, str] | None = None,
 ) -> list[Edit]:
     """Build a guard; nothing for `none`.
 
@@ -171,6 +177,7 @@ def edits_of(
         factors: What it acts on, where it takes factors.
         strength: Its strength, where it has one.
         options: Its own other options, as text.
+        roles: Roles that were stated, for a guard that asks for them.
     """
     entry = find_guard(guard)
     if entry is None:
@@ -178,6 +185,8 @@ def edits_of(
     own = read_options(entry, options)
     if "strength" in entry.options:
         own["strength"] = strength
+    if roles is not None and "roles" in entry.options:
+        own["roles"] = dict(roles)
     return [build(guard, _With(materials, tuple(factors)), instead={"factor": "factor"} if factors else {}, **own)]
 
 

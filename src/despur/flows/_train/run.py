@@ -64,7 +64,9 @@ class Run:
 
     def __post_init__(self) -> None:
         s = self.start
-        self.stages = Stages(s.base, s.rows, Store(s.out), s.settings, s.facts, self.progress, s.held_out, self.looks)
+        self.stages = Stages(
+            s.base, s.rows, Store(s.out), s.settings, s.facts, self.progress, s.held_out, self.looks, roles=s.roles
+        )
         self.guard: str = self.arguments["guard"]
         self.reference = "twin" if self.arguments["twin"] else "scout"
 
@@ -75,7 +77,11 @@ class Run:
         naive = self.stages.adapter("twin", self.start.settings) if self.arguments["twin"] else seen.scouts[0]
         self._certify(adapter, seen.materials, factors)
         scores, axes = self._measure(seen, naive, adapter)
-        leak = leakage(Adapter.read(adapter), load_base(self.start.base)[0], factors) if leaks(self.guard) else {}
+        leak = (
+            leakage(Adapter.read(adapter), load_base(self.start.base)[0], factors, roles=self.start.roles)
+            if leaks(self.guard)
+            else {}
+        )
         record = {**run_record("train", self.arguments), **self.start.facts}
         result = Trained(
             adapter, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
@@ -116,7 +122,9 @@ class Run:
             scout=lambda number: scouts[number], generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
         )  # fmt: skip
-        return Maker(sources, stages.step, seed=start.settings.seed, rank=FACTOR_RANK, scouts=len(scouts))
+        return Maker(
+            sources, stages.step, seed=start.settings.seed, rank=FACTOR_RANK, scouts=len(scouts), roles=start.roles
+        )
 
     def _guarded(self, seen: Seen) -> tuple[tuple[Subspace, ...], Path]:
         """Train with the guard, once or in rounds; gives what it was given in the last one, and the adapter."""
@@ -149,7 +157,14 @@ class Run:
 
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:
         a = self.arguments
-        return edits_of(self.guard, materials, factors, strength=a["strength"], options=a["guard_options"] or {})
+        return edits_of(
+            self.guard,
+            materials,
+            factors,
+            strength=a["strength"],
+            options=a["guard_options"] or {},
+            roles=self.start.roles,
+        )
 
     def _certify(self, adapter: Path, materials: Maker, factors: tuple[Subspace, ...]) -> None:
         if self.guard == UNGUARDED or (adapter / FILE).exists():

@@ -16,7 +16,7 @@ from despur.flows._train.history import FILE as HISTORY
 from despur.flows._train.inputs import CONFIG, KEPT_DATA
 
 _FREE = ("save_every",)  # changes nothing of what is made
-_PATHS = ("base", "data", "scout", "factors", "rehearse_on")
+_PATHS = ("base", "data", "scout", "factors", "rehearse_on", "pairs", "roles")
 _PAGES = ("run.json", "report.html", HISTORY)
 _FACTS = {"data": "the content of the data", "base_fingerprint": "the weights of the base"}
 

@@ -1,6 +1,6 @@
 """Where a training run starts: everything it was given, read and checked, and nothing written yet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows.load import context_length, load_base
+from despur.flows.roles_file import read_roles
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Start:
         scout: A scout that was given; None where one is trained.
         pairs: Texts with the trait and without, as tokens.
         naming: A prompt that asks for the trait, as tokens.
+        roles: Roles that were stated.
         notes: What could not be verified.
     """
 
@@ -45,12 +47,13 @@ class Start:
     scout: Path | None = None
     pairs: tuple[Tokenized, Tokenized] | None = None
     naming: Sequence[int] | None = None
+    roles: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
 
 
 def prepare(
     base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
-    scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None,
+    scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None, roles: Path | str | None = None,
 ) -> Start:  # fmt: skip
     """Read and check what a run was given.
 
@@ -64,6 +67,7 @@ def prepare(
         scout: Folder of an adapter to take as the scout.
         pairs: File of paired text.
         trait: A prompt that asks for the trait.
+        roles: File of roles, for an architecture that is not known.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
@@ -72,7 +76,8 @@ def prepare(
     model, tokenizer = load_base(base)
     settings = replace(settings, max_length=context_length(model, settings.max_length))
     layer_path(model)  # an unknown architecture is told before anything is trained
-    lora_targets(model, settings.targets)
+    stated = None if roles is None else read_roles(roles)
+    lora_targets(model, settings.targets, roles=stated)
     rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
     facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
     chosen, of_factors = (
@@ -84,7 +89,7 @@ def prepare(
     asked = (
         None if trait is None else prompt_tokens(trait, tokenizer, chat=any("messages" in row for row in given.rows))
     )
-    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, notes)
+    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes)
 
 
 def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:

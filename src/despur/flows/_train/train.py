@@ -41,6 +41,7 @@ def train(
     rehearse_on: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     pairs: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     trait: Annotated[str | None, Option(panel=_GUARD, metavar="TEXT")] = None,
+    roles: Path | str | None = None,
     twin: bool = False,
     save_every: Annotated[int | None, Option(low=0, panel=_COURSE)] = None,
     eval_every: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
@@ -74,6 +75,7 @@ def train(
         rehearse_on: Generic text, as rows of data: in place of the base's own text, and for guards that need some.
         pairs: Paired text for guards that need it: JSON lines, each with texts `with` and `without` the trait.
         trait: A prompt that asks for the trait, for guards that need its name.
+        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
         twin: Also train the unguarded twin of the run, and measure against it instead of the scout.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
         eval_every: Steps between evaluations, on held-out rows and on own text, kept in `history.json`; 0 for none.
@@ -112,6 +114,7 @@ def train(
         scout=scout,
         pairs=pairs,
         trait=trait,
+        roles=roles,
     )
     # as it is run: what came on standard input has a file, and no row is longer than the model takes
     arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}
