@@ -143,7 +143,7 @@ def _plain_signature(factory: Any) -> str:
     import inspect
 
     text = str(inspect.signature(factory))
-    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=\w)", "", text)
 
 
 @cache
