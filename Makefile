@@ -28,6 +28,7 @@ check: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python docs/exports.py --check
 	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/cli.py --check
 	$(BIN)/python docs/schema.py --check
@@ -38,6 +39,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 sync: $(STAMP)  ## renew what is generated
+	$(BIN)/python docs/exports.py
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/cli.py
 	$(BIN)/python docs/schema.py

@@ -1,5 +1,6 @@
 """The rules of the house: arrows, sizes, names, docstrings, generated files, and a light import."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -165,3 +166,45 @@ def test_what_has_moved_is_still_given_and_says_where(old, new):
     with pytest.warns(DeprecationWarning, match=f"despur.{old} is in despur.{new} now"):
         given = getattr(importlib.import_module(f"despur.{room}"), name)
     assert given is getattr(importlib.import_module(f"despur.{new}"), name)
+
+
+@pytest.mark.parametrize("method", methods().values(), ids=lambda m: m.name)
+def test_method_is_found_in_one_guess(method):
+    word = method.name.replace("-", "_")
+    assert method.factory.__module__ == f"despur.{method.room}.{word}", "one file a method, named like it"
+    assert (ROOT / "tests" / method.room / f"test_{word}.py").exists(), "one test file a method, named like it"
+
+
+@pytest.mark.parametrize("method", methods().values(), ids=lambda m: m.name)
+def test_a_claim_that_is_named_is_there(method):
+    if method.claim:
+        module, _, name = method.claim.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.skip(reason="claims come with `despur prove`; from then on a method without one fails here")
+@pytest.mark.parametrize("method", methods().values(), ids=lambda m: m.name)
+def test_every_method_has_a_claim(method):
+    assert method.claim
+
+
+def test_private_modules_are_imported_by_their_own_package_alone():
+    found = []
+    for path in SOURCES:
+        own = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                parts = name.split(".")
+                private = next((i for i, part in enumerate(parts) if part.startswith("_") and i), None)
+                if name.startswith("despur") and private is not None:
+                    owner = ".".join(parts[:private])
+                    if not f"{own}.".startswith(f"{owner}."):
+                        found.append(f"{own} imports {name}")
+    assert not found, "\n".join(found)
+
+
+def test_every_method_is_exported():
+    done = run(sys.executable, "docs/exports.py", "--check")
+    assert done.returncode == 0, done.stderr
