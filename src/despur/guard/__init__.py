@@ -2,6 +2,7 @@
 
 from despur.core.late import moved
 from despur.core.model.own_text import OwnText
+from despur.guard.a_gem import a_gem
 from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.ewc import ewc
@@ -23,6 +24,7 @@ from despur.guard.steer_away import steer_away, trait_vectors
 
 __all__ = [
     "OwnText",
+    "a_gem",
     "avert",
     "caft",
     "ewc",
