@@ -135,8 +135,9 @@ def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
     """List the options of a verb, or of a dataclass; an argument that is a dataclass gives its fields.
 
     Example:
-        >>> [p.name for p in parameters_of(Option)][:3]
-        ['short', 'low', 'high']
+        >>> def bake(dough: str, *, minutes: int = 40): ...
+        >>> [(p.name, p.kind.__name__) for p in parameters_of(bake)]
+        [('dough', 'str'), ('minutes', 'int')]
     """
     if inspect.isclass(thing) and is_dataclass(thing):
         return tuple(_fields(thing))
