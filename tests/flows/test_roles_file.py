@@ -6,6 +6,7 @@ from peft import LoraConfig, get_peft_model
 from despur.core import Adapter, Anatomy
 from despur.core.errors import BadInput, SiteNotFound
 from despur.flows._train.fit import lora_targets
+from despur.flows.maker import Maker, Sources
 from despur.flows.roles_file import read_roles
 from despur.flows.scout_factors import layer_sites, scout_directions
 from despur.guard import grasp
@@ -53,7 +54,7 @@ def test_what_says_no_roles_is_refused(text, says, tmp_path):
         read_roles(tmp_path / "roles")
 
 
-def test_stated_roles_reach_whatever_needs_them(unknown, quiet_lora, chat_tokenizer):
+def test_stated_roles_reach_whatever_needs_them(unknown, quiet_lora, chat_tokenizer, tmp_path):
     assert lora_targets(unknown, "readers", roles=ROLES) == ["q_proj"]
     assert [s.module for s in layer_sites(unknown)] == ["model.layers.0", "model.layers.1"]
     model = quiet_lora(unknown)
@@ -64,6 +65,11 @@ def test_stated_roles_reach_whatever_needs_them(unknown, quiet_lora, chat_tokeni
     assert {f.site.module for f in factors} == {f"model.layers.{i}.input_layernorm" for i in range(2)} | {
         f"model.layers.{i}" for i in range(2)
     }
+    sources = Sources(lambda: unknown, lambda folder: model, list, lambda: None, lambda number: tmp_path)
+    maker = Maker(sources, lambda name, spec, make: tmp_path, seed=0, weight_rank=2, roles=ROLES)
+    assert [f.site for f in maker.directions(adapter)] == [f.site for f in factors]
+    model.save_pretrained(tmp_path)
+    assert maker.get("write-stream weight_factor")[0].rank == 2
     grasp(factors, roles=ROLES).bind(model)
     assert set(leakage(adapter, unknown, factors, roles=ROLES)) == {"read", "write"}
     assert len(module_shares(adapter, unknown, factors[0], roles=ROLES)) == 4

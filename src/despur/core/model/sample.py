@@ -8,7 +8,7 @@ import torch
 
 from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
-from despur.core.model.states import evaluating
+from despur.core.model.states import bare, evaluating
 
 
 @torch.no_grad()
@@ -111,8 +111,7 @@ def _turn_ends(tokenizer: Any) -> list[int]:
 @contextlib.contextmanager
 def _configured(model: Any, plain: Any) -> Iterator[None]:
     """Exchange the model's generation config: `generate` fills from it whatever its arguments leave open."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kept = [(m, m.generation_config) for m in (model, inner) if "generation_config" in vars(m)]
+    kept = [(m, m.generation_config) for m in (model, bare(model)) if "generation_config" in vars(m)]
     for holder, _ in kept:
         holder.generation_config = plain
     try:
