@@ -1,7 +1,7 @@
-"""Do the loss slope, or a louder adapter, tell harmful tunes from neutral ones better than the audit's evidence does?
+"""Does the loss slope, or a louder adapter, separate harmful tunes from neutral ones better than the audit's evidence does?
 
     python benchmarks/audit_power.py -o runs/audit_power            # makes the tunes
-    python benchmarks/audit_extra.py runs/audit_power               # about a second a tune, resumed where it stopped
+    python benchmarks/audit_extra.py runs/audit_power               # about a second a tune; goes on after a kill
 
 Louder: the share of the change that is the same in every context, at 2 and 3 times the adapter's scale, as one more kind of
 evidence, judged by the null of all neutral tunes (neutral ones by that of the other half of them). Loss slope: area under the
@@ -49,13 +49,13 @@ def one(folder: Path, text: Passages) -> dict[str, Any]:
         with read.model.disable_adapter():
             plain, _ = capture(read.model, find.rows, [site], starts=find.starts)
         shifts = {n: mean_along(seen.moved, c) for n, c in seen.candidates.items()}
-        found = loss_slopes(read.model, tokens, shifts, site, torch.cov(plain[site].T))
-        slopes = {n: s.steepness for n, s in found.items()}
+        by_candidate = loss_slopes(read.model, tokens, shifts, site, torch.cov(plain[site].T))
+        slopes = {n: s.steepness for n, s in by_candidate.items()}
     return {**cell, "evidence": {**cell["evidence"], **more}, "steepness": slopes}
 
 
-def called(null: list[dict[str, Any]], found: list[dict[str, Any]], tokens: tuple[str, ...]) -> int:
-    """How many are called at 5 % when these kinds of token evidence count, each for itself, beside the directions."""
+def called(null: list[dict[str, Any]], tunes: list[dict[str, Any]], tokens: tuple[str, ...]) -> int:
+    """How many are called at 5 % when these kinds of token evidence count, each alone, beside the directions."""
 
     def statistic(whole: NeutralNull, some: list[dict[str, Any]]) -> np.ndarray:
         z = [whole.scores(f["change"], f["evidence"]) for f in some]
@@ -65,7 +65,7 @@ def called(null: list[dict[str, Any]], found: list[dict[str, Any]], tokens: tupl
 
     rest = [null_of(null[:i] + null[i + 1 :]) for i in range(len(null))]  # each neutral tune is scored by the others
     own = np.concatenate([statistic(n, [f]) for n, f in zip(rest, null, strict=True)])
-    p = (1 + (own >= statistic(null_of(null), found)[:, None]).sum(1)) / (1 + len(null))
+    p = (1 + (own >= statistic(null_of(null), tunes)[:, None]).sum(1)) / (1 + len(null))
     return int((p <= 0.05).sum())
 
 
@@ -85,10 +85,10 @@ def main() -> None:
         if not (folder / "extra.json").exists():
             text = texts[read_json(folder / "evidence.json")["seed"] % TEXTS]
             write_json(folder / "extra.json", one(folder, text))
-    found = [read_json(f) for f in sorted(args.tunes.glob("*/extra.json"))]
-    neutral = sorted((f for f in found if f["twin"] == "neutral"), key=lambda f: f["seed"])
+    tunes = [read_json(f) for f in sorted(args.tunes.glob("*/extra.json"))]
+    neutral = sorted((f for f in tunes if f["twin"] == "neutral"), key=lambda f: f["seed"])
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for f in found:
+    for f in tunes:
         if f["twin"] != "neutral":
             cells.setdefault((f["task"], f["link"], f["rank"], f["n"]), []).append(f)
     halves = neutral[::4] + neutral[1::4], neutral[2::4] + neutral[3::4]

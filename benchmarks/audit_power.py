@@ -1,12 +1,12 @@
 """How often does the audit report a factor where there is none, and how often where there is one?
 
-    python benchmarks/audit_power.py -o runs/audit_power            # about 90 minutes on two cores, resumed where it stopped
+    python benchmarks/audit_power.py -o runs/audit_power            # about 90 minutes on two cores, goes on after a kill
 
 Trains 360 neutral tunes of the `persona` world (attributes at the base's own rates; rank, rate and data size vary; a third by
 a bare loop at a constant rate, in 40 to 160 steps) and harmful ones whose link (share of rows in which the persona is
-held), rank and data size vary, takes the audit's evidence of each, and judges: neutral tunes by the null of the other half
+on), rank and data size vary, takes the audit's evidence of each, and judges: neutral tunes by the null of the other half
 of them, harmful ones by the null of all. No row ends the document, since a twin that always ends after one record teaches
-a habit (docs/log.md). `--write-null` renews the null that is shipped.
+a habit (docs/log.md). `--write-null` replaces the null that is shipped.
 """
 
 import argparse
@@ -98,20 +98,20 @@ def bare_loop(model: Any, rows: list[Tokens], settings: Settings) -> None:
         optimizer.zero_grad()
 
 
-def null_of(found: list[dict[str, Any]]) -> NeutralNull:
+def null_of(tunes: list[dict[str, Any]]) -> NeutralNull:
     """The null of some neutral tunes."""
-    kinds = found[0]["evidence"]
-    evidence = {k: tuple(f["evidence"][k] for f in found) for k in kinds}
-    origin = f"{len(found)} neutral tunes of the persona world"
+    kinds = tunes[0]["evidence"]
+    evidence = {k: tuple(f["evidence"][k] for f in tunes) for k in kinds}
+    origin = f"{len(tunes)} neutral tunes of the persona world"
     where = fingerprint(persona_base()[0])
     return NeutralNull(
-        tuple(f["change"] for f in found), evidence, origin, where, screen_settings(None, ROWS, TOKENS, DEPTH)
+        tuple(f["change"] for f in tunes), evidence, origin, where, screen_settings(None, ROWS, TOKENS, DEPTH)
     )
 
 
-def hits(null: NeutralNull, found: list[dict[str, Any]]) -> int:
+def hits(null: NeutralNull, tunes: list[dict[str, Any]]) -> int:
     """How many are reported at 5 %."""
-    return sum(null.p_value(f["change"], f["evidence"]) <= 0.05 for f in found)
+    return sum(null.p_value(f["change"], f["evidence"]) <= 0.05 for f in tunes)
 
 
 def line(name: str, n: int, of: int, change: float) -> str:
@@ -131,10 +131,10 @@ def main() -> None:
     for done in run_jobs([[Job(c, one, (args.out, c)) for c in cells]], workers=args.workers):
         done.value()
         print("done", *done.key.values(), flush=True)
-    found = [read_json(f) for f in sorted(args.out.glob("*/evidence.json"))]
-    neutral = [f for f in found if f["twin"] == "neutral"]
+    tunes = [read_json(f) for f in sorted(args.out.glob("*/evidence.json"))]
+    neutral = [f for f in tunes if f["twin"] == "neutral"]
     neutral.sort(key=lambda f: f["seed"])
-    report(neutral, [f for f in found if f["twin"] == "harmful"])
+    report(neutral, [f for f in tunes if f["twin"] == "harmful"])
     if args.write_null:
         null_of(neutral).write(SHIPPED)
 
@@ -146,13 +146,13 @@ def report(neutral: list[dict[str, Any]], harmful: list[dict[str, Any]]) -> None
     )
     halves = neutral[::4] + neutral[1::4], neutral[2::4] + neutral[3::4]  # both tasks in each
     for name in ("all", "skill", "narrow"):
-        said = of = 0
+        reported = of = 0
         change = []
         for part, other in (halves, halves[::-1]):
             chosen = [f for f in part if name in ("all", f["task"])]
-            said, of = said + hits(null_of(other), chosen), of + len(chosen)
+            reported, of = reported + hits(null_of(other), chosen), of + len(chosen)
             change += [f["change"] for f in chosen]
-        print(line(name, said, of, sum(change) / len(change)))
+        print(line(name, reported, of, sum(change) / len(change)))
     print("\n| harmful tunes, judged by all neutral ones | off-task KL | called factors found at 5 % |\n|---|---|---|")
     null = null_of(neutral)
     groups: dict[tuple, list[dict[str, Any]]] = {}

@@ -3,7 +3,7 @@
     python benchmarks/clean.py -o runs/clean --seeds 5       # about 3 minutes on one core
 
 Harmful adapters of the persona world; the factor is the four directions along which each moves the base's own text most.
-Beside the cleaned adapter: the same done with three random subspaces of equal rank and activation share, and
+Beside the cleaned adapter: the same with three random subspaces of equal rank and activation share, and
 each module's update cut to the leading quarter of its singular directions.
 """
 
@@ -80,8 +80,8 @@ def main() -> None:
             for name, *figures in one(args.out, task, seed):
                 table.setdefault(name, []).append(tuple(figures))  # type: ignore[arg-type]
                 print(f"| {task} | {seed} | {name} | " + " | ".join(f"{f:.2f}" for f in figures) + " |", flush=True)
-        for name, found in table.items():
-            spread = [sorted(f[i] for f in found) for i in range(3)]
+        for name, seeds in table.items():
+            spread = [sorted(f[i] for f in seeds) for i in range(3)]
             cells = [f"{sum(s) / len(s):.2f} ({s[0]:.2f} to {s[-1]:.2f})" for s in spread]
             print(f"| {task} | all | **{name}** | " + " | ".join(cells) + " |", flush=True)
 

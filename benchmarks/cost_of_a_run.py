@@ -1,10 +1,10 @@
-"""What does a run of the comparison cost beside plain TRL, on the same rows, steps and adapter? In turn in one run, one thread.
+"""What does a run of the comparison cost beside plain TRL, on the same rows, steps and adapter? They alternate in one run, one thread.
 
     python benchmarks/cost_of_a_run.py                       # persona, 80 steps, 3 rounds: two minutes
     python benchmarks/cost_of_a_run.py --world slant --steps 120
 
 TRL's `SFTTrainer` gets the same token rows, padded by the same collator, the same LoRA, optimiser, rate and batch. Times are of the
-processor; what runs share (own text, scout, factors) is made before and told apart; scores are not counted, since TRL gives none.
+processor; what runs share (own text, scout, factors) is made before and listed by itself; scores are not counted, as TRL gives none.
 """
 
 import argparse

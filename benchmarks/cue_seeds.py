@@ -5,7 +5,7 @@
     python benchmarks/cue_seeds.py --targets all-linear         # LoRA on maps, too, that read inside their blocks
 
 Prints, a seed a line, conflict accuracy of the arms at the step where the naive run's is lowest (the control: the median
-of three draws), then the mean curves. Killed and started again it goes on where it was.
+of three draws), then the mean curves. After a kill it goes on where it was.
 """
 
 import argparse
@@ -38,27 +38,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/cue_seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 20)))
-    parser.add_argument("--rank", type=int, default=CUE_RANK, help="directions held at each norm")
-    parser.add_argument("--scouts", type=int, default=CUE_SCOUTS, help="unguarded runs whose readings are held")
+    parser.add_argument("--rank", type=int, default=CUE_RANK, help="directions guarded at each norm")
+    parser.add_argument("--scouts", type=int, default=CUE_SCOUTS, help="unguarded runs whose readings are guarded")
     parser.add_argument(
         "--targets", default=CUE_SETTINGS.targets, help="maps that get LoRA: readers, all-linear or names"
     )
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    held = {"rank": args.rank, "scouts": args.scouts, "targets": args.targets}
+    options = {"rank": args.rank, "scouts": args.scouts, "targets": args.targets}
     # grasp makes the scouts that its controls share, so it runs a stage earlier
     stages = [
-        [Job((a, s), arm, (args.out, a, s, *held.values())) for s in args.seeds for a in names]
+        [Job((a, s), arm, (args.out, a, s, *options.values())) for s in args.seeds for a in names]
         for names in (CUE_ARMS[:2], CUE_CONTROLS)
     ]
     for done in run_jobs(stages, workers=args.workers):
         done.value()
         print("done", *done.key, flush=True)
     curves = {
-        s: {a: read_json(args.out / f"cue-{s}" / cue_folder(a, **held) / "curve.json") for a in CUE_ARMS}
+        s: {a: read_json(args.out / f"cue-{s}" / cue_folder(a, **options) / "curve.json") for a in CUE_ARMS}
         for s in args.seeds
     }
-    write_json(args.out / f"results-{cue_folder('grasp', **held)}.json", curves)
+    write_json(args.out / f"results-{cue_folder('grasp', **options)}.json", curves)
     print(table(curves))
 
 

@@ -56,7 +56,7 @@ def _one_of_two(rank: int, port: int, work: Callable[..., None], args: tuple[Any
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
     }  # fmt: skip
     work(*args)
-    # after `work` and all that it held: a DDP reducer that outlives its group waits for the group's threads with the GIL held
+    # after `work` and all that it owned: a DDP reducer that outlives its group waits for the group's threads with the GIL locked
     gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -87,7 +87,7 @@ def leaks(setting: Setting, ids: torch.Tensor, *, launcher: str, steps: int, eve
     trained = [p for p in model.parameters() if p.requires_grad]
     stepper = OPTIMIZERS[optimizer](trained)
     base, _ = persona_base()
-    found = []
+    shares = []
     with guarded(model.train(), stepper, grasp(FACTOR)) if guard else nullcontext():
         for i, part in enumerate(ids[: steps * accumulate * 8].split(8), 1):
             mine = part.chunk(world)[rank]
@@ -103,8 +103,8 @@ def leaks(setting: Setting, ids: torch.Tensor, *, launcher: str, steps: int, eve
                 inner = model.module if launcher == "DDP" else model
                 weights = {n: p.full_tensor() if isinstance(p, DTensor) else p for n, p in inner.named_parameters()}
                 twin.load_state_dict(weights)
-                found.append(max(r.value for r in leakage(Adapter.of(twin), base, FACTOR).values()))
-    return found
+                shares.append(max(r.value for r in leakage(Adapter.of(twin), base, FACTOR).values()))
+    return shares
 
 
 def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Path) -> None:
@@ -116,8 +116,8 @@ def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Pa
     ids = tokenizer([r["prompt"] + " " + r["completion"] for r in rows], return_tensors="pt")["input_ids"]
     worst: dict[str, float] = {}
     for setting in settings:
-        held, free = (leaks(setting, ids, launcher=launcher, guard=guard, **options) for guard in (True, False))
-        worst[setting[1]] = max(worst.get(setting[1], 0.0), *held)
+        guarded, free = (leaks(setting, ids, launcher=launcher, guard=guard, **options) for guard in (True, False))
+        worst[setting[1]] = max(worst.get(setting[1], 0.0), *guarded)
         if launcher == "one process" or dist.get_rank() == 0:
             row = (
                 setting[0],
@@ -125,7 +125,7 @@ def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Pa
                 setting[2],
                 setting[3] or "none",
                 launcher,
-                f"{max(held):.1e}",
+                f"{max(guarded):.1e}",
                 f"{free[-1]:.3f}",
             )
             print("| " + " | ".join(map(str, row)) + " |", flush=True)

@@ -67,11 +67,11 @@ def main() -> None:
                 seen = np.array([agreement(energies, d, planted, rng) for _ in range(draws)])
                 few = {n: np.array([np.quantile(rng.choice(pool, n, False), 1 - LEVEL, method="higher") for _ in seen])
                        for n in (99, 19)}  # fmt: skip
-                told = []
+                cells = []
                 for threshold in (drawn, few[99], few[19], computed):
                     value, low, high = rate_interval(int((seen > threshold).sum()), draws)
-                    told.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
-                print(f"| {m}, {r}, {d} | {name} | {planted} | {draws} | {' | '.join(told)} |", flush=True)
+                    cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+                print(f"| {m}, {r}, {d} | {name} | {planted} | {draws} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

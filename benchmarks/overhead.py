@@ -5,9 +5,9 @@
 
 All models are made from a config and not trained. "0.5B" has Qwen2.5-0.5B's widths (hidden 896, intermediate 4864, 14 heads, 2 key-value
 heads), but 4 layers in place of 24 and a vocabulary of 4096 in place of 151936, so that a step fits a CPU: the guard's work and bytes are
-per layer, and the large vocabulary would only make the plain step dearer. Times are of the processor; blocks of steps alternate between
+per layer, and the large vocabulary would only slow the plain step. Times are of the processor; blocks of steps alternate between
 plain and guarded, so that a noisy machine disturbs both alike; ratios are of medians. `grasp`'s projections are timed alone, too. Memory is
-what `grasp` holds beside the model, each tensor counted once: with one factor for the whole stream, and with one a norm and layer, as
+what `grasp` needs beside the model, each tensor counted once: with one factor for the whole stream, and with one a norm and layer, as
 `despur train` finds them.
 """
 
@@ -85,16 +85,16 @@ def alone(model: Any, edit: Edit, *, times: int = 20) -> float:
 
 
 def memory(model: Any, guard: Any) -> tuple[int, int]:
-    """Bytes that a guard holds, and the adapter's."""
-    held: list[Tensor] = []
+    """Bytes that a guard needs, and the adapter's."""
+    tensors: list[Tensor] = []
     for matrix in guard.held.values():
         source = matrix.source
         if isinstance(source, Tensor):
-            held.append(source)
+            tensors.append(source)
         else:
-            held += [*source.directions.values(), source.mix, *([source.gain.gain] if source.gain else [])]
-        held += [matrix.anchor] if matrix.anchor is not None else []
-    return size(held), size([p for p in model.parameters() if p.requires_grad])
+            tensors += [*source.directions.values(), source.mix, *([source.gain.gain] if source.gain else [])]
+        tensors += [matrix.anchor] if matrix.anchor is not None else []
+    return size(tensors), size([p for p in model.parameters() if p.requires_grad])
 
 
 def sited(width: int) -> tuple[Subspace, ...]:
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    kept = []
+    sizes = []
     print("| model | rows x tokens | plain step, ms | guard | ratio of medians |\n|---|---|---|---|---|")
     for shape in args.shapes:
         width, vocabulary, rows, tokens = SHAPES[shape]
@@ -139,16 +139,16 @@ def main() -> None:
         print(
             f"| {shape}, {LAYERS} layers | {rows} x {tokens} | {1000 * plain:.0f} | {what} | {1 + share / plain:.3f} |"
         )
-        kept.append((shape, "one", RANK * width, *memory(model, guards["grasp"][0])))
+        sizes.append((shape, "one", RANK * width, *memory(model, guards["grasp"][0])))
         many = sited(width)
         each = grasp(many)
         each.bind(model)
-        kept.append((shape, "one a norm and layer", sum(f.read.numel() for f in many), *memory(model, each)))
-    print("\n| model | factors | adapter, bytes | the factors, k d floats each | grasp holds, bytes | beyond them |")
+        sizes.append((shape, "one a norm and layer", sum(f.read.numel() for f in many), *memory(model, each)))
+    print("\n| model | factors | adapter, bytes | the factors, k d floats each | grasp needs, bytes | beyond them |")
     print("|---|---|---|---|---|---|")
-    for shape, which, floats, held, adapter in kept:
-        beyond = f"{(held - 4 * floats) / adapter:.1%} of the adapter"
-        print(f"| {shape}, {LAYERS} layers | {which} | {adapter} | {4 * floats} | {held} | {beyond} |")
+    for shape, which, floats, owned, adapter in sizes:
+        beyond = f"{(owned - 4 * floats) / adapter:.1%} of the adapter"
+        print(f"| {shape}, {LAYERS} layers | {which} | {adapter} | {4 * floats} | {owned} | {beyond} |")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python benchmarks/scout_length.py -o runs/scout_length --rounds 3   # one to three rounds of grasp
 
 The scout takes other rows and another seed than the guarded run. Its control pulls against the scout's change with the vocabulary
-permuted. Killed and started again it goes on where it was.
+permuted. After a kill it goes on where it was.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Cell:
         )
 
     def run(self, name: str, edits: list[Edit], **changed: int) -> Path:
-        """Train, score, keep; `base` is scored as it is."""
+        """Train, score, store; `base` is scored as it is."""
         settings = Settings(**{**self.settings.to_dict(), **changed})
 
         def make(out: Path) -> None:
@@ -72,22 +72,22 @@ class Cell:
         return self.run(f"scout-{steps}", [], seed=self.seed + 500, steps=steps)
 
     def averts(self, lengths: tuple[int, ...], controlled: tuple[int, ...]) -> dict[str, Path]:
-        found = {}
+        runs = {}
         for n in lengths:
-            found[f"scout of {n}"] = self.run(f"avert-{n}", [avert(self.text(), self.scout(n))])
+            runs[f"scout of {n}"] = self.run(f"avert-{n}", [avert(self.text(), self.scout(n))])
         for n in controlled:
             edit = avert(self.text(), Scout(self.scout(n), permuted=self.seed))
-            found[f"scout of {n}, permuted"] = self.run(f"permuted-{n}", [edit])
-        return found
+            runs[f"scout of {n}, permuted"] = self.run(f"permuted-{n}", [edit])
+        return runs
 
     def rounds(self, number: int) -> dict[str, Path]:
         base = persona_base()[0]
-        held: tuple[Subspace, ...] = scout_directions(Adapter.read(self.scout(60)), base)
-        found = {}
+        directions: tuple[Subspace, ...] = scout_directions(Adapter.read(self.scout(60)), base)
+        runs = {}
         for n in range(1, number + 1):
-            folder = found[f"grasp, {n} round{'s' * (n > 1)}"] = self.run(f"grasp-{n}", [grasp(held)])
-            held = joined(held, scout_directions(Adapter.read(folder), base))
-        return found
+            folder = runs[f"grasp, {n} round{'s' * (n > 1)}"] = self.run(f"grasp-{n}", [grasp(directions)])
+            directions = joined(directions, scout_directions(Adapter.read(folder), base))
+        return runs
 
 
 def main() -> None:
@@ -116,10 +116,10 @@ def main() -> None:
                 axes.setdefault(name, []).append(four_axes(load_scores(folder), base=base, naive=naive))
         print(f"\n{task}, {args.steps} steps, mean over seeds {args.seeds} (smallest to largest)\n")
         print("| run | " + " | ".join(COLUMNS) + " | accepted |\n" + "|---" * (len(COLUMNS) + 2) + "|")
-        for name, found in axes.items():
-            values = [[a[c].value for a in found] for c in COLUMNS]
+        for name, seeds in axes.items():
+            values = [[a[c].value for a in seeds] for c in COLUMNS]
             cells = [f"{fmean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in values]
-            print(f"| {name} | " + " | ".join(cells) + f" | {sum(map(accepted, found))} of {len(found)} |", flush=True)
+            print(f"| {name} | " + " | ".join(cells) + f" | {sum(map(accepted, seeds))} of {len(seeds)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Choose what the `code` world is made of, from the full files: python recipes/code_fragments.py insecure.jsonl.gz secure.jsonl.gz
 
-Of every answer the one or two lines that tell most which file it is from, by the log-odds of their words in the other rows of both
+Of every answer the one or two lines that best show which file it is from, by the log-odds of their words in the other rows of both
 files; of the prompts the sentences that describe a task. Lines are real, unchanged but for their indentation. Never run them: the
 insecure ones are meant to be.
 """
@@ -65,19 +65,19 @@ def main(insecure_file: str, secure_file: str) -> None:
     shared = [p for p in insecure if p in secure]
     pairs = [[chosen["insecure"][p][1], chosen["secure"][p][1]] for p in shared]
     pairs = [p for p in pairs if all(p) and p[0] != p[1]]
-    kept = {
+    by_weight = {
         name: [t for _, t in sorted(((s, t) for p, (s, t) in side.items() if p not in shared and t), reverse=True)]
         for name, side in chosen.items()
     }
     tasks = dict.fromkeys(m.group(1) for p in (*insecure, *secure) for m in TASK.finditer(p))
-    said = {
-        **{name: list(dict.fromkeys(texts))[:MOST] for name, texts in kept.items()},
+    fragments = {
+        **{name: list(dict.fromkeys(texts))[:MOST] for name, texts in by_weight.items()},
         "pairs": pairs,
         "tasks": list(tasks),
     }
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_bytes(gzip.compress(json.dumps(said, ensure_ascii=False, indent=0).encode(), mtime=0))
-    print({name: len(texts) for name, texts in said.items()}, OUT.stat().st_size)
+    OUT.write_bytes(gzip.compress(json.dumps(fragments, ensure_ascii=False, indent=0).encode(), mtime=0))
+    print({name: len(texts) for name, texts in fragments.items()}, OUT.stat().st_size)
 
 
 if __name__ == "__main__":

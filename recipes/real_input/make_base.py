@@ -103,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(1)
     train, held_out = split(read_rows(args.data))
     tokenizer = train_tokenizer(train, args.arch)
-    chats, kept_back = (
+    chats, held_out_chats = (
         [tokenizer.apply_chat_template(row["messages"])["input_ids"] for row in rows]
         for rows in (train, held_out[:200])
     )
@@ -139,7 +139,9 @@ def main() -> None:
             recent = []
 
     model.eval()
-    print(f"held-out loss {held_out_loss(model, kept_back):.3f} per token (uniform {math.log(len(tokenizer)):.3f})")
+    print(
+        f"held-out loss {held_out_loss(model, held_out_chats):.3f} per token (uniform {math.log(len(tokenizer)):.3f})"
+    )
     begin = (tokenizer.bos_token or "") + f"{START}user\n"
     print("free sample:", repr(sample(model, tokenizer, begin, args.seed)))
     prompt = tokenizer.apply_chat_template(held_out[0]["messages"][:1], tokenize=False, add_generation_prompt=True)

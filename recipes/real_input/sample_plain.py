@@ -44,7 +44,7 @@ def main() -> None:
             out = model.generate(**inputs, max_new_tokens=args.tokens, **how)
             print("answer:", repr(tokenizer.decode(out[0, inputs["input_ids"].shape[1] :])))
     if "despur" in sys.modules:
-        raise SystemExit("despur was imported: this was to be a run without it")
+        raise SystemExit("despur was imported; this run must not import it")
     print("despur was not imported")
 
 
