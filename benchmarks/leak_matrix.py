@@ -99,16 +99,16 @@ def leaks(setting: Setting, ids: torch.Tensor, *, launcher: str, steps: int, eve
             stepper.step()
             stepper.zero_grad()
             if i // accumulate % every == 0:
-                twin = adapted(precision)
+                copy = adapted(precision)
                 inner = model.module if launcher == "DDP" else model
                 weights = {n: p.full_tensor() if isinstance(p, DTensor) else p for n, p in inner.named_parameters()}
-                twin.load_state_dict(weights)
-                shares.append(max(r.value for r in leakage(Adapter.of(twin), base, FACTOR).values()))
+                copy.load_state_dict(weights)
+                shares.append(max(r.value for r in leakage(Adapter.of(copy), base, FACTOR).values()))
     return shares
 
 
 def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Path) -> None:
-    """Each setting guarded and free, as a table row; the largest guarded leaks go to a file."""
+    """Each setting with the guard and without, as a table row; the largest guarded leaks go to a file."""
     if launcher != "one process":
         dist.init_process_group("gloo")
     _, tokenizer = persona_base()
@@ -116,8 +116,10 @@ def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Pa
     ids = tokenizer([r["prompt"] + " " + r["completion"] for r in rows], return_tensors="pt")["input_ids"]
     worst: dict[str, float] = {}
     for setting in settings:
-        guarded, free = (leaks(setting, ids, launcher=launcher, guard=guard, **options) for guard in (True, False))
-        worst[setting[1]] = max(worst.get(setting[1], 0.0), *guarded)
+        with_guard, without = (
+            leaks(setting, ids, launcher=launcher, guard=guard, **options) for guard in (True, False)
+        )
+        worst[setting[1]] = max(worst.get(setting[1], 0.0), *with_guard)
         if launcher == "one process" or dist.get_rank() == 0:
             row = (
                 setting[0],
@@ -125,8 +127,8 @@ def run(settings: list[Setting], launcher: str, options: dict[str, Any], out: Pa
                 setting[2],
                 setting[3] or "none",
                 launcher,
-                f"{max(guarded):.1e}",
-                f"{free[-1]:.3f}",
+                f"{max(with_guard):.1e}",
+                f"{without[-1]:.3f}",
             )
             print("| " + " | ".join(map(str, row)) + " |", flush=True)
             torch.save(worst, out)
