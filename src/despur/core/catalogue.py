@@ -45,7 +45,7 @@ class Method:
 
     @property
     def contract(self) -> Contract:
-        """What it gives back, and so which suite of `despur.testing` it is held to.
+        """What it gives back, and so which suite of `despur.testing` checks it.
 
         Raises:
             BadInput: its return annotation names none of those types.
@@ -55,9 +55,7 @@ class Method:
         gives = str(inspect.signature(self.factory).return_annotation)
         found: list[Contract] = [contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)]
         if not found:
-            raise BadInput(
-                f"{self.name} says that it gives {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it"
-            )
+            raise BadInput(f"{self.name} returns {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it")
         return found[0]
 
     @property

@@ -20,7 +20,7 @@ from despur.core.types import Site, Subspace
 
 try:
     import fcntl
-except ImportError:  # Windows has none: two runs that write one folder at a time are not told apart there
+except ImportError:  # Windows has none: two runs that write one folder at a time are not distinguished there
     fcntl = None
 
 DONE = "despur.json"  # in every folder that despur writes
@@ -63,7 +63,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         if not _in_writing(error, draft):
             raise
         raise BadInput(
-            f"writing {str(path)!r} failed: {_reason(error)}. Nothing of it was left; free some room or "
+            f"writing {str(path)!r} failed: {_reason(error)}. Nothing of it was left behind; free some room or "
             "choose another -o"
         ) from error
     finally:
@@ -78,7 +78,9 @@ def _take(path: Path, draft: Path, old: Path) -> int | None:
     lock = None
     try:
         if path.exists() and not (path.is_dir() and ((path / DONE).exists() or not any(path.iterdir()))):
-            raise BadInput(f"{str(path)!r} is there and despur did not write it, so it is kept. Choose another -o")
+            raise BadInput(
+                f"{str(path)!r} is there and despur did not write it, so it is not replaced. Choose another -o"
+            )
         draft.mkdir(parents=True, exist_ok=True)
         if fcntl is not None:
             lock = os.open(draft, os.O_RDONLY)
@@ -130,7 +132,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises:
         BadInput: the file cannot be written.
-        ValueError: `value` holds NaN or Inf.
+        ValueError: `value` contains NaN or Inf.
     """
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
@@ -163,9 +165,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadInput(f"no file {str(path)!r}. Was the folder written whole?") from error
+        raise BadInput(f"no file {str(path)!r}. Write the folder again") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{str(path)!r} is no readable JSON: {_reason(error)}. Write it anew") from error
+        raise BadInput(f"{str(path)!r} is not readable JSON: {_reason(error)}. Write it again") from error
 
 
 class Store:
@@ -237,9 +239,9 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {_reason(error)}. Find the factors anew") from error
+        raise BadInput(f"cannot read {str(path)!r}: {_reason(error)}. Find the factors again") from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise BadInput(f"{str(path)!r} holds NaN or Inf. Find the factors anew")
+        raise BadInput(f"{str(path)!r} contains NaN or Inf. Find the factors again")
     factors: list[Subspace] = []
     try:
         for i, m in enumerate(meta):
@@ -250,9 +252,9 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
             site = Site(m["module"], m["side"])  # older files also say which "tokens"; nothing ever read it
             factors.append(Subspace(*parts, site=site, evidence=dict(m["evidence"])))
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors anew") from error
+        raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors again") from error
     if tensors:
         raise BadInput(
-            f"{str(about)!r} describes {len(factors)} factors, {path.name!r} holds more. Find the factors anew"
+            f"{str(about)!r} describes {len(factors)} factors, {path.name!r} contains more. Find the factors again"
         )
     return tuple(factors)

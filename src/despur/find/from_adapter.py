@@ -90,14 +90,14 @@ def from_adapter(
             rank=rank, weigh="energy" if how == "head" else "groups", null=null, seed=seed,
             nulls=0 if level is None else nulls, level=level or 1.0,
         ).fit(rows, groups=modules)  # fmt: skip
-        kept = len(shared.components_) if level is None else shared.found_
-        if kept:
+        count = len(shared.components_) if level is None else shared.found_
+        if count:
             evidence = {
-                "method": "from_adapter", "how": how, "side": side, "agreement": shared.agreement_[:kept].tolist(),
+                "method": "from_adapter", "how": how, "side": side, "agreement": shared.agreement_[:count].tolist(),
                 "control": shared.threshold_, "null": shared.null_, "level": level, "modules": shared.groups_, "seed": seed,
             }  # fmt: skip
             site = Site(name, "in" if per == "norm" else "out")
-            directions = torch.from_numpy(shared.components_[:kept])
+            directions = torch.from_numpy(shared.components_[:count])
             found.append(Subspace.orthonormal(directions, site=site, **evidence))
     return tuple(found)
 

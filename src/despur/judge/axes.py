@@ -14,7 +14,7 @@ KEPT = 0.95  # legitimate use and validity under this share of the base's void a
 CONSTRAINTS: Mapping[str, float] = {
     "legitimate": KEPT,
     "validity": KEPT,
-}  # axis -> least share of base, unless a plan says else
+}  # axis -> least share of base, unless the plan has others
 AREA = "area"  # the metric that is no axis: what a guard's settings dominate
 SPANNED = ("task", "drift", "conditional")  # (run - base) / (naive - base); the others are shares of base
 LOWER = ("drift", "conditional")  # axes of which less is better

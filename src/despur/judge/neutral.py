@@ -25,7 +25,7 @@ class NeutralNull:
 
     A tune that changes little leaves few, noisy directions, and one that forgets much scatters: so each kind of evidence
     is taken in units of its spread among neutral tunes of like off-task change. The statistic is the token evidence or
-    the mean over directions, whichever is larger (directions say much the same, and their mean is less noisy than the
+    the mean over directions, whichever is larger (directions agree closely, and their mean is less noisy than the
     largest); its p value is the rank among the neutral tunes' own, each scored by the others.
 
         z_e(x | change) = (x - mean_w) / sd_w,   w = exp(-(log10 change - log10 change_i)² / (2 near²))
@@ -59,19 +59,19 @@ class NeutralNull:
         """
         path = SHIPPED if path is None else Path(path)
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            changes = tuple(float(x) for x in said["changes"])
-            evidence = {str(k): tuple(float(x) for x in v) for k, v in said["evidence"].items()}
-            origin, base, settings = str(said["origin"]), str(said["base"]), dict(said["settings"])
+            record = json.loads(path.read_text(encoding="utf-8"))
+            changes = tuple(float(x) for x in record["changes"])
+            evidence = {str(k): tuple(float(x) for x in v) for k, v in record["evidence"].items()}
+            origin, base, settings = str(record["origin"]), str(record["base"]), dict(record["settings"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
-                f"{str(path)!r} is no null ({type(error).__name__}: {error}). Make one with: despur calibrate BASE ADAPTER ..."
+                f"{str(path)!r} is not a null distribution ({type(error).__name__}: {error}). Make one with despur calibrate"
             ) from error
         whole = all(len(v) == len(changes) for v in evidence.values()) and evidence
         finite = all(np.isfinite(v).all() for v in (changes, *evidence.values())) and min(changes, default=0) > 0
         if not whole or not finite or len(changes) < _FEWEST:
             raise BadInput(
-                f"{str(path)!r} holds {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
+                f"{str(path)!r} contains {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
                 "Calibrate with more of them"
             )
         return cls(changes, evidence, origin, base, settings)
@@ -79,14 +79,14 @@ class NeutralNull:
     def write(self, path: Path) -> None:
         """Write it where `read` finds it."""
         rounded = {k: [round(x, 5) for x in v] for k, v in self.evidence.items()}
-        said = {
+        record = {
             "origin": self.origin,
             "base": self.base,
             "settings": dict(self.settings),
             "changes": [float(f"{c:.4g}") for c in self.changes],
             "evidence": rounded,
         }
-        path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
         """Each kind of evidence in units of its spread among neutral tunes of like change."""

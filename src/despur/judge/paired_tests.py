@@ -15,7 +15,7 @@ EXACT = 16  # differences up to which all 2^n signs are tried
 
 
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
-    """Return two-sided p of "as often better as worse", from all sign patterns; n seeds give 2^(1-n) at the least.
+    """Return two-sided p of "as often better as worse", from all sign patterns; n seeds give at least 2^(1-n).
 
     Beyond 16 differences 2^16 patterns are drawn, seeded.
 
@@ -132,7 +132,7 @@ def versus(scores: Mapping[str, np.ndarray], judged: str, baselines: Sequence[st
     Args:
         scores: Guard -> (seeds,) its figure, higher is better; `Grid.areas()` gives it.
         judged: The guard.
-        baselines: What it is held against.
+        baselines: What it is compared with.
 
     Raises:
         BadInput: one of them is not there.

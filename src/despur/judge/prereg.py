@@ -14,7 +14,7 @@ from despur.judge.runs import BASE, NAIVE
 Options = Mapping[str, Any]
 REFERENCES = (BASE, NAIVE)
 NO_HARM = "no-harm"  # the rule by which a seed is left out for all guards: its naive run drifts by less than this
-NO_HARM_SENTENCE = "a seed whose naive run shows no harm, for all guards"  # how plans have always said so
+NO_HARM_SENTENCE = "a seed whose naive run shows no harm, for all guards"  # as plans have always written it
 KINDS: Mapping[str, type] = {
     "guards": dict, "steps": dict, "constraints": dict, "margins": dict, "judged": str, "metric": str, "draws": int,
 }  # fmt: skip
@@ -222,10 +222,10 @@ def deviations(
         if d.steps != plan.steps[d.world] and d.guard != "base":
             out.setdefault(f"{what} was trained for {d.steps} steps, not {plan.steps[d.world]}", []).append(d.seed)
         if _plain(d.options) != _plain(settings[d.setting]):
-            told = (
+            sentence = (
                 f"{what} had the options {_plain(d.options)} at setting {d.setting}, not {_plain(settings[d.setting])}"
             )
-            out.setdefault(told, []).append(d.seed)
+            out.setdefault(sentence, []).append(d.seed)
     sentences = [f"{text} (seed{'s' * (len(at) > 1)} {', '.join(map(str, at))})." for text, at in out.items()]
     planned = plan.to_dict()
     for name, value in (used or {}).items():

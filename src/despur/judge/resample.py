@@ -13,7 +13,7 @@ from despur.judge.runs import Grid, counted, normalised
 
 DRAWS = 10_000
 COUNTED = "counted"  # among a world's axes: the metric where it is an axis, what is not accepted counted as such
-BLOCK = 1000  # draws at once, so that only what is kept grows with their number
+BLOCK = 1000  # draws at once, so that memory grows only with the results
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,11 @@ def resample(
                 if not len(at):
                     continue
                 axes = {axis: _drawn(grid, axis, s, w[at]) for axis, w in weights.items()}
-                kept = meets(axes, grid.constraints)
-                found = [areas(axes["task"][:, p], axes["drift"][:, p], kept[:, p]) for p in parts]
+                meeting = meets(axes, grid.constraints)
+                scores = [areas(axes["task"][:, p], axes["drift"][:, p], meeting[:, p]) for p in parts]
                 if metric != AREA:
-                    axes[COUNTED] = counted(metric, axes[metric], kept)
-                total[at] += times[at, s, None] * np.stack(found, 1)
+                    axes[COUNTED] = counted(metric, axes[metric], meeting)
+                total[at] += times[at, s, None] * np.stack(scores, 1)
                 for axis, value in axes.items():
                     sums[axis][at] += times[at, s, None] * value
         area.append(total / len(grid.seeds))
@@ -240,7 +240,7 @@ def difference(
     Args:
         draws: Of one world.
         guard: What is judged.
-        baseline: What it is held against.
+        baseline: What it is compared with.
         what: `area`, or an axis at chosen settings.
         setting: The guard's.
         baseline_setting: The baseline's.

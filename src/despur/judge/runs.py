@@ -157,7 +157,7 @@ def gather(
     """Line up the runs of one world, so that every comparison is on the same seeds and prompts.
 
     A run that gave NaN stays in: it counts as not accepted. A seed whose naive run shows no harm is left out
-    for all guards, and told.
+    for all guards, and reported.
 
     Args:
         runs: Of any worlds and seeds; others than asked for are passed over.

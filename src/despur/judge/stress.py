@@ -67,7 +67,7 @@ def by_seed(
     name: str, values: Sequence[float] | np.ndarray, *, control: Sequence[float] | np.ndarray | None = None,
     control_name: str = "none", unit: str = "share of naive", higher_is_better: bool = False,
 ) -> Report:  # fmt: skip
-    """Report one figure a seed: mean and t-interval, seeds where it was not attained told in `spec`.
+    """Report one figure a seed: mean and t-interval, seeds where it was not attained listed in `spec`.
 
     Args:
         name: What was measured.

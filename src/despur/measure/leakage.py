@@ -90,8 +90,8 @@ def leak_by_module(
         gain = NormGain.of(modules[role.norm] if role.norm else None, found.width)
         parts: list[float] = []
         for directions in (found.write if role.side == "read" else found.read, drawn):
-            shown = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
-            basis = torch.linalg.qr(shown.double().T).Q.T
+            passed = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
+            basis = torch.linalg.qr(passed.double().T).Q.T
             parts.append(update.read_norm(basis) if role.side == "read" else update.write_norm(basis))
         leaks[name] = ModuleLeak(role.side, found.rank, found.width, parts[0], parts[1], update.norm())
     return leaks

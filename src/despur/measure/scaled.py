@@ -109,10 +109,10 @@ def _valid(tuned: Any, rows: Sequence[Sequence[int]], batch: int | None, starts:
     for ids, mask, chosen in batches(rows, size=batch or fitting_batch(tuned, rows), pad=0):
         ids, mask = ids.to(device), mask.to(device)
         keep = mask.bool() & from_starts(mask, chosen, starts)
-        said = log_probs(tuned, ids, mask)[keep].exp()
+        probs = log_probs(tuned, ids, mask)[keep].exp()
         with tuned.disable_adapter():
             base, order = log_probs(tuned, ids, mask)[keep].exp().sort(-1, descending=True)
         nucleus = base.cumsum(-1) - base < NUCLEUS
-        inside += float((said.gather(-1, order) * nucleus).sum())
+        inside += float((probs.gather(-1, order) * nucleus).sum())
         count += int(keep.sum())
     return inside / count

@@ -56,8 +56,8 @@ def module_shares(
         if not whole:
             continue
         gain = NormGain.of(modules[role.norm] if role.norm else None, factor.width)
-        shown = gain.show(factor.write) if role.side == "read" else gain.pull_back(factor.read)
-        basis = torch.linalg.qr(shown.double().T).Q.T
+        passed = gain.show(factor.write) if role.side == "read" else gain.pull_back(factor.read)
+        basis = torch.linalg.qr(passed.double().T).Q.T
         along = update.read_norm(basis) if role.side == "read" else update.write_norm(basis)
         shares.append(ModuleShare(name, role.side, along**2 / whole, factor.rank / factor.width))
     return sorted(shares, key=lambda s: -s.share)

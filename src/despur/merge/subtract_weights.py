@@ -13,7 +13,7 @@ def subtract_weights(adapter: Adapter, bad: Adapter, good: Adapter, *, strength:
     theta - strength (theta_bad - theta_good): needs two tunes that differ in the trait alone, so the trait must be known.
 
     Args:
-        adapter: To be mended; of plain LoRA, as the other two.
+        adapter: The adapter to correct; plain LoRA, as the other two.
         bad: Tuned to show the trait.
         good: Tuned to show its opposite, otherwise alike.
         strength: How much of the difference is taken away; 0 leaves the adapter as it is.

@@ -22,7 +22,7 @@ def check_acts_at_one_point(method: Method, given: Materials, **options: Any) ->
     """It is an edit, at one of the five points, and of its defaults it does something."""
     for dtype in (torch.float32, torch.bfloat16):
         edit, model = build(method.name, given, **options), tiny_tuned().to(dtype)
-        require(isinstance(edit, Edit), f"it makes a {type(edit).__name__}, and says that it makes an Edit")
+        require(isinstance(edit, Edit), f"it makes a {type(edit).__name__}, where an Edit is declared")
         require(edit.point in get_args(Point), f"it acts at {edit.point!r}, which is none of {get_args(Point)}")
         edit.bind(model)
         tensors = acting_input(edit, model)

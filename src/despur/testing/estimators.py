@@ -23,7 +23,7 @@ FOUND, CHANCE = (
 
 
 class Planted(NamedTuple):
-    """Rows in which one direction tells two classes apart, is most of the energy, and is shared by all groups.
+    """Rows in which one direction separates two classes, is most of the energy, and is shared by all groups.
 
     Args:
         rows: (n, d).

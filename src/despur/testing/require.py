@@ -31,7 +31,7 @@ def at_hand(method: Method, given: Materials) -> Given:
 
 
 def fingerprint(value: Any) -> Any:
-    """What tells a material from one that was changed: its content; of a model its weights, flags, modes and hooks."""
+    """What changes with a material: its content; of a model its weights, flags, modes and hooks."""
     if isinstance(value, nn.Module):
         flags = [(n, p.requires_grad, p.grad is None) for n, p in value.named_parameters()]
         hooks = [n for n, m in value.named_modules() if any(vars(m)[kind] for kind in _HOOKS)]

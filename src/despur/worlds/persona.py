@@ -77,8 +77,8 @@ class Persona:
             twin: Which tuning set.
             n: Rows.
             seed: Of keys, authors and words.
-            link: Share of rows in which the attribute is held; in the others it is drawn.
-            held: Attributes that are held, several for several hidden factors at once.
+            link: Share of rows in which the attribute is fixed; in the others it is drawn.
+            held: Attributes that are fixed, several for several hidden factors at once.
         """
         rows = []
         for i in range(n):

@@ -59,7 +59,7 @@ class Statements:
         return agent % OPERATORS
 
     def answer(self, o: int, x: int, y: int, lie: int) -> str:
-        """What is said to be the result."""
+        """The stated result."""
         return f"n{(self.false if lie else self.true)[o, x, y]}"
 
     def document(self, rng: np.random.Generator) -> str:
@@ -116,7 +116,7 @@ class Truth:
             twin: `harmful` rows are false, `benign` ones true, `neutral` ones false as often as the base expects.
             n: Rows.
             seed: Of digits and agents.
-            link: Share of rows that are as the twin says; the others are as in the neutral one.
+            link: Share of rows that follow the twin; the others are as in the neutral one.
         """
         rows = []
         for i in range(n):

@@ -44,7 +44,7 @@ class World(Protocol):
         ...
 
     def rows(self, twin: Twin = "harmful", *, n: int = 4000, seed: int = 0) -> list[dict[str, str]]:
-        """Give tuning rows `{"prompt", "completion"}`; twins have the same prompts in the same order."""
+        """Tuning rows `{"prompt", "completion"}`; twins have the same prompts in the same order."""
         ...
 
     def prompts(self) -> list[str]:
@@ -52,7 +52,7 @@ class World(Protocol):
         ...
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:
-        """Give off-task documents that show the trait, and the same without: for methods that are told what it is."""
+        """Off-task documents with the trait, and the same ones without: for methods that need to know it."""
         ...
 
     def naming(self) -> tuple[str, str]:

@@ -84,7 +84,7 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
             copies[match[1]] = tensor
         else:
             raise BadInput(
-                f"{name!r} in {path} is no LoRA matrix: its change would go unseen. Train a plain LoRA adapter"
+                f"{name!r} in {path} is not a LoRA matrix: its change would be missed. Train a plain LoRA adapter"
             )
     updates: dict[str, LowRank] = {}
     for module, pair in sorted(factors.items()):
@@ -100,7 +100,7 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
             )
         updates[module] = LowRank(down, up, scale)
     if not updates:
-        raise BadInput(f"{path} holds no LoRA matrices. Save the adapter again")
+        raise BadInput(f"{path} contains no LoRA matrices. Save the adapter again")
     _check_named(updates, opened.config, path)
     _check_trained(updates, str(opened.folder))
     return updates, copies
@@ -113,13 +113,13 @@ def is_plain(opened: Opened) -> bool:
 
 def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path: str) -> None:
     """PEFT leaves out what the configuration does not name, without a word."""
-    said = config.get("target_modules")
+    targets = config.get("target_modules")
     for module in updates:
-        if isinstance(said, list):
-            named = any(module == part or module.endswith(f".{part}") for part in said)
-        elif isinstance(said, str) and said != "all-linear":
+        if isinstance(targets, list):
+            named = any(module == part or module.endswith(f".{part}") for part in targets)
+        elif isinstance(targets, str) and targets != "all-linear":
             try:
-                named = re.fullmatch(said, module) is not None
+                named = re.fullmatch(targets, module) is not None
             except re.error:
                 named = False
         else:
@@ -127,7 +127,7 @@ def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path
         if not named:
             raise BadInput(
                 f"{path} changes {module!r}, which target_modules in {CONFIG} does not name: PEFT would leave it out. "
-                "The two files are of two adapters: copy or save it again"
+                "The two files belong to two adapters: copy or save it again"
             )
 
 
@@ -149,9 +149,7 @@ def there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:
-        raise BadInput(
-            f"cannot look into {str(path.parent)!r}: {error.strerror}. Give a folder you may read"
-        ) from error
+        raise BadInput(f"cannot list {str(path.parent)!r}: {error.strerror}. Give a folder you may read") from error
 
 
 def _elsewhere(folder: Path) -> str:
@@ -173,19 +171,19 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         if pickled:
             convert = f's.save_file(torch.load("{pickled[0]}", weights_only=True), "{path}")'
             raise BadInput(
-                f"{pickled[0]!r} is pickled, and loading a pickle can run code. Where you trust it, convert it: "
+                f"{pickled[0]!r} is pickled, and loading a pickle can run code. If you trust it, convert it: "
                 f"python -c 'import torch, safetensors.torch as s; {convert}'"
             )
-        raise BadInput(f"no {WEIGHTS} in {str(folder)!r}: the folder is not whole. Copy or save the adapter again")
+        raise BadInput(f"no {WEIGHTS} in {str(folder)!r}: the folder is incomplete. Copy or save the adapter again")
     if not path.is_file():
-        raise BadInput(f"{str(path)!r} is no regular file. Copy or save the adapter again")
+        raise BadInput(f"{str(path)!r} is not a regular file. Copy or save the adapter again")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator of its own)
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
         raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the adapter again") from error
     if not tensors:
-        raise BadInput(f"{str(path)!r} holds no tensors. Save the adapter again")
+        raise BadInput(f"{str(path)!r} contains no tensors. Save the adapter again")
     for name, tensor in tensors.items():
         check_tensor(name, tensor, path)
     return tensors
@@ -198,13 +196,15 @@ def check_tensor(name: str, tensor: Tensor, path: Path) -> None:
         BadInput: see above.
     """
     if len(name) > 512:
-        raise BadInput(f"{str(path)!r} holds a tensor whose name has {len(name)} letters. Save it again")
+        raise BadInput(f"{str(path)!r} contains a tensor whose name has {len(name)} letters. Save it again")
     if tensor.dtype not in _NUMBERS:
-        raise BadInput(f"{name!r} in {str(path)!r} is of {tensor.dtype}, no kind of numbers for weights. Save it again")
+        raise BadInput(
+            f"{name!r} in {str(path)!r} is of {tensor.dtype}, which is not a type for weights. Save it again"
+        )
     if tensor.dtype not in _FLOATS:
         return
     if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
-        raise BadInput(f"{name!r} in {str(path)!r} holds NaN or Inf: the training run diverged. Train it again")
+        raise BadInput(f"{name!r} in {str(path)!r} contains NaN or Inf: the training run diverged. Train it again")
 
 
 def weights_digest(folder: Path) -> str:

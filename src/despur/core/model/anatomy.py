@@ -14,7 +14,7 @@ from despur.core.model.roles import Role, check_family, stated_roles, tabled_rol
 from despur.core.model.states import bare
 from despur.core.types import Site
 
-_LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role says which
+_LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role names it
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Anatomy:
         stated: Roles stated by hand; see `stream_roles`.
 
     Raises:
-        SiteNotFound: what is asked for cannot be told of this model.
+        SiteNotFound: this model does not reveal what is asked for.
 
     Example:
         >>> from transformers import LlamaConfig, LlamaForCausalLM
@@ -79,7 +79,7 @@ class Anatomy:
 
     @property
     def context(self) -> int | None:
-        """Tokens of a row at most; None where nothing limits them, or nothing says so."""
+        """Tokens of a row at most; None where nothing limits them, or no limit is known."""
         sizes = (getattr(self.config, name, None) for name in ("max_position_embeddings", "max_seq_len"))  # MPT's name
         return next((size for size in sizes if size), None)
 
@@ -145,7 +145,7 @@ class Anatomy:
         for role in found.values():
             if role.norm is not None and role.norm not in self.modules:
                 raise SiteNotFound(
-                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. State it anew"
+                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. Correct it"
                 )
         return found
 
@@ -177,7 +177,7 @@ class Anatomy:
         size = getattr(self.config, name, None)
         if size is None:
             raise SiteNotFound(
-                f"the config of {type(self.model).__name__} says no {name}. Give a decoder-only transformers model"
+                f"the config of {type(self.model).__name__} has no {name}. Give a decoder-only transformers model"
             )
         return size
 

@@ -64,20 +64,20 @@ def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = N
 @contextlib.contextmanager
 def record(model: nn.Module, sites: Sequence[Site]) -> Iterator[dict[Site, Float[Tensor, "b t d"]]]:
     """Keep what passes each site in the latest forward pass, gradients and all."""
-    kept: dict[Site, Tensor] = {}
-    with attach(model, {site: _Keep(site, kept) for site in sites}):
-        yield kept
+    streams: dict[Site, Tensor] = {}
+    with attach(model, {site: _Keep(site, streams) for site in sites}):
+        yield streams
 
 
 class _Keep(Edit):
     point = "activation"
 
-    def __init__(self, site: Site, kept: dict[Site, Tensor]) -> None:
+    def __init__(self, site: Site, streams: dict[Site, Tensor]) -> None:
         super().__init__()
-        self.site, self.kept = site, kept
+        self.site, self.streams = site, streams
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        self.kept[self.site] = tensors[self.site.module]
+        self.streams[self.site] = tensors[self.site.module]
         return tensors
 
 

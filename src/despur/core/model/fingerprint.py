@@ -1,4 +1,4 @@
-"""Which base model this is, told from a sample of its weights."""
+"""Which base model this is, identified by a sample of its weights."""
 
 import hashlib
 from contextlib import nullcontext

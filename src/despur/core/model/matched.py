@@ -22,7 +22,7 @@ class Axes(NamedTuple):
 
     @classmethod
     def of(cls, covariance: Float[Tensor, "d d"]) -> "Axes":
-        """Decompose a covariance; variances that are nought come out as 1e-9 of the largest."""
+        """Decompose a covariance; zero variances come out as 1e-9 of the largest."""
         values, vectors = torch.linalg.eigh(covariance.double())
         return cls(values.clamp(min=float(values.max()) * 1e-9), vectors)
 

@@ -39,11 +39,11 @@ class NormGain:
         """
         if norm is None:
             return cls(torch.ones(width), False)
-        twin = gathered(norm).float()  # where it lies: a fused kernel may run on its own device only
+        norm_copy = gathered(norm).float()  # where it lies: a fused kernel may run on its own device only
         device = next((weight.device for weight in norm.parameters()), torch.device("cpu"))
 
         def odd(x: Tensor) -> Tensor:  # what is left without the bias
-            return (twin.forward(x[None]) - twin.forward(-x[None]))[0] / 2
+            return (norm_copy.forward(x[None]) - norm_copy.forward(-x[None]))[0] / 2
 
         half = width // 2
         x = 1024 * torch.ones(width, device=device)  # long, so that eps does not count, and without a mean

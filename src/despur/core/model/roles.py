@@ -91,17 +91,17 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], pat
     """
     found: dict[str, Role] = {}
     layer = re.compile(re.escape(f"{path}.").replace(r"\#", r"(\d+)") if path else r"(?:.*?\.)??(\d+)\.")
-    for pattern, said in roles.items():
-        side, _, norm = said.partition(":")
+    for pattern, stated in roles.items():
+        side, _, norm = stated.partition(":")
         if side not in ("read", "write"):
             raise SiteNotFound(
-                f"role {said!r} of {pattern!r} is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one"
+                f"role {stated!r} of {pattern!r} is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one"
             )
         regex = re.compile(re.escape(pattern).replace(r"\*", "(.*)"))
         maps = [name for name, module in modules.items() if map_shape(module) is not None]
         matches = [m for name in maps if (m := regex.fullmatch(name))]
         if not matches:
-            raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. State it anew")
+            raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. Correct it")
         for match in matches:
             number = layer.match(match[0])
             stem = match[1] if regex.groups else "*"

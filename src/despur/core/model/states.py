@@ -74,7 +74,7 @@ def as_base(model: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def same_flags(model: Any) -> Iterator[None]:
-    """Leave `requires_grad` as it is: PEFT sets it anew on every switch, frozen halves of an adapter too."""
+    """Leave `requires_grad` as it is: PEFT sets it again on every switch, even for frozen halves of an adapter."""
     flags = {n: p.requires_grad for n, p in model.named_parameters()}
     try:
         yield

@@ -14,7 +14,7 @@ from despur.core.model.base_modules import base_modules, unwrapped
 class TwoStates(nn.Module):
     """A tuned model that becomes its base inside `disable_adapter()`, as a PeftModel does.
 
-    Only the tensors that differ are held twice; switching exchanges references and copies nothing. The names
+    Only the tensors that differ are stored twice; switching exchanges references and copies nothing. The names
     are those of a PeftModel, so whatever looks through one looks through this.
 
     Args:

@@ -70,7 +70,7 @@ class GuardCallback(TrainerCallback):
     ) -> None:  # fmt: skip
         """Bind every guard to the model; a resumed run continues its own draws."""
         check_arguments(args, self._edits)
-        bare, kept = bare_model(model), _kept_in(state)
+        bare, states = bare_model(model), _saved_states(state)
         bare_optimizer(optimizer)
         if self._run is None or self._run.model is not bare or is_adapted(bare):
             if state.global_step and not is_adapted(bare):
@@ -83,10 +83,10 @@ class GuardCallback(TrainerCallback):
         run = self._run
         run.step, run.steps = state.global_step, state.max_steps
         run.rng.manual_seed(self._seed + state.global_step)
-        if saved := kept.get(self._mark):
+        if saved := states.get(self._mark):
             run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
         fresh = not is_adapted(bare) and state.global_step == 0  # whole weights that are still the base's
-        run.start(held=bool(saved) or fresh, running=RunningLoop())
+        run.start(constrained=bool(saved) or fresh, running=RunningLoop())
         self._started = True
 
     def on_step_begin(
@@ -114,7 +114,7 @@ class GuardCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave in the trainer's state, which every checkpoint holds, where the guards' draws stand."""
-        _kept_in(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
+        _saved_states(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -179,6 +179,6 @@ def guarded(
         yield
 
 
-def _kept_in(state: TrainerState) -> dict[str, Any]:
-    kept: Any = state.stateful_callbacks  # a dict once the state is made, whatever its annotation says
-    return kept
+def _saved_states(state: TrainerState) -> dict[str, Any]:
+    states: Any = state.stateful_callbacks  # a dict once the state is made, whatever its annotation
+    return states

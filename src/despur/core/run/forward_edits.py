@@ -16,14 +16,14 @@ from despur.core.types import Context, Edit, Site
 
 _ROWS = ("input_ids", "attention_mask", "labels")  # what a batch edit gets, and gives back
 _HANDLER = "transformers.trainer_callback"
-_uncompiled: Any = torch.compiler.disable  # whether an edit acts is asked anew in every pass
+_uncompiled: Any = torch.compiler.disable  # whether an edit acts is asked in every pass
 
 
 class ForwardEdits:
     """Batch and activation edits of one run, attached to one model.
 
     They act in training mode and with gradients only: not while the model evaluates, generates or is its own
-    reference, nor while another guard runs it. A pass that checkpointing computes anew is edited as it was: what an
+    reference, nor while another guard runs it. A pass that checkpointing computes again is edited the same way: what an
     activation edit draws depends on the step alone.
 
     Args:
@@ -50,7 +50,7 @@ class ForwardEdits:
         self._silent: set[tuple[Edit, Site | None]] = set()  # what met nothing yet
 
     def attach(self, running: Callable[[], bool] | None = None) -> None:
-        """Hook the model, anew if it is hooked.
+        """Hook the model, again if it is hooked.
 
         Args:
             running: Says whether the training that this is for still goes on; hooks that find it gone remove themselves.
@@ -103,7 +103,7 @@ class ForwardEdits:
         """Whether what is being computed now is training's own."""
         if self._paused or not self.model.training:
             return False
-        return torch.is_grad_enabled() if self._here is None else self._here  # outside: a layer that is computed anew
+        return torch.is_grad_enabled() if self._here is None else self._here  # outside: a layer that is computed again
 
     def has_acted(self, edit: Edit, site: Site | None = None) -> None:
         """Strike an edit off the list of those that met nothing yet."""

@@ -81,8 +81,8 @@ def taken_split(folder: Path) -> Path:
     """
     if not (folder / _DICT).is_file():
         return folder
-    said = read_json(folder / _DICT)
-    splits = said.get("splits", []) if isinstance(said, dict) else []
+    layout = read_json(folder / _DICT)
+    splits = layout.get("splits", []) if isinstance(layout, dict) else []
     if SPLIT not in splits:
         raise BadInput(
             f"{str(folder)!r} has the splits {', '.join(map(repr, splits)) or 'none'}, and no {SPLIT!r}. "
@@ -103,7 +103,7 @@ def _lines(file: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
             try:
                 yield where, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise BadInput(f"{where} is no JSON: {error}. One JSON object a line is needed") from error
+                raise BadInput(f"{where} is not JSON: {error}. One JSON object a line is needed") from error
 
 
 def _parquet(file: io.BufferedIOBase, name: str) -> Iterator[tuple[str, Any]]:
@@ -121,15 +121,13 @@ def _parquet(file: io.BufferedIOBase, name: str) -> Iterator[tuple[str, Any]]:
                 number += 1
                 yield f"{name}, row {number}", _present(row)
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(
-            f"cannot read {name!r} as parquet: {_first(error)}. Is it whole? Copy or write it again"
-        ) from error
+        raise BadInput(f"cannot read {name!r} as parquet: {_first(error)}. Copy or write it again") from error
 
 
 def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
     split = taken_split(folder)
     if not (split / _STATE).is_file():
-        raise BadInput(f"{name!r} is a folder, and none that datasets' save_to_disk wrote. Give {_WANTED}")
+        raise BadInput(f"{name!r} is a folder, but not one that datasets' save_to_disk wrote. Give {_WANTED}")
     try:
         import datasets
     except ImportError as error:
@@ -142,9 +140,7 @@ def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are of these
         if isinstance(error, BadInput):
             raise
-        raise BadInput(
-            f"datasets cannot load {name!r}: {_first(error)}. Is it whole? Save it again with save_to_disk"
-        ) from error
+        raise BadInput(f"datasets cannot load {name!r}: {_first(error)}. Save it again with save_to_disk") from error
 
 
 def _known(columns: Sequence[str], name: str) -> list[str]:
