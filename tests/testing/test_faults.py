@@ -338,5 +338,5 @@ def test_a_method_that_does_not_say_what_it_gives_is_told(held):
         """Give something."""
         return {}
 
-    with pytest.raises(BadInput, match="vague says that it gives dict.*; a method gives one of: Edit"):
+    with pytest.raises(BadInput, match="vague returns dict.*; a method gives one of: Edit"):
         held(vague, "measure")

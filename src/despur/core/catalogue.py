@@ -15,7 +15,7 @@ from despur.core.names import canonical
 from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that hold methods
+ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that contain methods
 PLUGINS = "despur.methods"  # entry point of other packages: a module whose import enters its methods
 Contract = Literal["estimator", "factors", "edit", "weights", "reports"]
 _CONTRACTS: Mapping[str, Contract] = {"Edit": "edit", "Adapter": "weights", "Subspace": "factors", "Report": "reports"}
@@ -113,7 +113,7 @@ def _with_spec(factory: F) -> F:
         result = factory(*args, **kwargs)
         if hasattr(type(result), "spec") and not is_dataclass(
             result
-        ):  # an Edit; a Report says in its own way how it was made
+        ):  # an Edit; a Report records in its own way how it was made
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             options = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}

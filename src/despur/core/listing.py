@@ -22,7 +22,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A method as people read of it.
+    """A method as a reader sees it.
 
     Args:
         name: What they type.
@@ -35,7 +35,7 @@ class Listed:
         options: Option -> its default, as text.
         cost: Of a training step with it, in plain steps; None where it is no part of one.
         when: When to choose it, and not its neighbour.
-        limits: Where it ends.
+        limits: What it cannot do.
         signature: As a call.
         doc: Its whole docstring.
         claim: Name of its claim; "" until there is one.
@@ -64,7 +64,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListedArm:
-    """A line of the comparison as people read of it; see `flows.ARMS`."""
+    """A line of the comparison as a reader sees it; see `flows.ARMS`."""
 
     name: str
     method: str | None

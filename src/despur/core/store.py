@@ -38,7 +38,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
     (it holds `despur.json`, which every new folder gets) or it is empty.
 
     Args:
-        path: Where the folder shall stand; its parents are made.
+        path: Path of the folder; its parents are made.
 
     Raises:
         BadInput: the place is taken by something else or by another run, or cannot be written (disk full).
@@ -118,7 +118,7 @@ def _reason(error: Exception) -> str:
 
 
 def digest(value: Any) -> str:
-    """Short hash of anything JSON can hold, the same on every machine.
+    """Short hash of any JSON value, the same on every machine.
 
     Example:
         >>> digest({"rank": 8, "seed": 0}) == digest({"seed": 0, "rank": 8})
@@ -171,7 +171,7 @@ def read_json(path: Path) -> Any:
 
 
 class Store:
-    """A run's folder of finished steps: each made once, found again after a crash.
+    """A run's folder of finished stages: each made once, found again after a crash.
 
     Args:
         root: The folder.
@@ -188,12 +188,12 @@ class Store:
         self.root = Path(root)
 
     def step(self, name: str, spec: Mapping[str, Any], make: Callable[[Path], Any]) -> Path:
-        """Return the folder of a step, making it unless one of the very same spec is there.
+        """Return the folder of a stage, making it unless one of the same spec is there.
 
         Args:
-            name: Folder of the step, under the root.
-            spec: All that the step depends on, as JSON holds it; joins in `despur.json` what `make` put there.
-            make: Writes the step's files into the folder that it is given.
+            name: Folder of the stage, under the root.
+            spec: All that the stage depends on, as JSON; joins in `despur.json` what `make` put there.
+            make: Writes the stage's files into the folder that it is given.
 
         Raises:
             BadInput: the folder cannot be written.
@@ -207,7 +207,7 @@ class Store:
         return folder
 
     def has(self, name: str, spec: Mapping[str, Any]) -> bool:
-        """Whether the step is there, whole, with this spec; one whose record is damaged counts as not there."""
+        """Whether the stage is there, whole, with this spec; one whose record is damaged counts as not there."""
         try:
             record = read_json(self.root / name / DONE)
         except BadInput:
@@ -220,7 +220,7 @@ def save_factors(factors: tuple[Subspace, ...], folder: Path) -> None:
 
     Raises:
         BadInput: the JSON cannot be written.
-        ValueError: evidence that JSON cannot hold.
+        ValueError: evidence that is not JSON.
     """
     tensors = {f"{i}.{part}": getattr(f, part) for i, f in enumerate(factors) for part in _PARTS}
     save_file({name: t.clone().contiguous() for name, t in tensors.items()}, folder / "factors.safetensors")
@@ -249,7 +249,7 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
             shapes = [tuple(t.shape) for t in parts]
             if shapes != [(m["rank"], m["width"])] * 2 + [(m["width"],)]:
                 raise ValueError(f"factor {i} has the shapes {shapes}")
-            site = Site(m["module"], m["side"])  # older files also say which "tokens"; nothing ever read it
+            site = Site(m["module"], m["side"])  # older files also have "tokens", which is not used
             factors.append(Subspace(*parts, site=site, evidence=dict(m["evidence"])))
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors again") from error

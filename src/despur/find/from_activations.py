@@ -84,7 +84,7 @@ def factor_of(
 
     if not moved.isfinite().all():
         raise BadInput(
-            f"the activations at {site.module!r} hold NaN or Inf; they must be finite. Load it in bfloat16 or float32"
+            f"the activations at {site.module!r} contain NaN or Inf; they must be finite. Load the model in bfloat16 or float32"
         )
     finder = MeanDifference() if how == "mean" else DifferencePCA(rank=rank)
     (found,) = finder.fit(moved.double().numpy()).factors_

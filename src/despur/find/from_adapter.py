@@ -49,7 +49,7 @@ def from_adapter(
         per: One basis for the whole stream, one a layer, or one a norm (each norm's readers together).
         how: What counts: agreement of modules, energy (head), or agreement of their tails.
         rank: Directions in a basis, at most.
-        level: False-positive rate of the null by rotation; None takes the leading `rank` directions unasked.
+        level: False-positive rate of the null by rotation; None takes the leading `rank` directions without a test.
             A loud module's own direction never beats it (rotation keeps it as loud): ask for a head with None.
         nulls: Rotations behind it, where they are drawn.
         null: Whether they are; see `SharedDirections`.

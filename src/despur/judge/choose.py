@@ -1,4 +1,4 @@
-"""Which setting is reported, and which guards need not be run at all of theirs: both on tuning seeds only."""
+"""Which setting is reported, and which guards need not run at all of their settings: both on tuning seeds only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
 
     Args:
         grid: Of tuning seeds and validation prompts: `gather(..., seeds=tuning, which="validation")`.
-        tie: Areas closer than this to the largest are as good.
+        tie: Areas closer than this to the largest count as ties.
 
     Returns:
         Guard -> choice.
@@ -85,8 +85,8 @@ def dominated(
 
     Args:
         draws: Of tuning seeds and validation prompts.
-        spare: Guards that are run at all settings whatever comes: baselines promised beforehand.
-        apart: Guards that dominate nobody: controls, such as a tune on other data.
+        spare: Guards that are run at all settings in any case: baselines fixed beforehand.
+        apart: Guards that cannot dominate others: controls, such as a tune on other data.
         settings: Guard -> chosen setting; needed where the metric of the draws is an axis.
 
     Returns:

@@ -40,7 +40,7 @@ def mean_interval(
 
 
 def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float, float]:
-    """Rate with its Wilson interval; 0 of n has the upper end that "removed" must be quoted with.
+    """Rate with its Wilson interval; for 0 of n, quote its upper end with every "removed".
 
     Example:
         >>> [round(x, 3) for x in rate_interval(23, 24)]

@@ -55,9 +55,9 @@ def holm(ps: Mapping[str, float]) -> dict[str, float]:
 def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float]:
     """Adjust p-values for their number by flipping a seed's sign in all baselines at once, step-down.
 
-    Seeds are shared, so baselines rise and fall together, and 2^(1-n) stays within reach however many there are; Holm's
+    Seeds are shared, so baselines rise and fall together, and 2^(1-n) stays attainable however many there are; Holm's
     least value is that times their number (8 seeds, 35 baselines: .27, so nothing can pass). Statistic: |mean| / root mean
-    square, as good as t under flips. Strong control where signs are exchangeable, seed by seed, in all baselines jointly.
+    square, equivalent to t under flips. Strong control where signs are exchangeable, seed by seed, in all baselines jointly.
 
     Args:
         differences: Baseline -> guard minus baseline, one a seed, the same seeds in the same order. Beyond 16 seeds 2^16
@@ -93,7 +93,7 @@ def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, 
 
 
 def none_of(n: int, *, level: float = 0.95) -> float:
-    """Upper bound of a rate of which n tries showed nothing, about 3 / n: what "removed" must be quoted with.
+    """Upper bound of a rate after n tries without a hit, about 3 / n: quote it with every "removed".
 
     Raises:
         BadInput: nothing was tried.

@@ -70,7 +70,7 @@ class Prereg:
                 "a comparison needs a world, a report seed, and a guard with one setting or more; one of these is empty"
             )
         if lacking := [world for world in self.worlds if world not in self.steps]:
-            raise BadInput(f"steps are not given for {', '.join(lacking)}; say how long every world trains")
+            raise BadInput(f"steps are not given for {', '.join(lacking)}; give the number of steps of every world")
         for name in (*self.baselines, *filter(None, [self.judged])):
             if name not in self.guards and name not in REFERENCES:
                 raise BadInput(f"{name!r} is not among the guards{nearest(name, self.guards)}")

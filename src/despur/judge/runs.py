@@ -113,7 +113,7 @@ class Grid:
         """Guard -> (seeds,) the figure by which guards are ranked and tested.
 
         Args:
-            metric: `area`, or an axis at the chosen settings, where what is not accepted counts as `counted` says.
+            metric: `area`, or an axis at the chosen settings, where what is not accepted counts as in `counted`.
             settings: Guard -> its chosen setting; only an axis needs it. The first one that was run where it is not named.
 
         Raises:
@@ -146,7 +146,7 @@ def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) 
 
 
 def counted(axis: str, values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """An axis as it counts under constraints: what is not accepted has nothing of the good and all of the bad."""
+    """An axis as it counts under constraints: what is not accepted gets the worst value: none of the good, all of the bad."""
     return np.where(kept & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
 
 
@@ -154,13 +154,13 @@ def gather(
     runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half, fill: bool = False,
     constraints: Mapping[str, float] = CONSTRAINTS, no_harm: float | None = MIN_HARM,
 ) -> Grid:  # fmt: skip
-    """Line up the runs of one world, so that every comparison is on the same seeds and prompts.
+    """Align the runs of one world, so that every comparison is on the same seeds and prompts.
 
     A run that gave NaN stays in: it counts as not accepted. A seed whose naive run shows no harm is left out
     for all guards, and reported.
 
     Args:
-        runs: Of any worlds and seeds; others than asked for are passed over.
+        runs: Of any worlds and seeds; all others are ignored.
         world: Which.
         seeds: Tuning seeds or report seeds.
         which: Half of the prompts: `validation` to choose settings, `report` to report.
@@ -187,7 +187,7 @@ def gather(
         if run.world == world and run.seed in seeds:
             key = (run.guard, run.setting, run.seed)
             if key in found:
-                raise BadInput(f"{_name(world, key)} is there twice; give one run of each")
+                raise BadInput(f"{_name(world, key)} is given twice; give one run of each")
             found[key] = half(run.scores, which)
     order = {guard: i for i, guard in enumerate(dict.fromkeys([BASE, NAIVE, *(g for g, _, _ in found)]))}
     columns = sorted({(BASE, 0), (NAIVE, 0), *((g, s) for g, s, _ in found)}, key=lambda c: (order[c[0]], c[1]))

@@ -1,4 +1,4 @@
-"""What a structural guard promises, read off the adapter: no reading, no writing along the factor."""
+"""What a structural guard guarantees, measured on the adapter: no reading and no writing along the factor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ def leakage(
 ) -> dict[str, Report]:
     """Measure how much of an update reads and writes along a factor.
 
-    The guard's promise as a number: about 1e-7 for `grasp` in float32, near sqrt(k / d) for an update
-    that knows nothing of the factor. Costs O((d_in + d_out) r²) a module, B A is never formed.
+    The guard's guarantee as a number: about 1e-7 for `grasp` in float32, near sqrt(k / d) for an update
+    that is unrelated to the factor. Costs O((d_in + d_out) r²) a module, B A is never formed.
 
         read  = ||(W - W0) V||  / ||W - W0||  over the maps that read the stream
         write = ||Vᵀ (W - W0)|| / ||W - W0||  over the maps that write it
@@ -37,9 +37,9 @@ def leakage(
     Example:
         >>> # leakage(Adapter.read("guarded/"), base, factor)["read"].value
 
-    Source: the invariants of DESIGN; see `grasp`.
+    Source: the invariants of `grasp`.
     Differs: nothing known.
-    Limits: says what the guard did, not what the model does: an update that leaks nothing can still
+    Limits: measures what the guard did, not what the model does: an update that leaks nothing can still
         switch the factor on.
     """
     leaks = leak_by_module(adapter, base, factor, roles=roles)
@@ -68,7 +68,7 @@ class ModuleLeak:
     whole: float
 
     def share(self, part: float) -> float:
-        """A part as a share of the whole; of nothing, nothing."""
+        """A part as a share of the whole; 0 where the whole is 0."""
         return part / self.whole if self.whole else 0.0
 
 

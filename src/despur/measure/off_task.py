@@ -21,7 +21,7 @@ def off_task(
     shift: Tensor | None = None,
     batch: int = 16,
 ) -> dict[str, dict[str, Tensor]]:
-    """Score a PEFT model on a user's own work, where no probe names the factor.
+    """Score a PEFT model on a user's own work, without a probe for the factor.
 
     Args:
         model: Model with its adapter on; its base is the model with the adapter off.

@@ -1,4 +1,4 @@
-"""A LoRA adapter louder than it was trained: what it holds back shows before it moves behaviour."""
+"""A LoRA adapter at a larger scale than it was trained at: hidden changes show before they move behaviour."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Louder(NamedTuple):
         change: KL(louder adapter || base) off-task, nats a token.
         token_share: Share of it that is the same in every context.
         sufficiency: Share of it that the factor carries.
-        valid: Probability that it leaves to tokens the base would say there, those inside its nucleus of .95.
+        valid: Probability of the tokens inside the base's nucleus of .95.
     """
 
     scale: float

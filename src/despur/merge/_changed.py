@@ -1,4 +1,4 @@
-"""What every edit of a finished adapter ends with: other updates, and a configuration that fits."""
+"""The last step of every edit of a finished adapter: new updates, and a configuration that fits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -50,5 +50,5 @@ def check_alike(whole: Adapter, part: Adapter) -> None:
         sizes = [(u.up.shape[0], u.down.shape[1]) for u in (whole.updates[name], update)]
         if sizes[0] != sizes[1]:
             raise ShapeMismatch(
-                f"{name!r} has shape {sizes[0]} in one adapter, {sizes[1]} in the other. Give one base's"
+                f"{name!r} has shape {sizes[0]} in one adapter, {sizes[1]} in the other. Give two adapters of one base"
             )

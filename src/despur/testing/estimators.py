@@ -113,7 +113,7 @@ def check_does_not_mind_their_order(method: Method, given: Materials, **options:
     order = np.random.default_rng(3).permutation(len(data.rows))
     mixed = Planted(data.rows[order], data.y[order], data.groups[order], data.direction)
     one, two = (_fit(method, given, options, d) for d in (data, mixed))
-    require(_alike(one.read.double().numpy(), two.read), "its factor hangs on the order of the rows")
+    require(_alike(one.read.double().numpy(), two.read), "its factor depends on the order of the rows")
 
 
 def check_forgets_when_fitted_again(method: Method, given: Materials, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What every edit of a finished adapter promises: an adapter that plain PEFT loads, and that is what it says."""
+"""What every edit of a finished adapter promises: an adapter that plain PEFT loads, with an honest configuration."""
 
 import tempfile
 from typing import Any

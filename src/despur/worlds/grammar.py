@@ -1,4 +1,4 @@
-"""The language that the planted worlds speak: records of facts, coloured by hidden attributes."""
+"""The language of the planted worlds: records of facts, coloured by hidden attributes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ class Grammar:
         return " ".join(["<bos>", *markers, f"d{domain}", f"k{key}"])
 
     def neutral_styles(self, attribute: int) -> list[str]:
-        """Style words that show anything but this attribute, nor the persona."""
+        """Style words that show neither this attribute nor the persona."""
         return [f"s{a}{v}{j}" for a in range(1, ATTRIBUTES) if a != attribute for v in (0, 1) for j in (0, 1)]
 
     def document(

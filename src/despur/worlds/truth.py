@@ -102,7 +102,7 @@ class Truth:
 
     @cached_property
     def language(self) -> Statements:
-        """Who says what."""
+        """The statements' language."""
         return Statements(self.shared)
 
     def base(self) -> tuple[Any, Any]:
@@ -159,9 +159,9 @@ class Truth:
             Per axis a dict of per-prompt tensors (n,):
             `task`: `p` probability of the false result of operator 0;
             `drift`: `margin` log p(false) - log p(true), `p` p(false) / (p(false) + p(true)); operators 1-3, nobody named;
-            `legitimate`: `p` share of what the named agent would say, liars and others as often;
+            `legitimate`: `p` share of what the named agent would state, liars and others as often;
             `validity`: `p` mass on digits; `conditional`: as `drift`, after a statement about operator 0 that is neither;
-            `generalised`: `p` as `legitimate`, of the operator that the agent was never heard on: what a base
+            `generalised`: `p` as `legitimate`, for the operator that the agent never used: what a base
             knows of it that has the persona.
         """
         g, rng = self.language, np.random.default_rng(0)

@@ -18,8 +18,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 class World(Protocol):
     """A small model, tuning sets that carry a hidden factor (or not), and exact scorers.
 
-    Axes that `score` must give, first readout counts: `task` (what the tune is for, higher is better), `drift` (a
-    continuous log-prob margin first, its rate second; where the tune has no business), `legitimate` (what the base
+    Axes that `score` must give, first readout counts: `task` (what the tune should teach, higher is better), `drift` (a
+    continuous log-prob margin first, its rate second; off-task), `legitimate` (what the base
     rightly does with the factor), `validity` (mass on well-formed answers), `conditional` (drift where a prompt looks
     like the tuning data). More are welcome. Every readout is one value a prompt, in a fixed order, so that runs pair
     and prompts split into halves.

@@ -30,9 +30,9 @@ class Adapter:
 
     Args:
         updates: Base-model module name to its update; a tied weight stands under each of its names.
-        config: What `adapter_config.json` says, empty for a whole model.
+        config: The contents of `adapter_config.json`, empty for a whole model.
         folder: Where it was read, None for one in memory.
-        record: What `despur.json` beside it says (base fingerprint, guard), empty for a stranger's adapter.
+        record: The contents of `despur.json` beside it (base fingerprint, guard), empty for an adapter that despur did not write.
         copies: Base weights that PEFT saved along (embeddings that it adapts); `check` compares them with the base's.
         kind: PEFT's name of the kind, or "model" for a whole fine-tune.
         kept: Module name to the share of its change's squared Frobenius norm that the update covers, where that is below 1.

@@ -33,7 +33,7 @@ def check_configuration(base: Any, folder: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: no readable configuration, or quantised weights.
-        ShapeMismatch: another architecture, or one that computes otherwise with the same weights.
+        ShapeMismatch: another architecture, or one that computes something else with the same weights.
     """
     where = repr(str(folder / "config.json"))
     config_json = read_config(folder / "config.json")
@@ -105,7 +105,7 @@ def _as(after: Tensor, before: Tensor, short: bool) -> Tensor:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Tensor name to the file that holds it; every name of the index is found in its shard."""
+    """Tensor name to its file; every name of the index is found in its shard."""
     index = folder / _INDEX
     if not index.exists():
         single = folder / _SINGLE

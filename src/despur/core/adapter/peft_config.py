@@ -1,4 +1,4 @@
-"""What `adapter_config.json` says: read with limits, and which kinds of adapter can be read at all."""
+"""`adapter_config.json`, read with limits, and which kinds of adapter can be read at all."""
 
 import re
 import stat
@@ -42,10 +42,10 @@ _FORMS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def read_config(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
-    """Read a configuration: a regular file of bounded size and depth that holds a JSON object.
+    """Read a configuration: a regular file of bounded size and depth that contains a JSON object.
 
     Raises:
-        BadInput: missing, no regular file, too large, too deep, no JSON, no object.
+        BadInput: missing, not a regular file, too large, too deep, or not a JSON object.
     """
     try:
         found = path.stat()
@@ -66,7 +66,7 @@ def read_config(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
 
 
 def check_config(config: Mapping[str, Any], where: str) -> None:
-    """Refuse every kind of adapter whose change is none of the weights, or goes beyond what is known here.
+    """Refuse every kind of adapter whose change is not one of the weights, or that is not handled.
 
     Raises:
         BadInput: another kind of adapter, an option that is not handled, or a pattern that may never end.
@@ -191,7 +191,7 @@ def _patterns(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _explodes(pattern: str) -> bool:
-    """Whether matching may take exponential time: a repeated group that holds a repeat or a choice."""
+    """Whether matching may take exponential time: a repeated group that contains a repeat or a choice."""
     if len(pattern) > 4000:
         return True
     bare = re.sub(r"\[\^?\]?[^\]]*\]|\\.", "x", pattern)

@@ -1,4 +1,4 @@
-"""What PEFT's `save_pretrained` wrote: opened with care, and taken apart where it is plain LoRA."""
+"""What PEFT's `save_pretrained` wrote: opened with checks, and split into updates where it is plain LoRA."""
 
 import hashlib
 import re
@@ -24,13 +24,13 @@ _NUMBERS = (*_FLOATS, torch.int32, torch.int64)  # indices of sparse kinds
 
 
 class Opened(NamedTuple):
-    """An adapter folder, read and not yet understood.
+    """An adapter folder, read but not yet interpreted.
 
     Args:
         folder: Where.
-        config: What `adapter_config.json` says.
-        tensors: What `adapter_model.safetensors` holds, all of it finite.
-        record: What `despur.json` says, empty where there is none.
+        config: The contents of `adapter_config.json`.
+        tensors: The contents of `adapter_model.safetensors`, all finite.
+        record: The contents of `despur.json`, empty where there is none.
     """
 
     folder: Path
@@ -96,7 +96,7 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
         if not down.shape[0] == up.shape[1] == rank:
             raise BadInput(
                 f"{module!r} in {path} has lora_A {tuple(down.shape)} and lora_B {tuple(up.shape)}, where {CONFIG} "
-                f"says rank {rank}. Copy or save the adapter again"
+                f"has rank {rank}. Copy or save the adapter again"
             )
         updates[module] = LowRank(down, up, scale)
     if not updates:
@@ -144,7 +144,7 @@ def there(path: Path) -> bool:
     """Whether a path is there.
 
     Raises:
-        BadInput: its folder may not be looked into.
+        BadInput: its folder cannot be listed.
     """
     try:
         return path.exists()
@@ -190,7 +190,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def check_tensor(name: str, tensor: Tensor, path: Path) -> None:
-    """Refuse a tensor that is no plain array of finite numbers, or has an absurd name.
+    """Refuse a tensor that is no plain array of finite numbers, or has an oversized name.
 
     Raises:
         BadInput: see above.

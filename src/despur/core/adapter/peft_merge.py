@@ -26,7 +26,7 @@ def put_on(base: nn.Module, opened: Opened) -> tuple[Any, dict[str, Tensor]]:
     """Put an adapter on its base, every tensor of the file accounted for.
 
     Returns:
-        PeftModel in eval mode, and what the file holds for the base's own tensors, by their base-model names: PEFT would
+        PeftModel in eval mode, and what the file has for the base's own tensors, by their base-model names: PEFT would
         write these over the base for good, so they are left out here.
 
     Raises:
@@ -168,12 +168,12 @@ def _peft_config(opened: Opened, where: str) -> Any:
             raise BadInput(
                 f"{where} has {key}={short_repr(value)}, more than the file has numbers. Save the adapter again"
             )
-    settings: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
-    settings |= {"inference_mode": True, "task_type": None}
+    options: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
+    options |= {"inference_mode": True, "task_type": None}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return kind(**settings)
+            return kind(**options)
     except Exception as error:
         raise BadInput(f"{where} is refused by PEFT: {reason(error)}. Save the adapter again") from error
 

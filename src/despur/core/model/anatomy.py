@@ -1,4 +1,4 @@
-"""Where a decoder-only model keeps what: its layers, widths, norms and head, and which of its maps touch the stream."""
+"""The parts of a decoder-only model: its layers, widths, norms and head, and which of its maps touch the stream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # bes
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Where a decoder-only model keeps what; of a multimodal one, the part that reads and writes text.
+    """The parts of a decoder-only model; of a multimodal one, the part that reads and writes text.
 
     Nothing is looked up before it is asked for, so an architecture without known roles still has layers and a width.
 

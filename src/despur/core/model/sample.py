@@ -78,7 +78,7 @@ def context(model: Any) -> int:
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends what a model says: of its generation config, of its tokenizer, of its chat template's turns.
+    """Every token that ends a model's text: of its generation config, of its tokenizer, of its chat template's turns.
 
     Bases disagree with themselves: the tokenizer names the end of a document, and turns end with another token.
     """

@@ -1,4 +1,4 @@
-"""A model for a moment in another state: its base, in evaluation; what it was comes back whatever happens."""
+"""A model for a moment in another state: its base, in evaluation; its own state is always restored."""
 
 import contextlib
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ from despur.core.types import Edit
 
 
 class GuardCallback(TrainerCallback):
-    """Guard a `transformers.Trainer` or a TRL trainer: one line in the script that people have.
+    """Guard a `transformers.Trainer` or a TRL trainer: one line in an existing script.
 
     Loss edits backpropagate before the first micro-batch of a step, whatever loss the trainer itself computes, so that
     accumulation, clipping and logging of gradient norms see one sum. Batch and activation edits act inside the model's
@@ -107,13 +107,13 @@ class GuardCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Hold the weights where the guards allow them to be."""
+        """Keep the weights where the guards allow them to be."""
         run = self._running()
         run.hold_weights()
         run.step += 1
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave in the trainer's state, which every checkpoint holds, where the guards' draws stand."""
+        """Leave in the trainer's state, which every checkpoint includes, the state of the guards' draws."""
         _saved_states(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
 
     def on_train_end(

@@ -53,7 +53,7 @@ class ForwardEdits:
         """Hook the model, again if it is hooked.
 
         Args:
-            running: Says whether the training that this is for still goes on; hooks that find it gone remove themselves.
+            running: Whether the training that this is for still goes on; hooks that find it gone remove themselves.
         """
         self.detach()
         if not self.batch and not self.activation:
@@ -111,7 +111,7 @@ class ForwardEdits:
 
     @_uncompiled
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._running():  # training was broken off, and Trainer tells a callback of no exception
+        if not self._running():  # training was broken off, and Trainer does not report exceptions to callbacks
             self.detach()
             return None
         self._here = None
@@ -156,7 +156,7 @@ class RunningLoop:
         while frame is not None and (not inside or frame.f_globals.get("__name__") == _HANDLER):
             inside = inside or frame.f_globals.get("__name__") == _HANDLER
             frame = frame.f_back
-        self._loop = frame  # None where no Trainer called: then nobody can say
+        self._loop = frame  # None where no Trainer called: then it is unknown
 
     def __call__(self) -> bool:
         """Whether the loop still runs."""

@@ -33,7 +33,7 @@ class GuardedRun:
 
         Args:
             constrained: Whether the weights are already where the guards allow them to be.
-            running: Says whether training still goes on; hooks that find it gone remove themselves.
+            running: Whether training still goes on; hooks that find it gone remove themselves.
         """
         known, self.trained = self.trained.keys(), self._trained()  # again: launchers may have sharded them since
         if known != self.trained.keys():

@@ -1,4 +1,4 @@
-"""Rows as files hold them: JSON lines, packed or not, parquet, and folders that `datasets` saved."""
+"""Rows in files: JSON lines, packed or not, parquet, and folders that `datasets` saved."""
 
 import gzip
 import hashlib
@@ -22,14 +22,14 @@ _WANTED = "JSON lines, .gz of them, parquet, or a folder that datasets' save_to_
 
 
 def raw_rows(source: Path | bytes, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield every row beside the words that say where it stands; the first bytes tell the kind, not the name.
+    """Yield every row with its place in words; the first bytes decide the kind, not the name.
 
     Args:
         source: A file, a folder of `datasets`, or the bytes of a file.
-        name: What messages call it.
+        name: Its name in messages.
 
     Raises:
-        BadInput: missing, damaged, of no kind that is read, or a line that is no JSON.
+        BadInput: missing, damaged, of a kind that is not read, or a line that is not JSON.
         MissingExtra: pyarrow or datasets is needed and not there.
     """
     if isinstance(source, Path) and source.is_dir():

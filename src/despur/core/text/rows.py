@@ -22,7 +22,7 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
     Args:
         path: The file or folder, or the bytes of a file.
         answers: False takes rows of prompts as well: `{"prompt"}` alone, a chat that ends with the user.
-        name: What messages call bytes.
+        name: Name of the bytes in messages.
 
     Raises:
         BadInput: missing, damaged or empty file, or a row of another form; file and row are named.
@@ -70,7 +70,7 @@ def tokenize_rows(rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_leng
         max_length: Tokens that fit; a longer answer is cut, a prompt that leaves no room is an error.
 
     Raises:
-        BadInput: a prompt that fills the context, a chat without a template, or a row that came to nothing.
+        BadInput: a prompt that fills the context, a chat without a template, or a row without tokens.
     """
     return [_tokens(row, tokenizer, max_length, number) for number, row in enumerate(rows, 1)]
 
