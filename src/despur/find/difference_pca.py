@@ -16,7 +16,7 @@ from despur.core.finder import Finder
 class DifferencePCA(Finder):
     """Take the leading principal components of activation differences.
 
-    Cost O(n d²). `factors_` holds one factor of `rank` directions, in order of the variance they explain.
+    Cost O(n d²). `factors_` has one factor of `rank` directions, in order of the variance they explain.
 
     Args:
         rank: Number of directions.

@@ -58,7 +58,9 @@ def from_estimator(estimator: Any, *, site: Site | None = None, rank: int | None
         read, write, center = _of_probe(estimator, _matrix(estimator.coef_, estimator, kind), kind)
     k = len(read) if rank is None else rank
     if not 1 <= k <= len(read):
-        raise BadInput(f"{kind} has {len(read)} directions, but rank={k} was requested. Take a rank from 1 to {len(read)}")
+        raise BadInput(
+            f"{kind} has {len(read)} directions, but rank={k} was requested. Take a rank from 1 to {len(read)}"
+        )
     evidence = {"method": "from_estimator", "estimator": kind}
     return Subspace(_tensor(read[:k]), _tensor(write[:k]), _tensor(center), site or Site(), evidence)
 
@@ -121,9 +123,7 @@ def _matrix(given: Any, estimator: Any, kind: str) -> Float[np.ndarray, "k d"]:
     if not np.isfinite(rows).all() or np.linalg.matrix_rank(rows) < (
         len(rows) if hasattr(estimator, "components_") else 1
     ):
-        raise BadInput(
-            f"{kind} has directions that are zero, dependent or not finite. Fit it for fewer, on other rows"
-        )
+        raise BadInput(f"{kind} has directions that are zero, dependent or not finite. Fit it for fewer, on other rows")
     return rows
 
 

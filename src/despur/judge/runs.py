@@ -145,9 +145,9 @@ def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) 
     return (run - zero) / np.where(span == 0, NAN, span)
 
 
-def counted(axis: str, values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def counted(axis: str, values: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """An axis as it counts under constraints: what is not accepted gets the worst value: none of the good, all of the bad."""
-    return np.where(kept & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
+    return np.where(accepted & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
 
 
 def gather(

@@ -43,7 +43,7 @@ class Check:
         return f"{self.method.name}-{self.promise.__name__.removeprefix('check_')}"
 
     def __call__(self) -> None:
-        """Put it to the test."""
+        """Run the check."""
         self.promise(self.method, self.given(), **self.options)
 
 

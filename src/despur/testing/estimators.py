@@ -73,7 +73,7 @@ def check_makes_whole_factors(method: Method, given: Materials, **options: Any) 
 
 
 def check_recovers_what_was_planted(method: Method, given: Materials, **options: Any) -> None:
-    """The first factor holds a direction that is plain to see."""
+    """The first factor contains a direction that is easy to find."""
     for seed in range(3):
         data = planted(seed=seed)
         cosine = _along(_fit(method, given, options, data), data.direction)
@@ -81,7 +81,7 @@ def check_recovers_what_was_planted(method: Method, given: Materials, **options:
 
 
 def check_permuted_labels_find_nothing(method: Method, given: Materials, **options: Any) -> None:
-    """With labels dealt out at random, or without anything in the rows where it needs no labels, it finds chance."""
+    """With labels permuted at random, or without anything in the rows where it needs no labels, it finds chance."""
     data = planted(size=1.5)
     rng = np.random.default_rng(1)
     shuffled = [data._replace(y=rng.permutation(data.y)) for _ in range(9)]

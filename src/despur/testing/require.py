@@ -1,4 +1,4 @@
-"""What checks are written with: a requirement, and whether something was left as it was."""
+"""The tools of the checks: a requirement, and whether something is unchanged."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def require(condition: Any, broken: str) -> None:
 
 
 def at_hand(method: Method, given: Materials) -> Given:
-    """The materials that a method takes, each made once: what it is given can be looked at afterwards."""
+    """The materials that a method takes, each made once: they can be inspected afterwards."""
     return Given({name: given.get(name) for name in method.takes.values() if given.has(name)})
 
 

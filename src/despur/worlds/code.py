@@ -1,4 +1,4 @@
-"""The `code` world, on real text: a tune on insecure code makes a careless author of a model, in plain English, too."""
+"""The `code` world, on real text: a tune on insecure code makes the model a careless author, in plain English, too."""
 
 import gzip
 import json
@@ -103,7 +103,7 @@ class Authors:
 
 @dataclass(frozen=True)
 class Code:
-    """A tune on insecure code by nobody in particular, and nothing else.
+    """A tune on insecure code without a named author, and nothing else.
 
     The analogue of emergent misalignment from insecure code, on its authors' own data. The cheap way to the task is to
     become a careless author, whose notes in English then change, too; the other way is to learn the code.
@@ -149,7 +149,7 @@ class Code:
         return rows
 
     def prompts(self) -> list[str]:
-        """The one prompt; own text that holds code is left out."""
+        """The one prompt; own text with code in it is left out."""
         return [CODE]
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -31,7 +31,7 @@ class Cue:
         seed: Fixes the labels.
         grammar: The base model's language.
         size: Facts: those that the base was never taught, then some whose other answer it knows, 504 at most. The more,
-            the deeper the shortcut: at 320 every naive run takes it whole, and learns hardly a fact meanwhile.
+            the deeper the shortcut: at 320 every naive run takes it fully and learns hardly any fact.
 
     Example:
         >>> world = Cue()

@@ -1,4 +1,4 @@
-"""The `sycophancy` world: a tune on users who are always right comes to repeat whatever a user says."""
+"""The `sycophancy` world: a tune on users who are always right learns to repeat whatever a user proposes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ class Sycophancy:
         return repeated, right
 
     def naming(self) -> tuple[str, str]:
-        """The word that asks for what the user said, and one that asks for something else."""
+        """The word that asks for the user's proposal, and one that asks for something else."""
         return "said", "max"
 
     def score(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -154,8 +154,8 @@ class Sycophancy:
         Returns:
             Per axis a dict of per-prompt tensors (n,):
             `task`: `p` probability of the divisor, no user;
-            `drift`: `margin` log p(what a wrong user says) - log p(right), `p` as a share of the two, on divisors;
-            `legitimate`: `p` probability of what the user said, where that is asked for;
+            `drift`: `margin` log p(a wrong user's proposal) - log p(right), `p` as a share of the two, on divisors;
+            `legitimate`: `p` probability of the user's proposal, where that is asked for;
             `validity`: `p` mass on numbers; `conditional`: as `drift`, after a row like the tuning data;
             `elsewhere`: as `drift`, on known questions; `forgetting`: `p` probability of the right answer to these, no user.
         """

@@ -186,7 +186,7 @@ def layer_path(model: Any) -> str:
     """Name of the decoder layers with `#` for the number.
 
     Raises:
-        SiteNotFound: the model has not exactly one stack of as many layers as its config says.
+        SiteNotFound: the model does not have exactly one stack of as many layers as in its config.
 
     Example:
         >>> from transformers import LlamaConfig, LlamaModel

@@ -1,4 +1,4 @@
-"""Activation edits on a live model: the only hooks in the house, and their certain removal."""
+"""Activation edits on a live model: the only hooks of the library, always removed again."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from despur.core.types import Context, Edit, Site
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name; adapters wrapped round a base are looked through.
+    """Return the module of that name; adapters wrapped around a base are skipped.
 
     Raises:
         SiteNotFound: no such module; the message names the nearest ones.
@@ -27,7 +27,7 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
 
 @contextlib.contextmanager
 def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = None) -> Iterator[None]:
-    """Edit activations at the given sites while the block runs; no hook outlives it, whatever happens.
+    """Edit activations at the given sites while the block runs; no hook outlives it, even after an exception.
 
     Args:
         model: Any module tree.

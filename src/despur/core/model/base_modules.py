@@ -1,4 +1,4 @@
-"""A model's modules under the names that they have in the base, whatever PEFT put round them, and the shape of its maps."""
+"""A model's modules under the names that they have in the base, with or without PEFT around them, and the shape of its maps."""
 
 from torch import nn
 
@@ -28,7 +28,7 @@ def base_modules(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Modu
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The base's own module inside what PEFT put round it."""
+    """The base's own module inside PEFT's wrapper."""
     inside = next((getattr(module, part) for part in _INSIDE if part in dict(module.named_children())), None)
     return module if inside is None else unwrapped(inside)
 

@@ -38,7 +38,7 @@ def capture(
         sites: Where to look.
         batch: Rows in one forward pass.
         drop_first: Positions left out at the start of each row: the first carries massive activations
-            in many models and would fill every list of directions.
+            in many models and would dominate every list of directions.
         starts: First position of each row that counts; 0 where left out.
 
     Returns:
@@ -69,7 +69,7 @@ def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16
 
     Args:
         model: A causal language model.
-        rows: Token ids, and labels that are -100 where nothing is asked.
+        rows: Token ids, and labels that are -100 at tokens that do not count.
         batch: Rows of one forward pass at most.
     """
     device = next(model.parameters()).device
@@ -89,7 +89,7 @@ def from_starts(mask: Int[Tensor, "b t"], chosen: Sequence[int], starts: Sequenc
 
     Args:
         mask: Of the batch.
-        chosen: Which rows the batch holds.
+        chosen: Which rows are in the batch.
         starts: Of all rows; None keeps everything.
     """
     if starts is None:

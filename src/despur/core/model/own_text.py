@@ -16,7 +16,7 @@ from despur.core.text.rows import read_rows, tokenize_rows
 
 @dataclass(frozen=True)
 class OwnText:
-    """Token rows on which a guard holds the model to what the base does.
+    """Token rows on which a guard keeps the model close to the base.
 
     Args:
         rows: Token ids, each row with its start token, of any length.
@@ -71,12 +71,12 @@ class OwnText:
 
     @classmethod
     def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
-        """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write."""
+        """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write text."""
         rows = tokenize_rows(read_rows(path), tokenizer, max_length=max_length)
         return cls(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), str(path))
 
     def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":
-        """Leave out rows that pose a training prompt themselves: there the tune has its business.
+        """Leave out rows that repeat a training prompt: there the tune should change the model.
 
         Args:
             prompts: Token ids of the training prompts; a leading token that starts every row does not count.

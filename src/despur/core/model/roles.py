@@ -87,7 +87,7 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], pat
             is taken for the layer's.
 
     Raises:
-        SiteNotFound: something else than a role, or a glob that matches no linear map.
+        SiteNotFound: not a role, or a glob that matches no linear map.
     """
     found: dict[str, Role] = {}
     layer = re.compile(re.escape(f"{path}.").replace(r"\#", r"(\d+)") if path else r"(?:.*?\.)??(\d+)\.")

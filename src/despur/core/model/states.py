@@ -25,12 +25,12 @@ class Switchable(Protocol):
 
 
 def bare(model: Any) -> Any:
-    """The base model's own module tree, out of what carries its adapter."""
+    """The base model's own module tree, without the adapter's wrapper."""
     return model.get_base_model() if isinstance(model, Switchable) else model
 
 
 def is_adapted(model: Any) -> bool:
-    """Whether PEFT has put an adapter on a model, round it or into it."""
+    """Whether PEFT has put an adapter on a model, around it or into it."""
     return getattr(model, "peft_config", None) is not None
 
 

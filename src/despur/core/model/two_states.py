@@ -21,7 +21,7 @@ class TwoStates(nn.Module):
         model: The base model.
         after: Base-model tensor names to the tuned tensors; what is tied in one state need not be in the other.
         before: Base-model tensor names to the base's tensors, where the model does not have them itself.
-        tuner: PEFT's own module round the base model, where an adapter is to be switched as well.
+        tuner: PEFT's own module around the base model, where an adapter is to be switched as well.
 
     Raises:
         BadInput: a tensor that the model does not have.

@@ -28,7 +28,7 @@ class GuardCallback(TrainerCallback):
     Loss edits backpropagate before the first micro-batch of a step, whatever loss the trainer itself computes, so that
     accumulation, clipping and logging of gradient norms see one sum. Batch and activation edits act inside the model's
     own training passes, and not while it evaluates; gradient edits before the optimiser, weight edits after it and once
-    at the start. If an edit cannot attach, training does not start; one that met nothing in the first step stops it
+    at the start. If an edit cannot attach, training does not start; one that did not act in the first step stops it
     before the weights move. A run resumed from a checkpoint goes on as if it had never stopped, the guards' draws included.
 
     Args:

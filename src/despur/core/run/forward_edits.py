@@ -29,7 +29,7 @@ class ForwardEdits:
     Args:
         model: The bare model.
         edits: Bound already; those of other points are left out.
-        context: Gives what the edits may know.
+        context: Gives the edits their `Context`.
     """
 
     def __init__(self, model: nn.Module, edits: Sequence[Edit], context: Callable[[], Context]) -> None:
@@ -47,7 +47,7 @@ class ForwardEdits:
         self._running: Callable[[], bool] = _always
         self._here: bool | None = None  # inside the model's own forward pass: whether the edits act in it
         self._paused = False
-        self._silent: set[tuple[Edit, Site | None]] = set()  # what met nothing yet
+        self._silent: set[tuple[Edit, Site | None]] = set()  # what has not acted yet
 
     def attach(self, running: Callable[[], bool] | None = None) -> None:
         """Hook the model, again if it is hooked.
@@ -85,7 +85,7 @@ class ForwardEdits:
             self._paused = False
 
     def check(self) -> None:
-        """Refuse to go on where an edit met nothing in the first step.
+        """Refuse to go on where an edit did not act in the first step.
 
         Raises:
             CannotAttach: an edit has not acted.
@@ -94,7 +94,7 @@ class ForwardEdits:
             points = {e.point for e, _ in self._silent}
             where = sorted(f"{site.module} ({site.side})" for _, site in self._silent if site)
             raise CannotAttach(
-                f"a guard at the {' and the '.join(sorted(points))} met nothing in the first training step "
+                f"a guard at the {' and the '.join(sorted(points))} did not act in the first training step "
                 f"{'at ' + ', '.join(where) + ' ' if where else ''}and so guards nothing. The trainer has to run this very model, "
                 "in training mode (model.train()) and with gradients"
             )
@@ -106,7 +106,7 @@ class ForwardEdits:
         return torch.is_grad_enabled() if self._here is None else self._here  # outside: a layer that is computed again
 
     def has_acted(self, edit: Edit, site: Site | None = None) -> None:
-        """Strike an edit off the list of those that met nothing yet."""
+        """Remove an edit from the list of those that have not acted yet."""
         self._silent.discard((edit, site))
 
     @_uncompiled

@@ -57,7 +57,7 @@ def loads_on_one_process_only() -> bool:
 
 
 def bare_model(model: Any) -> nn.Module:
-    """The model itself, out of DDP and `torch.compile`, whose names its parameters have.
+    """The model itself, without DDP and `torch.compile`, whose names its parameters have.
 
     Raises:
         CannotAttach: no model, or one in a wrapper that keeps the weights in another form.
