@@ -373,7 +373,7 @@ BAD = {
         "has the tensor 'model.nrm.weight', which this base does not have; near",
     ),
     "shortened": ({"change": shortened}, "cannot read '.*': .*. Copy or save the model again"),
-    "nan": ({"change": not_a_number}, "'model.norm.weight' in '.*' holds NaN or Inf"),
+    "nan": ({"change": not_a_number}, "'model.norm.weight' in '.*' contains NaN or Inf"),
     "elsewhere": ({"change": elsewhere}, "names the shard '../other.safetensors', which is not a file of this folder"),
     "no table": ({"change": no_table}, "has weight_map={}, where a table of shards"),
     "another kind": ({"model_type": "qwen2"}, "has model_type='qwen2', this base 'llama': it was tuned from another"),

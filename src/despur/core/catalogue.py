@@ -53,10 +53,12 @@ class Method:
         if inspect.isclass(self.factory):
             return "estimator"
         gives = str(inspect.signature(self.factory).return_annotation)
-        found: list[Contract] = [contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)]
-        if not found:
+        contracts: list[Contract] = [
+            contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)
+        ]
+        if not contracts:
             raise BadInput(f"{self.name} returns {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it")
-        return found[0]
+        return contracts[0]
 
     @property
     def options(self) -> dict[str, Any]:

@@ -125,14 +125,14 @@ def search(words: str) -> list[Listed]:
     if canonical(words) in known:
         return [known[canonical(words)]]
     if number := re.search(r"\d{4}\.\d{4,5}", words):
-        found = [m for m in known.values() if number[0] in m.arxiv]
+        hits = [m for m in known.values() if number[0] in m.arxiv]
     else:
         asked = set(re.findall(r"\w{3,}", words.lower()))
-        found = [m for m in known.values() if asked and asked <= set(_words(m))]
-    if not found:
+        hits = [m for m in known.values() if asked and asked <= set(_words(m))]
+    if not hits:
         near = nearest(canonical(words), [*known, *listed_arms()])
         raise UnknownName(f"no method {words!r}{near}. List them: despur ls")
-    return sorted(found, key=lambda m: -difflib.SequenceMatcher(None, canonical(words), m.name).ratio())
+    return sorted(hits, key=lambda m: -difflib.SequenceMatcher(None, canonical(words), m.name).ratio())
 
 
 def _words(method: Listed) -> list[str]:

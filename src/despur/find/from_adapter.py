@@ -81,7 +81,7 @@ def from_adapter(
         for name, role in one.roles(base, roles).items():
             if role.side == side:
                 sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
-    found: list[Subspace] = []
+    factors: list[Subspace] = []
     for name, members in sites.items():
         rows, modules = _stack(base, members, how, known)
         if not np.linalg.norm(rows):
@@ -98,8 +98,8 @@ def from_adapter(
             }  # fmt: skip
             site = Site(name, "in" if per == "norm" else "out")
             directions = torch.from_numpy(shared.components_[:count])
-            found.append(Subspace.orthonormal(directions, site=site, **evidence))
-    return tuple(found)
+            factors.append(Subspace.orthonormal(directions, site=site, **evidence))
+    return tuple(factors)
 
 
 def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:

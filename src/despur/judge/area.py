@@ -115,8 +115,8 @@ def attainment(sets: Sequence[np.ndarray], shares: Sequence[float] = (0.25, 0.5,
             continue
         rows = np.concatenate(full) * (-1, 1)  # both small
         labels = np.repeat(np.arange(1, len(full) + 1), [len(s) for s in full])
-        found = moocore.eaf(rows, labels, percentiles=[100 * needed / len(full)])[:, :2] * (-1, 1)
-        out[share] = found[np.argsort(found[:, 0])]
+        corners = moocore.eaf(rows, labels, percentiles=[100 * needed / len(full)])[:, :2] * (-1, 1)
+        out[share] = corners[np.argsort(corners[:, 0])]
     return out
 
 

@@ -141,6 +141,6 @@ def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...
                 for j in good
             )
 
-        if found := tuple(grid.columns[i][1] for i in at if worse(i)):
-            out[guard] = found
+        if settings := tuple(grid.columns[i][1] for i in at if worse(i)):
+            out[guard] = settings
     return out

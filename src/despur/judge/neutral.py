@@ -118,12 +118,12 @@ class NeutralNull:
         return np.exp(-((np.clip(sizes, own.min(), own.max())[:, None] - own) ** 2) / (2 * _NEAR**2))
 
 
-def _standard(found: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _standard(values: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(m,) figures in units of the spread of (n,) others, weighed (m, n)."""
     whole = weight.sum(1)
     mean = weight @ others / whole
     spread = ((weight * (others - mean[:, None]) ** 2).sum(1) / whole) ** 0.5
-    return (found - mean) / np.maximum(spread, 1e-9)
+    return (values - mean) / np.maximum(spread, 1e-9)
 
 
 def _statistic(scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -35,11 +35,11 @@ def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
     if d.size == 1 or not d.any():
         return 1.0
     many: Any = math.inf if d.size <= EXACT else 2**EXACT - 1
-    found: Any = stats.permutation_test(
+    result: Any = stats.permutation_test(
         (d,), lambda x, axis=-1: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=many, batch=4096,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def holm(ps: Mapping[str, float]) -> dict[str, float]:
@@ -88,8 +88,8 @@ def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, 
     order = np.argsort(-flipped[0], kind="stable")
     largest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]  # of this baseline and all behind it
     raised = np.maximum.accumulate((largest >= flipped[0, order] - 1e-12).mean(0))
-    found = dict(zip((list(differences)[i] for i in order), map(float, raised), strict=True))
-    return {name: found[name] for name in differences}
+    adjusted = dict(zip((list(differences)[i] for i in order), map(float, raised), strict=True))
+    return {name: adjusted[name] for name in differences}
 
 
 def none_of(n: int, *, level: float = 0.95) -> float:

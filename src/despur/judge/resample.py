@@ -161,12 +161,12 @@ def resample(
         for axis, value in sums.items():
             out[axis].append(value / len(grid.seeds))
     score = grid.areas()
-    found = dict(grid.axes)
+    observed = dict(grid.axes)
     if metric != AREA:
-        found[COUNTED] = counted(metric, grid.axes[metric], grid.kept)
+        observed[COUNTED] = counted(metric, grid.axes[metric], grid.kept)
     return Draws(
         grid.world, grid.guards, grid.columns, len(grid.seeds), np.array([score[g].mean() for g in grid.guards]),
-        {axis: v.mean(1) for axis, v in found.items()}, np.concatenate(area),
+        {axis: v.mean(1) for axis, v in observed.items()}, np.concatenate(area),
         {axis: np.concatenate(v) for axis, v in out.items()}, metric,
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def leakage(
     """
     leaks = leak_by_module(adapter, base, factor, roles=roles)
     sides = {side: [x for x in leaks.values() if x.side == side] for side in ("read", "write")}
-    return {side: _report(side, found) for side, found in sides.items() if found}
+    return {side: _report(side, part) for side, part in sides.items() if part}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +82,18 @@ def leak_by_module(
     generator = torch.Generator().manual_seed(0)
     leaks: dict[str, ModuleLeak] = {}
     for name, role in adapter.roles(base, roles).items():
-        found = factor_at(role, factors, path)
-        if found is None:
+        met = factor_at(role, factors, path)
+        if met is None:
             continue
         update = adapter.updates[name]
-        drawn = torch.randn(found.rank, found.width, generator=generator)
-        gain = NormGain.of(modules[role.norm] if role.norm else None, found.width)
+        drawn = torch.randn(met.rank, met.width, generator=generator)
+        gain = NormGain.of(modules[role.norm] if role.norm else None, met.width)
         parts: list[float] = []
-        for directions in (found.write if role.side == "read" else found.read, drawn):
+        for directions in (met.write if role.side == "read" else met.read, drawn):
             passed = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
             basis = torch.linalg.qr(passed.double().T).Q.T
             parts.append(update.read_norm(basis) if role.side == "read" else update.write_norm(basis))
-        leaks[name] = ModuleLeak(role.side, found.rank, found.width, parts[0], parts[1], update.norm())
+        leaks[name] = ModuleLeak(role.side, met.rank, met.width, parts[0], parts[1], update.norm())
     return leaks
 
 

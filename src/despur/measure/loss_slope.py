@@ -86,14 +86,14 @@ def loss_slopes(
     with evaluating(model), model.disable_adapter():
         gradient = _gradient(model, rows, site, batch)
     axes = Axes.of(covariance)
-    found: dict[str, LossSlope] = {}
+    slopes: dict[str, LossSlope] = {}
     for name, shift in shifts.items():
         one = Subspace.orthonormal(shift[None], site=site)
         generator = torch.Generator().manual_seed(seed)
         drawn = [matched_random(one, covariance, generator=generator, axes=axes).read[0] for _ in range(n_random)]
         random = torch.stack(drawn) @ gradient * shift.norm() if drawn else torch.empty(0)
-        found[name] = LossSlope(float(gradient @ shift.float().cpu()), tuple(random.tolist()))
-    return found
+        slopes[name] = LossSlope(float(gradient @ shift.float().cpu()), tuple(random.tolist()))
+    return slopes
 
 
 @torch.enable_grad()

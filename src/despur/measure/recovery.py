@@ -44,8 +44,8 @@ def smallest_push(drift: Push, target: float, *, most: float, scans: int = 8, to
         reached = drift(high)
         best = max(best, reached)
         if reached >= target:
-            found: Any = optimize.bisect(lambda push: drift(push) - target, low, high, xtol=tolerance * high, rtol=RTOL)
-            return Reading(float(found))
+            push: Any = optimize.bisect(lambda push: drift(push) - target, low, high, xtol=tolerance * high, rtol=RTOL)
+            return Reading(float(push))
         low = high
     return Reading(math.nan, f"a push of {most:g} brings the drift to {best:.3g}, short of {target:.3g}")
 

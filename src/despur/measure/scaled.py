@@ -92,15 +92,15 @@ def louder(
 
     Source: scaling reveals a factor before behaviour moves, arXiv:2506.11613.
     """
-    found: list[Louder] = []
+    results: list[Louder] = []
     for scale in scales:
         with scaled(tuned, scale):
             shift = token_shift(tuned, rows, batch=batch, starts=starts)
             check = causal_checks(tuned, rows, {"factor": factor}, n_random=0, batch=batch, starts=starts)["factor"]
             with evaluating(tuned):
                 valid = _valid(tuned, rows, batch, starts)
-        found.append(Louder(scale, shift.change, shift.share, check.sufficiency, valid))
-    return tuple(found)
+        results.append(Louder(scale, shift.change, shift.share, check.sufficiency, valid))
+    return tuple(results)
 
 
 def _valid(tuned: Any, rows: Sequence[Sequence[int]], batch: int | None, starts: Sequence[int] | None) -> float:

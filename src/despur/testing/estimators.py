@@ -156,8 +156,8 @@ def of_scikit_learn(method: Method, **options: Any) -> list[Callable[..., None]]
     """scikit-learn's own checks of an estimator, each as a promise."""
     from sklearn.utils.estimator_checks import estimator_checks_generator
 
-    found: Any = estimator_checks_generator(method.factory(**options))
-    return [_promise(check, estimator) for estimator, check in found]
+    pairs: Any = estimator_checks_generator(method.factory(**options))
+    return [_promise(check, estimator) for estimator, check in pairs]
 
 
 def _promise(check: Any, estimator: Any) -> Callable[..., None]:

@@ -153,15 +153,15 @@ def _names(
 ) -> dict[str, str] | None:
     """Base tensor name to its name in the files, tied ones under the name of the one stored; None where they do not fit."""
     stem = f"{base.base_model_prefix}."
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     rest: list[str] = []
     for there in files:
         name = next((n for n in (there, stem + there, there.removeprefix(stem)) if n in state), None)
         if name is None:
             rest.append(there)
         else:
-            found[name] = there
-    sources: dict[int, str] = {id(t): name for name, t in _parameters(base).items() if name in found}
+            names[name] = there
+    sources: dict[int, str] = {id(t): name for name, t in _parameters(base).items() if name in names}
     ties = getattr(base, "_tied_weights_keys", None)
     ties = (
         ties
@@ -169,14 +169,14 @@ def _names(
         else {}
     )
     for name, tensor in _parameters(base).items():
-        if name not in found:
+        if name not in names:
             tied = sources.get(id(tensor)) or ties.get(name)
-            if tied in found:
-                found[name] = found[tied]
+            if tied in names:
+                names[name] = names[tied]
     ignored = [*(getattr(base, "_keys_to_ignore_on_load_unexpected", None) or ()), r"rotary_emb\.inv_freq$"]
     passing = {name for name, _ in base.named_buffers()} - set(state)
     extra = [n for n in rest if not {n, stem + n} & passing and not any(re.search(i, n) for i in ignored)]
-    return None if extra or set(state) - set(found) else found
+    return None if extra or set(state) - set(names) else names
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -48,14 +48,14 @@ def read_config(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
         BadInput: missing, not a regular file, too large, too deep, or not a JSON object.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the folder again") from error
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise BadInput(f"{str(path)!r} is not a regular file. Copy or save the folder again")
-    if found.st_size > largest:
+    if status.st_size > largest:
         raise BadInput(
-            f"{str(path)!r} has {found.st_size} bytes, where a configuration has at most {largest}. Save it again"
+            f"{str(path)!r} has {status.st_size} bytes, where a configuration has at most {largest}. Save it again"
         )
     value = read_json(path)
     if not isinstance(value, dict):

@@ -135,19 +135,19 @@ class Anatomy:
         """Role of each map that touches the stream, as `stream_roles` gives them."""
         try:
             check_family(self.kind, self.config)
-            found = tabled_roles(self.kind, self.config, self.path, self.modules)
+            roles = tabled_roles(self.kind, self.config, self.path, self.modules)
         except SiteNotFound:
             if not self.stated:
                 raise
-            found = {}
+            roles = {}
         if self.stated:
-            found |= stated_roles(self.modules, self.stated, self.known_path)
-        for role in found.values():
+            roles |= stated_roles(self.modules, self.stated, self.known_path)
+        for role in roles.values():
             if role.norm is not None and role.norm not in self.modules:
                 raise SiteNotFound(
                     f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. Correct it"
                 )
-        return found
+        return roles
 
     @cached_property
     def norms(self) -> tuple[str, ...]:

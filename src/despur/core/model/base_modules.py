@@ -12,19 +12,19 @@ def base_modules(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Modu
         model: A model, PEFT on top or not.
         shared: Give a module that stands at several places under all of their names, not once.
     """
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     seen: set[int] = set()
 
     def visit(name: str, module: nn.Module) -> None:
         if id(module) in seen and not shared:
             return
         seen.add(id(module))
-        found[name] = module
+        modules[name] = module
         for child, inner in unwrapped(module).named_children():
             visit(f"{name}.{child}" if name else child, inner)
 
     visit("", dict(model.named_modules()).get("base_model.model", model))
-    return found
+    return modules
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
