@@ -126,10 +126,10 @@ def test_of_refuses_what_it_could_not_see_whole(tiny, quiet):
         dora = get_peft_model(tiny("llama"), LoraConfig(target_modules=["q_proj"], use_dora=True))
         loha = get_peft_model(tiny("llama"), LoHaConfig(target_modules=["q_proj"]))
     with pytest.raises(
-        BadInput, match="^adapter 'default' has use_dora=True, so its change cannot be told without its base. Read"
+        BadInput, match="^adapter 'default' has use_dora=True, so its change cannot be computed without its base. Read"
     ):
         Adapter.of(dora)
-    with pytest.raises(BadInput, match="^adapter 'default' has peft_type='LOHA', so its change cannot be told"):
+    with pytest.raises(BadInput, match="^adapter 'default' has peft_type='LOHA', so its change cannot be computed"):
         Adapter.of(loha)
 
 
@@ -190,26 +190,32 @@ MODULE = "'model.layers.0.mlp.down_proj'"
 # {f} the folder, {C} its config, {W} its weights, {A} the first lora_A, {M} its module
 BAD = {
     "no config": (lambda f: (f / CONFIG).unlink(), "no adapter_config.json in {f}. Give the folder that PEFT's save"),
-    "no weights": (lambda f: (f / WEIGHTS).unlink(), "no adapter_model.safetensors in {f}: the folder is not whole"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "no adapter_model.safetensors in {f}: the folder is incomplete"),
     "pickled": (
         pickled,
-        "'{adapter_model.bin}' is pickled, and loading a pickle can run code. Where you trust it, conv",
+        "'{adapter_model.bin}' is pickled, and loading a pickle can run code. If you trust it, convert",
     ),
     "truncated": (truncated, "cannot read {W}: Error while deserializing header: incomplete metadata, file not fully"),
     "empty": (
         lambda f: (f / WEIGHTS).write_bytes(b""),
         "cannot read {W}: Error while deserializing header: header too",
     ),
-    "no tensors": (edit_tensors(lambda t: t.clear()), "{W} holds no tensors. Save the adapter again"),
-    "garbage": (lambda f: (f / CONFIG).write_text("{'r': 8"), "{C} is no readable JSON: Expecting property name enclo"),
+    "no tensors": (edit_tensors(lambda t: t.clear()), "{W} contains no tensors. Save the adapter again"),
+    "garbage": (
+        lambda f: (f / CONFIG).write_text("{'r': 8"),
+        "{C} is not readable JSON: Expecting property name enclo",
+    ),
     "not text": (
         lambda f: (f / CONFIG).write_bytes(b"\xff\x00"),
-        "{C} is no readable JSON: 'utf-8' codec can't decode",
+        "{C} is not readable JSON: 'utf-8' codec can't decode",
     ),
-    "a list": (lambda f: (f / CONFIG).write_text("[1, 2]"), "{C} holds [1, 2], no JSON object. Save it again"),
+    "a list": (
+        lambda f: (f / CONFIG).write_text("[1, 2]"),
+        "{C} contains [1, 2], where a JSON object is needed. Save it again",
+    ),
     "other kind": (
         edit_config(peft_type="IA3"),
-        "{C} has peft_type='IA3', so its change cannot be told without its bas",
+        "{C} has peft_type='IA3', so its change cannot be computed without its bas",
     ),
     "prompts": (
         edit_config(peft_type="PROMPT_TUNING"),
@@ -218,13 +224,16 @@ BAD = {
     "no kind": (edit_config(peft_type=[1]), "{C} is of peft_type=[1], which is not read: only what can be merged into"),
     "dora": (
         edit_config(use_dora=True),
-        "{C} has use_dora=True, so its change cannot be told without its base. Read b",
+        "{C} has use_dora=True, so its change cannot be computed without its base. Read b",
     ),
     "modules": (
         edit_config(modules_to_save=["lm_head"]),
         "{C} has modules_to_save=['lm_head'], so its change cannot be",
     ),
-    "biases": (edit_config(bias="all"), "{C} has bias='all', so its change cannot be told without its base. Read both"),
+    "biases": (
+        edit_config(bias="all"),
+        "{C} has bias='all', so its change cannot be computed without its base. Read both",
+    ),
     "replicated": (
         edit_config(layer_replication=[[0, 1]]),
         "{C} has layer_replication=[[0, 1]], which is not handled y",
@@ -239,28 +248,31 @@ BAD = {
     ),
     "endless": (
         edit_config(target_modules="(.+)+q_proj"),
-        "{C} has the pattern '(.+)+q_proj', which may take for ever t",
+        "{C} has the pattern '(.+)+q_proj', which may take very long t",
     ),
     "endless, ranks": (
         edit_config(rank_pattern={"(a|aa)*q": 2}),
-        "{C} has the pattern '(a|aa)*q', which may take for e",
+        "{C} has the pattern '(a|aa)*q', which may take very ",
     ),
     "nested": (
         lambda f: (f / CONFIG).write_text('{"a":' * 70 + "1" + "}" * 70),
         "{C} is nested more than 64 deep. Save it again",
     ),
-    "very nested": (lambda f: (f / CONFIG).write_text("[" * 10**6), "{C} is no readable JSON: maximum recursion depth"),
+    "very nested": (
+        lambda f: (f / CONFIG).write_text("[" * 10**6),
+        "{C} is not readable JSON: maximum recursion depth",
+    ),
     "huge": (
         lambda f: (f / CONFIG).write_text(" " * (10 * 2**20 + 1)),
         "{C} has 10485761 bytes, where a configuration h",
     ),
     "a fifo": (
         lambda f: [(f / CONFIG).unlink(), os.mkfifo(f / CONFIG)],
-        "{C} is no regular file. Copy or save the fold",
+        "{C} is not a regular file. Copy or save the fold",
     ),
     "weights a fifo": (
         lambda f: [(f / WEIGHTS).unlink(), os.mkfifo(f / WEIGHTS)],
-        "{W} is no regular file. Copy or sav",
+        "{W} is not a regular file. Copy or sav",
     ),
     "half a rank": (
         edit_config(r=2.5),
@@ -273,36 +285,36 @@ BAD = {
     ),
     "truths": (
         replaced("A", torch.ones(2, 64, dtype=torch.bool)),
-        "{A} in {W} is of torch.bool, no kind of numbers for",
+        "{A} in {W} is of torch.bool, which is not a type for",
     ),
-    "a long name": (added("x" * 600), "{W} holds a tensor whose name has 617 letters. Save it again"),
-    "a later option": (edit_config(use_new=1), "{C} has use_new=1, which is not handled yet: its change would go uns"),
-    "pissa": (edit_config(init_lora_weights="pissa"), "{C} has init_lora_weights='pissa', so its change cannot be t"),
+    "a long name": (added("x" * 600), "{W} contains a tensor whose name has 617 letters. Save it again"),
+    "a later option": (edit_config(use_new=1), "{C} has use_new=1, which is not handled yet: its change would be mis"),
+    "pissa": (edit_config(init_lora_weights="pissa"), "{C} has init_lora_weights='pissa', so its change cannot be c"),
     "corda": (edit_config(init_lora_weights="corda"), "{C} has init_lora_weights='corda', which changes the base's we"),
     "zero B": (all_zero("B"), "every lora_B in {f} is zero: the adapter was never trained, or its training did not re"),
     "zero A": (all_zero("A"), "every lora_A in {f} is zero: the adapter was never trained, or its training did not re"),
-    "nan": (set_value(float("nan")), "{A} in {W} holds NaN or Inf: the training run diverged. Train it again"),
-    "inf": (set_value(float("-inf")), "{A} in {W} holds NaN or Inf: the training run diverged. Train it again"),
+    "nan": (set_value(float("nan")), "{A} in {W} contains NaN or Inf: the training run diverged. Train it again"),
+    "inf": (set_value(float("-inf")), "{A} in {W} contains NaN or Inf: the training run diverged. Train it again"),
     "A alone": (without("B"), "{M} in {W} has lora_A but no lora_B. Copy or save the adapter again"),
     "B alone": (without("A"), "{M} in {W} has lora_B but no lora_A. Copy or save the adapter again"),
     "ranks": (replaced("A", torch.ones(3, 64)), "{M} in {W} has lora_A (3, 64) and lora_B (32, 2), where adapter_conf"),
     "rank said": (
         edit_config(r=4),
-        "{M} in {W} has lora_A (2, 64) and lora_B (32, 2), where adapter_config.json says rank 4",
+        "{M} in {W} has lora_A (2, 64) and lora_B (32, 2), where adapter_config.json has rank 4",
     ),
     "shards": (replaced("A", torch.ones(0)), "{A} in {W} has shape (0,), where a matrix is needed: another kind of"),
     "convolution": (replaced("A", torch.ones(2, 3, 1, 1)), "{A} in {W} has shape (2, 3, 1, 1), where a matrix is nee"),
     "a stranger": (
         added("x.lora_magnitude_vector"),
-        "'base_model.model.x.lora_magnitude_vector' in {W} is no LoRA mat",
+        "'base_model.model.x.lora_magnitude_vector' in {W} is not a LoRA mat",
     ),
     "a bias": (
         added("x.lora_B.bias"),
-        "'base_model.model.x.lora_B.bias' in {W} is no LoRA matrix: its change would go",
+        "'base_model.model.x.lora_B.bias' in {W} is not a LoRA matrix: its change would be",
     ),
     "only copies": (
         edit_tensors(lambda t: {"base_model.model.x.weight": torch.ones(2)}),
-        "{W} holds no LoRA matrices.",
+        "{W} contains no LoRA matrices.",
     ),
     "alpha": (edit_config(lora_alpha=None), "{C} has lora_alpha=None for {M}, where a positive number is needed. Save"),
     "alphas": (
@@ -380,8 +392,8 @@ def test_names_and_shapes_are_compared_and_what_could_not_be_is_said(saved, tiny
     with pytest.raises(ShapeMismatch) as raised:
         adapter.check(tiny("llama", num_hidden_layers=3))
     assert str(raised.value) == (
-        f"{str(folder)!r} has nothing for 2 modules of this base that its target_modules name, such as "
-        f"'model.layers.2.self_attn.q_proj': the file is not whole, or {own}"
+        f"{str(folder)!r} lacks 2 modules of this base that its target_modules name, such as "
+        f"'model.layers.2.self_attn.q_proj': the file is incomplete, or {own}"
     )
 
 

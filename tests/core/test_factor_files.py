@@ -47,7 +47,7 @@ def damaged_tensors(**changes: torch.Tensor) -> Callable[[Path], None]:
 
 
 DAMAGE = {
-    "no json": (lambda f: (f / "factors.json").unlink(), "no file '{f}/factors.json'. Was the folder written whole?"),
+    "no json": (lambda f: (f / "factors.json").unlink(), "no file '{f}/factors.json'. Write the folder again"),
     "no tensors": (
         lambda f: (f / "factors.safetensors").unlink(),
         "cannot read '{f}/factors.safetensors': No such file",
@@ -58,7 +58,7 @@ DAMAGE = {
     ),
     "nan": (
         damaged_tensors(**{"0_read": torch.full((2, 6), torch.nan)}),
-        "'{f}/factors.safetensors' holds NaN or Inf. Find",
+        "'{f}/factors.safetensors' contains NaN or Inf. Find",
     ),
     "more tensors": (
         damaged_tensors(**{"2_read": torch.ones(1)}),

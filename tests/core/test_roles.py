@@ -254,7 +254,7 @@ def test_stated_roles_join_the_table_of_a_known_family(family):
         (
             {"transformer.h.*.self_atention.dense": "write"},
             "role pattern 'transformer.h.*.self_atention.dense' matches no linear map; nearest: "
-            "'transformer.h.1.self_attention.dense', 'transformer.h.0.self_attention.dense'. State it anew",
+            "'transformer.h.1.self_attention.dense', 'transformer.h.0.self_attention.dense'. Correct it",
         ),
         ({"*.input_layernorm": "write"}, "role pattern '*.input_layernorm' matches no linear map"),
         (

@@ -84,10 +84,10 @@ def test_a_format_that_was_saved_along_does_not_matter(tmp_path):
         ("a.jsonl.gz", gzip.compress(LINES.encode() * 99)[:-20], "cannot read .*a.jsonl.gz"),
         ("a.jsonl.gz", gzip.compress(LINES.encode())[:12] + b"\xff" * 40, "cannot read .*a.jsonl.gz"),
         ("a.jsonl", "äöü".encode("latin-1"), "Is it UTF-8 JSON lines"),
-        ("a.json", json.dumps(PAIRS, indent=1).encode(), "a.json:1 is no JSON"),
+        ("a.json", json.dumps(PAIRS, indent=1).encode(), "a.json:1 is not JSON"),
         ("a.jsonl", b"[1]\n", "a.jsonl:1 has keys list"),
-        ("a.jsonl", b"\n\n", "holds no rows"),
-        ("a.jsonl", b"PK\x03\x04", "a.jsonl:1 is no JSON"),
+        ("a.jsonl", b"\n\n", "contains no rows"),
+        ("a.jsonl", b"PK\x03\x04", "a.jsonl:1 is not JSON"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -98,7 +98,7 @@ def test_garbage_is_told_by_file_row_and_next_step(name, data, said, tmp_path):
 
 
 def test_folders_that_are_no_data_are_told(tmp_path):
-    with pytest.raises(BadInput, match=r"is a folder, and none that datasets' save_to_disk wrote\. Give JSON lines"):
+    with pytest.raises(BadInput, match=r"is a folder, but not one that datasets' save_to_disk wrote\. Give JSON lines"):
         read_rows(tmp_path)
     folder = saved(tmp_path / "d", PAIRS)
     next(folder.glob("*.arrow")).write_bytes(b"torn")
@@ -119,5 +119,5 @@ def test_without_the_library_its_extra_is_named(missing, kind, tmp_path, monkeyp
 
 
 def test_bytes_are_called_by_their_name():
-    with pytest.raises(BadInput, match="standard input:6 is no JSON"):
+    with pytest.raises(BadInput, match="standard input:6 is not JSON"):
         read_rows((LINES + "x").encode())

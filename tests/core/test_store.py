@@ -118,7 +118,7 @@ def test_no_space_left_is_named(broken, tmp_path, monkeypatch):
             write()
     if broken[0] is _store:
         assert str(raised.value) == (
-            f"writing {str(tmp_path / 'out')!r} failed: No space left on device. Nothing of it was left; free some "
+            f"writing {str(tmp_path / 'out')!r} failed: No space left on device. Nothing of it was left behind; free some "
             "room or choose another -o"
         )
     assert "No space left on device" in str(raised.value)
@@ -165,7 +165,7 @@ def test_what_despur_did_not_write_is_kept(tmp_path):
         with pytest.raises(BadInput) as raised:
             make(tmp_path / name)
         assert str(raised.value) == (
-            f"{str(tmp_path / name)!r} is there and despur did not write it, so it is kept. Choose another -o"
+            f"{str(tmp_path / name)!r} is there and despur did not write it, so it is not replaced. Choose another -o"
         )
     make(tmp_path / "empty")
     with pytest.raises(BadInput, match=r"^cannot write '.*/file/out': Not a directory. Choose another -o$"):
@@ -262,15 +262,15 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"{", "is no readable JSON: Expecting property name"), (b"\xff", "is no readable JSON: 'utf-8' codec"),
-     (b"[" * 99999, "is no readable JSON: "), (b"", "is no readable JSON: Expecting value")],
+    [(b"{", "is not readable JSON: Expecting property name"), (b"\xff", "is not readable JSON: 'utf-8' codec"),
+     (b"[" * 99999, "is not readable JSON: "), (b"", "is not readable JSON: Expecting value")],
 )  # fmt: skip
 def test_what_is_no_json_is_named(content, says, tmp_path):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(BadInput) as raised:
         read_json(tmp_path / "a.json")
     assert str(raised.value).startswith(f"{str(tmp_path / 'a.json')!r} {says}")
-    with pytest.raises(BadInput, match="^no file '.*/b.json'. Was the folder written whole?"):
+    with pytest.raises(BadInput, match="^no file '.*/b.json'. Write the folder again"):
         read_json(tmp_path / "b.json")
 
 

@@ -146,7 +146,7 @@ def test_every_other_kind(kind, tiny, tokens, tmp_path):
     saved(base, CONFIGS[kind](**{**TARGETS, **OPTIONS.get(kind, {})}), tmp_path)
     tuned = hold(base, tmp_path, tokens)
     assert tuned.adapter.kind == kind
-    with pytest.raises(BadInput, match=f"peft_type='{kind}', so its change cannot be told without its base"):
+    with pytest.raises(BadInput, match=f"peft_type='{kind}', so its change cannot be computed without its base"):
         Adapter.read(tmp_path)
 
 
@@ -363,19 +363,19 @@ def no_table(folder, table):
 
 BAD = {
     "shard gone": ({"change": shard_gone}, "names the shard 'model-00001-of-.*', which is not there"),
-    "tensor gone": ({"change": tensor_gone}, "holds 'model.norm.weight', which it does not"),
+    "tensor gone": ({"change": tensor_gone}, "lists 'model.norm.weight' in '.*', which does not contain it"),
     "tensor gone from both": (
         {"change": tensor_gone_from_both},
         "lacks the tensor 'model.norm.weight', which this base",
     ),
     "tensor more": (
         {"change": tensor_more},
-        "holds the tensor 'model.nrm.weight', which this base does not have; near",
+        "has the tensor 'model.nrm.weight', which this base does not have; near",
     ),
     "shortened": ({"change": shortened}, "cannot read '.*': .*. Copy or save the model again"),
-    "nan": ({"change": not_a_number}, "'model.norm.weight' in '.*' holds NaN or Inf"),
-    "elsewhere": ({"change": elsewhere}, "names the shard '../other.safetensors', no file of this folder"),
-    "no table": ({"change": no_table}, "has weight_map={}, no table of shards"),
+    "nan": ({"change": not_a_number}, "'model.norm.weight' in '.*' contains NaN or Inf"),
+    "elsewhere": ({"change": elsewhere}, "names the shard '../other.safetensors', which is not a file of this folder"),
+    "no table": ({"change": no_table}, "has weight_map={}, where a table of shards"),
     "another kind": ({"model_type": "qwen2"}, "has model_type='qwen2', this base 'llama': it was tuned from another"),
     "computes otherwise": (
         {"rms_norm_eps": 0.5},
@@ -383,7 +383,7 @@ BAD = {
     ),
     "quantised": (
         {"quantization_config": {"quant_method": "gptq"}},
-        "its weights are quantised: they cannot be compared",
+        "has a quantization_config, and quantised weights cannot be compared",
     ),
     "garbage": ({"rope_parameters": 5}, "is refused by transformers: "),
 }
@@ -417,7 +417,7 @@ def test_a_model_of_another_vocabulary_or_none_at_all(tiny, tmp_path):
     with pytest.raises(BadInput, match="no model.safetensors and no model.safetensors.index.json in .*pickled"):
         load_tuned(base, tmp_path / "bin")
     saved(base, LoraConfig(**TARGETS), tmp_path / "same")
-    with pytest.raises(BadInput, match="holds an adapter and a whole model"):
+    with pytest.raises(BadInput, match="contains an adapter and a whole model"):
         load_tuned(base, tmp_path / "same")
 
 
@@ -425,9 +425,9 @@ def test_a_model_of_another_vocabulary_or_none_at_all(tiny, tmp_path):
     ("kind", "options", "change", "says"),
     [
         ("LORA", {"use_dora": True}, "drop q_proj.lora_magnitude", "lacks '.*lora_magnitude.*', which adapter_config.json asks"),
-        ("LORA", {"use_dora": True}, "add x.weight", "holds 'x.weight', which adapter_config.json does not name on this"),
+        ("LORA", {"use_dora": True}, "add x.weight", "contains 'x.weight', which adapter_config.json does not name on this"),
         ("LORA", {"modules_to_save": ["norm"]}, "drop norm", "lacks '.*norm.weight', which adapter_config.json asks for"),
-        ("LORA", {}, "drop layers.1.self_attn", "has nothing for 1 modules of this base that its target_modules name"),
+        ("LORA", {}, "drop layers.1.self_attn", "lacks 1 modules of this base that its target_modules name"),
         ("LOHA", {}, "drop layers.1.self_attn", "lacks '.*hada_.*', which adapter_config.json asks for on this base"),
         ("LOHA", {"r": 4}, "r=5", "PEFT cannot put '.*' on this base: .*size mismatch for"),
         ("LOHA", {}, "r=9999999", "has r=9999999, more than the file has numbers"),

@@ -78,8 +78,8 @@ def test_another_width_is_named():
         (torch.ones(3, 2), r"directions must be \(k, d\) with 0 < k <= d; got \(3, 2\)"),
         (torch.ones(0, 2), r"directions must be \(k, d\) with 0 < k <= d; got \(0, 2\)"),
         (torch.ones(2, 3), "the 2 directions are not independent; pass fewer"),
-        (torch.zeros(1, 3), "directions hold NaN, Inf or a zero row"),
-        (torch.full((1, 3), torch.nan), "directions hold NaN, Inf or a zero row"),
+        (torch.zeros(1, 3), "directions contain NaN, Inf or a zero row"),
+        (torch.full((1, 3), torch.nan), "directions contain NaN, Inf or a zero row"),
     ],
 )
 def test_directions_that_span_no_subspace_are_refused(directions, says):

@@ -23,5 +23,5 @@ def test_the_leading_axes_come_back_and_centring_takes_the_shift_away():
 
 
 def test_fewer_directions_than_asked_for_are_refused():
-    with pytest.raises(BadInput, match="span 1 directions, rank=2"):
+    with pytest.raises(BadInput, match="span 1 directions, but rank=2"):
         DifferencePCA(rank=2).fit(np.outer(np.arange(1, 5), [1.0, 2]))

@@ -34,7 +34,7 @@ def test_the_first_position_does_not_count(writer, rows):
 def test_it_needs_an_adapter_that_does_something(tiny, writer, rows):
     with pytest.raises(BadInput, match="needs a PEFT model"):
         from_activations(tiny(), rows, [Site("model.layers.0")])
-    with pytest.raises(BadInput, match="rank=1 was asked|coincide"):
+    with pytest.raises(BadInput, match="rank=1 was requested|coincide"):
         from_activations(writer(by=0.0), rows, [Site("model.layers.0")])
 
 
@@ -42,7 +42,7 @@ def test_activations_that_are_not_finite_are_refused(writer, rows):
     model = writer()
     with torch.no_grad():
         next(p for n, p in model.named_parameters() if "lora_B" in n).fill_(float("nan"))
-    with pytest.raises(BadInput, match="hold NaN or Inf"):
+    with pytest.raises(BadInput, match="contain NaN or Inf"):
         from_activations(model, rows, [Site("model.layers.0")])
 
 

@@ -117,7 +117,7 @@ def test_faults_are_told(estimator, error, message):
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_rank_that_is_not_there_is_refused(rank):
-    with pytest.raises(BadInput, match=f"PCA has 3 directions, rank={rank} was asked. Take a rank from 1 to 3"):
+    with pytest.raises(BadInput, match=f"PCA has 3 directions, but rank={rank} was requested. Take a rank from 1 to 3"):
         from_estimator(PCA(3).fit(ROWS), rank=rank)
 
 
@@ -126,5 +126,5 @@ def test_another_width_is_refused():
     with pytest.raises(ShapeMismatch, match="width d=8"):
         from_estimator(fitted).encode(torch.ones(2, 9))
     fitted.components_ = fitted.components_[:, :5]
-    with pytest.raises(ShapeMismatch, match=r"PCA holds directions \(3, 5\), and its rows have width 8"):
+    with pytest.raises(ShapeMismatch, match=r"PCA has directions \(3, 5\), and its rows have width 8"):
         from_estimator(fitted)

@@ -77,7 +77,7 @@ def test_weights_quantised_in_an_unknown_way_are_refused_and_none_are_not(folder
 
 def test_a_configuration_without_end_is_refused(folder):
     (folder / "config.json").write_text("[" * 10**5)
-    with pytest.raises(BadInput, match="is no readable JSON: maximum recursion depth exceeded"):
+    with pytest.raises(BadInput, match="is not readable JSON: maximum recursion depth exceeded"):
         load_base(str(folder))
     (folder / "config.json").write_text(" " * (11 * 2**20))
     with pytest.raises(BadInput, match="where a configuration has at most"):

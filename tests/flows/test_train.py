@@ -77,8 +77,8 @@ def test_killed_and_started_again_it_goes_on(base, data, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("", "holds no rows"),
-        ("not json\n", r"data\.jsonl:1 is no JSON"),
+        ("", "contains no rows"),
+        ("not json\n", r"data\.jsonl:1 is not JSON"),
         ('{"question": "a"}\n', r"keys \['question'\]"),
         ('{"prompt": "<bos> d0", "completion": " "}\n', "empty 'completion'"),
         ('{"messages": [{"role": "user", "content": "hi"}]}\n', "has no answer"),

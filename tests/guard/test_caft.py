@@ -78,5 +78,5 @@ def test_one_factor_a_place(tiny):
         caft([factor, factor])
     with pytest.raises(CannotAttach, match="at least one site"):
         caft([])
-    with pytest.raises(CannotAttach, match=r"two things are to be done at 'model\.layers\.0'"):
+    with pytest.raises(CannotAttach, match=r"two edits act at 'model\.layers\.0'"):
         caft([factor, Subspace.orthonormal(torch.eye(1, 32))]).bind(tiny())

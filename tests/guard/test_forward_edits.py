@@ -128,7 +128,7 @@ def test_a_guard_that_meets_nothing_stops_the_run_before_the_weights_move(tiny, 
     with guarded(model, optimizer, caft(_factor(LAYER))):
         model(input_ids=tokens, labels=tokens).loss.backward()
         with pytest.raises(
-            CannotAttach, match=r"at the activation met nothing .* at model\.layers\.0 \(out\) and.*model\.train\(\)"
+            CannotAttach, match=r"at the activation did not act .* at model\.layers\.0 \(out\) and.*model\.train\(\)"
         ):
             optimizer.step()
     assert same(before, trained(model))

@@ -100,7 +100,7 @@ def test_constraints_decide_what_counts(runs):
     assert strict.areas()["mine"].mean() < loose.areas()["mine"].mean()
     assert strict.points("mine")[1].tolist() == [True, False, False]
     assert loose.points("mine", seed=2)[1].all()
-    with pytest.raises(BadInput, match="speaks of the axis 'forgetting'"):
+    with pytest.raises(BadInput, match="names the axis 'forgetting'"):
         gather(runs, world="w", seeds=range(4), which="all", constraints={"forgetting": 0.9}).areas()
 
 
@@ -113,7 +113,7 @@ def test_a_metric_is_the_area_or_an_axis_at_the_chosen_settings(runs):
     assert (grid.scores("task", lost)["mine"] == 0).all()
     assert (grid.scores("drift", lost)["mine"] == 1).all()
     assert (grid.scores("legitimate", lost)["mine"] == 0).all()
-    with pytest.raises(BadInput, match="speaks of the axis 'tsk'; nearest: 'task'"):
+    with pytest.raises(BadInput, match="names the axis 'tsk'; nearest: 'task'"):
         grid.scores("tsk")
 
 

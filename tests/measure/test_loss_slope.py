@@ -50,7 +50,7 @@ def test_rows_that_say_what_a_direction_promotes_pull_along_it_and_others_do_not
 
 def test_what_cannot_slope(writer, asked, v):
     model = writer()
-    with pytest.raises(BadInput, match="no rows whose loss"):
+    with pytest.raises(BadInput, match="no rows to take the loss"):
         loss_slopes(model, [], {"v": v}, SITE, torch.eye(32))
     with pytest.raises(BadInput, match="is zero"):
         loss_slopes(model, asked, {"v": 0 * v}, SITE, torch.eye(32))

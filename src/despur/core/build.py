@@ -23,7 +23,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
 
     Raises:
         UnknownName: no such method, argument or option.
-        BadInput: a material cannot be had; the message says what brings it.
+        BadInput: a material is missing; the message names the option that brings it.
 
     Example:
         >>> from despur.core.materials import Given
@@ -50,7 +50,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
 
 
 def missing(method: str, materials: Materials) -> str:
-    """Say in one sentence what a method lacks here; "" where it can be built.
+    """Name in one sentence the material that a method lacks here; "" where it can be built.
 
     Raises:
         UnknownName: no such method.

@@ -15,7 +15,7 @@ from despur.core.names import canonical
 from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that hold methods
+ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that contain methods
 PLUGINS = "despur.methods"  # entry point of other packages: a module whose import enters its methods
 Contract = Literal["estimator", "factors", "edit", "weights", "reports"]
 _CONTRACTS: Mapping[str, Contract] = {"Edit": "edit", "Adapter": "weights", "Subspace": "factors", "Report": "reports"}
@@ -45,7 +45,7 @@ class Method:
 
     @property
     def contract(self) -> Contract:
-        """What it gives back, and so which suite of `despur.testing` it is held to.
+        """What it gives back, and so which suite of `despur.testing` checks it.
 
         Raises:
             BadInput: its return annotation names none of those types.
@@ -53,12 +53,12 @@ class Method:
         if inspect.isclass(self.factory):
             return "estimator"
         gives = str(inspect.signature(self.factory).return_annotation)
-        found: list[Contract] = [contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)]
-        if not found:
-            raise BadInput(
-                f"{self.name} says that it gives {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it"
-            )
-        return found[0]
+        contracts: list[Contract] = [
+            contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)
+        ]
+        if not contracts:
+            raise BadInput(f"{self.name} returns {gives}; a method gives one of: {', '.join(_CONTRACTS)}. Annotate it")
+        return contracts[0]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _with_spec(factory: F) -> F:
         result = factory(*args, **kwargs)
         if hasattr(type(result), "spec") and not is_dataclass(
             result
-        ):  # an Edit; a Report says in its own way how it was made
+        ):  # an Edit; a Report records in its own way how it was made
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             options = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}

@@ -1,4 +1,4 @@
-"""What can go wrong through the user's input: one class a kind, each also its builtin kin.
+"""What can go wrong through the user's input: one class per kind, each also a builtin exception.
 
 Every message has three parts: what came, what is allowed, the next step.
 """
@@ -16,11 +16,11 @@ class NotFitted(DespurError, ValueError):
 
 
 class SiteNotFound(DespurError, LookupError):
-    """A named module, or the role of a module, is not to be had in this model."""
+    """A named module, or the role of a module, does not exist in this model."""
 
 
 class UnknownName(DespurError, LookupError):
-    """Nothing is called that: no such guard, method, room, world, arm, side, task, option or library entry."""
+    """There is no such guard, method, room, world, arm, side, task, option or library entry."""
 
 
 class ShapeMismatch(DespurError, ValueError):

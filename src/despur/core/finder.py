@@ -16,7 +16,7 @@ class Finder(TransformerMixin, BaseEstimator, ABC):
     `inverse_transform` writes them back.
     """
 
-    factors_: tuple[Any, ...]  # Factors; each finder says of which kind
+    factors_: tuple[Any, ...]  # Factors; each finder chooses its kind
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> "Finder":

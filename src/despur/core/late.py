@@ -7,7 +7,7 @@ from typing import Any
 
 
 def imported_late(package: str, parts: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Make a package's `__getattr__`, so that who asks for one name does not pay for the others.
+    """Make a package's `__getattr__`, so that asking for one name does not load the others.
 
     Args:
         package: Its dotted name.
@@ -30,7 +30,7 @@ def imported_late(package: str, parts: Mapping[str, Sequence[str]]) -> Callable[
 def moved(
     package: str, homes: Mapping[str, str], otherwise: Callable[[str], Any] | None = None
 ) -> Callable[[str], Any]:
-    """Make a package's `__getattr__` that still gives what has moved to another one, with a warning that says where.
+    """Make a package's `__getattr__` that still gives what has moved to another one, with a warning that names it.
 
     Args:
         package: Its dotted name.

@@ -22,7 +22,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A method as people read of it.
+    """A method as a reader sees it.
 
     Args:
         name: What they type.
@@ -35,7 +35,7 @@ class Listed:
         options: Option -> its default, as text.
         cost: Of a training step with it, in plain steps; None where it is no part of one.
         when: When to choose it, and not its neighbour.
-        limits: Where it ends.
+        limits: What it cannot do.
         signature: As a call.
         doc: Its whole docstring.
         claim: Name of its claim; "" until there is one.
@@ -64,7 +64,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListedArm:
-    """A line of the comparison as people read of it; see `flows.ARMS`."""
+    """A line of the comparison as a reader sees it; see `flows.ARMS`."""
 
     name: str
     method: str | None
@@ -125,14 +125,14 @@ def search(words: str) -> list[Listed]:
     if canonical(words) in known:
         return [known[canonical(words)]]
     if number := re.search(r"\d{4}\.\d{4,5}", words):
-        found = [m for m in known.values() if number[0] in m.arxiv]
+        hits = [m for m in known.values() if number[0] in m.arxiv]
     else:
         asked = set(re.findall(r"\w{3,}", words.lower()))
-        found = [m for m in known.values() if asked and asked <= set(_words(m))]
-    if not found:
+        hits = [m for m in known.values() if asked and asked <= set(_words(m))]
+    if not hits:
         near = nearest(canonical(words), [*known, *listed_arms()])
         raise UnknownName(f"no method {words!r}{near}. List them: despur ls")
-    return sorted(found, key=lambda m: -difflib.SequenceMatcher(None, canonical(words), m.name).ratio())
+    return sorted(hits, key=lambda m: -difflib.SequenceMatcher(None, canonical(words), m.name).ratio())
 
 
 def _words(method: Listed) -> list[str]:

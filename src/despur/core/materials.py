@@ -15,7 +15,7 @@ class Material:
     """One thing that a method may ask for.
 
     Args:
-        what: What it is, in words that go on after "needs".
+        what: What it is, in words that follow "needs".
         needs: What a user must bring so that it can be made; one of `NEEDS`.
         option: The option of `despur train` that brings it; "" where nothing has to be brought, or nothing can.
     """
@@ -54,14 +54,14 @@ MATERIALS: Mapping[str, Material] = {
 
 @runtime_checkable
 class Materials(Protocol):
-    """Whatever has materials: made when they are asked for, or given."""
+    """Anything that provides materials: made on demand, or given."""
 
     def has(self, name: str) -> bool:
-        """Whether it can be had here."""
+        """Whether it is available here."""
         ...
 
     def get(self, name: str) -> Any:
-        """Make it, or find it made."""
+        """Make it, or return the one made before."""
         ...
 
 

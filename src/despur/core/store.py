@@ -20,7 +20,7 @@ from despur.core.types import Site, Subspace
 
 try:
     import fcntl
-except ImportError:  # Windows has none: two runs that write one folder at a time are not told apart there
+except ImportError:  # Windows has none: two runs that write one folder at a time are not distinguished there
     fcntl = None
 
 DONE = "despur.json"  # in every folder that despur writes
@@ -38,7 +38,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
     (it holds `despur.json`, which every new folder gets) or it is empty.
 
     Args:
-        path: Where the folder shall stand; its parents are made.
+        path: Path of the folder; its parents are made.
 
     Raises:
         BadInput: the place is taken by something else or by another run, or cannot be written (disk full).
@@ -63,7 +63,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         if not _in_writing(error, draft):
             raise
         raise BadInput(
-            f"writing {str(path)!r} failed: {_reason(error)}. Nothing of it was left; free some room or "
+            f"writing {str(path)!r} failed: {_reason(error)}. Nothing of it was left behind; free some room or "
             "choose another -o"
         ) from error
     finally:
@@ -78,7 +78,9 @@ def _take(path: Path, draft: Path, old: Path) -> int | None:
     lock = None
     try:
         if path.exists() and not (path.is_dir() and ((path / DONE).exists() or not any(path.iterdir()))):
-            raise BadInput(f"{str(path)!r} is there and despur did not write it, so it is kept. Choose another -o")
+            raise BadInput(
+                f"{str(path)!r} is there and despur did not write it, so it is not replaced. Choose another -o"
+            )
         draft.mkdir(parents=True, exist_ok=True)
         if fcntl is not None:
             lock = os.open(draft, os.O_RDONLY)
@@ -116,7 +118,7 @@ def _reason(error: Exception) -> str:
 
 
 def digest(value: Any) -> str:
-    """Short hash of anything JSON can hold, the same on every machine.
+    """Short hash of any JSON value, the same on every machine.
 
     Example:
         >>> digest({"rank": 8, "seed": 0}) == digest({"seed": 0, "rank": 8})
@@ -130,7 +132,7 @@ def write_json(path: Path, value: Any) -> None:
 
     Raises:
         BadInput: the file cannot be written.
-        ValueError: `value` holds NaN or Inf.
+        ValueError: `value` contains NaN or Inf.
     """
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
@@ -163,13 +165,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadInput(f"no file {str(path)!r}. Was the folder written whole?") from error
+        raise BadInput(f"no file {str(path)!r}. Write the folder again") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{str(path)!r} is no readable JSON: {_reason(error)}. Write it anew") from error
+        raise BadInput(f"{str(path)!r} is not readable JSON: {_reason(error)}. Write it again") from error
 
 
 class Store:
-    """A run's folder of finished steps: each made once, found again after a crash.
+    """A run's folder of finished stages: each made once, found again after a crash.
 
     Args:
         root: The folder.
@@ -186,12 +188,12 @@ class Store:
         self.root = Path(root)
 
     def step(self, name: str, spec: Mapping[str, Any], make: Callable[[Path], Any]) -> Path:
-        """Return the folder of a step, making it unless one of the very same spec is there.
+        """Return the folder of a stage, making it unless one of the same spec is there.
 
         Args:
-            name: Folder of the step, under the root.
-            spec: All that the step depends on, as JSON holds it; joins in `despur.json` what `make` put there.
-            make: Writes the step's files into the folder that it is given.
+            name: Folder of the stage, under the root.
+            spec: All that the stage depends on, as JSON; joins in `despur.json` what `make` put there.
+            make: Writes the stage's files into the folder that it is given.
 
         Raises:
             BadInput: the folder cannot be written.
@@ -205,7 +207,7 @@ class Store:
         return folder
 
     def has(self, name: str, spec: Mapping[str, Any]) -> bool:
-        """Whether the step is there, whole, with this spec; one whose record is damaged counts as not there."""
+        """Whether the stage is there, whole, with this spec; one whose record is damaged counts as not there."""
         try:
             record = read_json(self.root / name / DONE)
         except BadInput:
@@ -218,7 +220,7 @@ def save_factors(factors: tuple[Subspace, ...], folder: Path) -> None:
 
     Raises:
         BadInput: the JSON cannot be written.
-        ValueError: evidence that JSON cannot hold.
+        ValueError: evidence that is not JSON.
     """
     tensors = {f"{i}.{part}": getattr(f, part) for i, f in enumerate(factors) for part in _PARTS}
     save_file({name: t.clone().contiguous() for name, t in tensors.items()}, folder / "factors.safetensors")
@@ -237,9 +239,9 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {_reason(error)}. Find the factors anew") from error
+        raise BadInput(f"cannot read {str(path)!r}: {_reason(error)}. Find the factors again") from error
     if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise BadInput(f"{str(path)!r} holds NaN or Inf. Find the factors anew")
+        raise BadInput(f"{str(path)!r} contains NaN or Inf. Find the factors again")
     factors: list[Subspace] = []
     try:
         for i, m in enumerate(meta):
@@ -247,12 +249,12 @@ def load_factors(folder: Path | str) -> tuple[Subspace, ...]:
             shapes = [tuple(t.shape) for t in parts]
             if shapes != [(m["rank"], m["width"])] * 2 + [(m["width"],)]:
                 raise ValueError(f"factor {i} has the shapes {shapes}")
-            site = Site(m["module"], m["side"])  # older files also say which "tokens"; nothing ever read it
+            site = Site(m["module"], m["side"])  # older files also have "tokens", which is not used
             factors.append(Subspace(*parts, site=site, evidence=dict(m["evidence"])))
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors anew") from error
+        raise BadInput(f"{str(about)!r} does not fit {path.name!r}: {error}. Find the factors again") from error
     if tensors:
         raise BadInput(
-            f"{str(about)!r} describes {len(factors)} factors, {path.name!r} holds more. Find the factors anew"
+            f"{str(about)!r} describes {len(factors)} factors, {path.name!r} contains more. Find the factors again"
         )
     return tuple(factors)

@@ -95,7 +95,7 @@ class Subspace(Factor):
 
     @classmethod
     def orthonormal(cls, directions: Float[Tensor, "k d"], *, site: Site | None = None, **evidence: Any) -> "Subspace":
-        """Build from any k independent row vectors; they are orthonormalised, their order kept.
+        """Build from any k independent row vectors; they are orthonormalised in their order.
 
         Raises:
             ShapeMismatch: the rows are not finite, or not independent.
@@ -105,11 +105,11 @@ class Subspace(Factor):
             raise ShapeMismatch(f"directions must be (k, d) with 0 < k <= d; got {tuple(rows.shape)}")
         norms = rows.norm(dim=1, keepdim=True)
         if not torch.isfinite(rows).all() or (norms == 0).any():
-            raise ShapeMismatch("directions hold NaN, Inf or a zero row; a subspace needs finite directions")
+            raise ShapeMismatch("directions contain NaN, Inf or a zero row; a subspace needs finite directions")
         q, r = torch.linalg.qr((rows / norms).double().T)
         if r.diagonal().abs().min() < 1e-6:
             raise ShapeMismatch(f"the {rows.shape[0]} directions are not independent; pass fewer")
-        basis = (q * r.diagonal().sign()).T.float().contiguous()  # signs kept: row i points where direction i did
+        basis = (q * r.diagonal().sign()).T.float().contiguous()  # same signs: row i points where direction i did
         return cls(basis, basis, torch.zeros(rows.shape[1]), site or Site(), evidence)
 
     @property

@@ -57,8 +57,8 @@ def leading(rows: Float[Tensor, "n d"], k: int) -> tuple[Float[Tensor, " k"], Fl
     except ArpackError:  # it did not settle, or there is nothing in the rows
         return _dense(rows, k)
     order = np.argsort(-values)
-    found = torch.from_numpy(vectors.T[order].copy())
-    return torch.from_numpy(values[order] - floor).clamp(min=0), _upright(found)
+    leaders = torch.from_numpy(vectors.T[order].copy())
+    return torch.from_numpy(values[order] - floor).clamp(min=0), _upright(leaders)
 
 
 def _largest(chunks: tuple[Tensor, ...], v: Float[Tensor, " d"]) -> float:

@@ -1,4 +1,4 @@
-"""How much modules agree that share nothing: each one's rows turned at random, lengths and angles kept."""
+"""How much modules agree that share nothing: each one's rows rotated at random, keeping lengths and angles."""
 
 from collections.abc import Sequence
 from typing import Any

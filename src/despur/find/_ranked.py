@@ -16,7 +16,7 @@ _TIE = 1 + 1e-6  # what is larger by rounding is not larger
 
 
 class Ranked(NamedTuple):
-    """Directions by their share of the rows' energy, and what the null makes of them.
+    """Directions by their share of the rows' energy, and their p values under the null.
 
     Args:
         agreement: (k,) share of the energy along each direction, the largest first.

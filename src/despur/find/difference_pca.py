@@ -16,14 +16,14 @@ from despur.core.finder import Finder
 class DifferencePCA(Finder):
     """Take the leading principal components of activation differences.
 
-    Cost O(n d²). `factors_` holds one factor of `rank` directions, in order of the variance they explain.
+    Cost O(n d²). `factors_` has one factor of `rank` directions, in order of the variance they explain.
 
     Args:
         rank: Number of directions.
         center: Subtract the mean first. False keeps the mean shift as part of what is found.
 
     Attributes:
-        factors_: One factor; `evidence["share"]` holds each direction's share of the energy.
+        factors_: One factor; `evidence["share"]` has each direction's share of the energy.
 
     Raises:
         BadInput: fewer independent rows than `rank`.
@@ -60,5 +60,7 @@ def _principal(rows: Float[np.ndarray, "n d"], rank: int) -> tuple[Float[np.ndar
     energy, basis = energy[::-1].clip(0), basis[:, ::-1].T
     independent = int((energy > 1e-12 * max(energy[0], 1e-300)).sum())
     if energy[0] <= 0 or independent < rank:
-        raise BadInput(f"the differences span {independent} directions, rank={rank} was asked. Take a smaller rank")
+        raise BadInput(
+            f"the differences span {independent} directions, but rank={rank} was requested. Take a smaller rank"
+        )
     return basis[:rank].copy(), (energy[:rank] / energy.sum()).tolist()

@@ -84,11 +84,11 @@ def factor_of(
 
     if not moved.isfinite().all():
         raise BadInput(
-            f"the activations at {site.module!r} hold NaN or Inf; they must be finite. Load it in bfloat16 or float32"
+            f"the activations at {site.module!r} contain NaN or Inf; they must be finite. Load the model in bfloat16 or float32"
         )
     finder = MeanDifference() if how == "mean" else DifferencePCA(rank=rank)
-    (found,) = finder.fit(moved.double().numpy()).factors_
-    return replace(found, site=site, evidence={**found.evidence, "rows": rows})
+    (factor,) = finder.fit(moved.double().numpy()).factors_
+    return replace(factor, site=site, evidence={**factor.evidence, "rows": rows})
 
 
 def mean_shift(

@@ -49,7 +49,7 @@ def from_adapter(
         per: One basis for the whole stream, one a layer, or one a norm (each norm's readers together).
         how: What counts: agreement of modules, energy (head), or agreement of their tails.
         rank: Directions in a basis, at most.
-        level: False-positive rate of the null by rotation; None takes the leading `rank` directions unasked.
+        level: False-positive rate of the null by rotation; None takes the leading `rank` directions without a test.
             A loud module's own direction never beats it (rotation keeps it as loud): ask for a head with None.
         nulls: Rotations behind it, where they are drawn.
         null: Whether they are; see `SharedDirections`.
@@ -81,7 +81,7 @@ def from_adapter(
         for name, role in one.roles(base, roles).items():
             if role.side == side:
                 sites.setdefault(_site_name(role, per, path), []).append((role, one.updates[name]))
-    found: list[Subspace] = []
+    factors: list[Subspace] = []
     for name, members in sites.items():
         rows, modules = _stack(base, members, how, known)
         if not np.linalg.norm(rows):
@@ -90,16 +90,16 @@ def from_adapter(
             rank=rank, weigh="energy" if how == "head" else "groups", null=null, seed=seed,
             nulls=0 if level is None else nulls, level=level or 1.0,
         ).fit(rows, groups=modules)  # fmt: skip
-        kept = len(shared.components_) if level is None else shared.found_
-        if kept:
+        count = len(shared.components_) if level is None else shared.found_
+        if count:
             evidence = {
-                "method": "from_adapter", "how": how, "side": side, "agreement": shared.agreement_[:kept].tolist(),
+                "method": "from_adapter", "how": how, "side": side, "agreement": shared.agreement_[:count].tolist(),
                 "control": shared.threshold_, "null": shared.null_, "level": level, "modules": shared.groups_, "seed": seed,
             }  # fmt: skip
             site = Site(name, "in" if per == "norm" else "out")
-            directions = torch.from_numpy(shared.components_[:kept])
-            found.append(Subspace.orthonormal(directions, site=site, **evidence))
-    return tuple(found)
+            directions = torch.from_numpy(shared.components_[:count])
+            factors.append(Subspace.orthonormal(directions, site=site, **evidence))
+    return tuple(factors)
 
 
 def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:

@@ -37,7 +37,7 @@ def from_estimator(estimator: Any, *, site: Site | None = None, rank: int | None
         NotFitted: it was not fitted.
         BadInput: it has neither `components_` nor `coef_`, does something to the rows before them, or has fewer than `rank`
             directions.
-        ShapeMismatch: what it holds is of another width than the rows that it was fitted on.
+        ShapeMismatch: its directions are of another width than the rows that it was fitted on.
 
     Example:
         >>> from sklearn.decomposition import PCA
@@ -48,7 +48,7 @@ def from_estimator(estimator: Any, *, site: Site | None = None, rank: int | None
     Source: the estimators' own documentation; Bartlett's scores for FactorAnalysis.
     Differs: coordinates are unshrunk and unwhitened where FactorAnalysis and `PCA(whiten=True)` shrink and whiten them, and
         may be negative where NMF's may not.
-    Limits: the linear part alone; a probe's directions tell classes apart, which does not mean that the model uses them.
+    Limits: the linear part alone; a probe's directions separate classes, which does not mean that the model uses them.
     """
     kind = type(estimator).__name__
     _check_fitted(estimator, kind)
@@ -58,7 +58,9 @@ def from_estimator(estimator: Any, *, site: Site | None = None, rank: int | None
         read, write, center = _of_probe(estimator, _matrix(estimator.coef_, estimator, kind), kind)
     k = len(read) if rank is None else rank
     if not 1 <= k <= len(read):
-        raise BadInput(f"{kind} has {len(read)} directions, rank={k} was asked. Take a rank from 1 to {len(read)}")
+        raise BadInput(
+            f"{kind} has {len(read)} directions, but rank={k} was requested. Take a rank from 1 to {len(read)}"
+        )
     evidence = {"method": "from_estimator", "estimator": kind}
     return Subspace(_tensor(read[:k]), _tensor(write[:k]), _tensor(center), site or Site(), evidence)
 
@@ -71,7 +73,7 @@ def _of_components(estimator: Any, write: Float[np.ndarray, "k d"]) -> Parts:
     center = np.zeros(write.shape[1]) if center is None else np.asarray(center, dtype=np.float64)
     if hasattr(estimator, "mixing_"):
         return write, np.asarray(estimator.mixing_, dtype=np.float64).T, center
-    noise = np.asarray(getattr(estimator, "noise_variance_", 1.0))  # one for all tells no coordinates apart
+    noise = np.asarray(getattr(estimator, "noise_variance_", 1.0))  # one for all weighs all coordinates alike
     weighed = write / noise if noise.ndim and (noise > 0).all() else write
     return np.linalg.solve(weighed @ write.T, weighed), write, center
 
@@ -117,13 +119,11 @@ def _matrix(given: Any, estimator: Any, kind: str) -> Float[np.ndarray, "k d"]:
     rows = np.atleast_2d(np.asarray(given.toarray() if hasattr(given, "toarray") else given, dtype=np.float64))
     width = getattr(estimator, "n_features_in_", rows.shape[-1])
     if rows.ndim != 2 or rows.shape[1] != width:
-        raise ShapeMismatch(f"{kind} holds directions {rows.shape}, and its rows have width {width}. Fit it again")
+        raise ShapeMismatch(f"{kind} has directions {rows.shape}, and its rows have width {width}. Fit it again")
     if not np.isfinite(rows).all() or np.linalg.matrix_rank(rows) < (
         len(rows) if hasattr(estimator, "components_") else 1
     ):
-        raise BadInput(
-            f"{kind} holds directions that are zero, dependent or not finite. Fit it for fewer, on other rows"
-        )
+        raise BadInput(f"{kind} has directions that are zero, dependent or not finite. Fit it for fewer, on other rows")
     return rows
 
 

@@ -47,8 +47,8 @@ class MeanDifference(Finder):
             direction, center = rows[high].mean(0) - rows[~high].mean(0), rows.mean(0)
         if np.linalg.norm(direction) <= 1e-12 * max(1.0, float(np.abs(rows).max())):
             raise BadInput("the means coincide, so there is no direction between them. Do the two sides differ at all?")
-        found = Subspace.orthonormal(torch.from_numpy(direction[None]), method="MeanDifference", n=len(rows))
+        factor = Subspace.orthonormal(torch.from_numpy(direction[None]), method="MeanDifference", n=len(rows))
         self.factors_ = (
-            Subspace(found.read, found.write, torch.from_numpy(center).float(), found.site, found.evidence),
+            Subspace(factor.read, factor.write, torch.from_numpy(center).float(), factor.site, factor.evidence),
         )
         return self

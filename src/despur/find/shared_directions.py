@@ -19,7 +19,7 @@ class SharedDirections(Finder):
     """Rank directions by how much of every group's energy lies along them.
 
     Each group (a module) counts alike, whatever its size, so what wins is agreement between modules and
-    not one loud matrix. The null rotates every group's rows at random, their lengths and angles kept: a
+    not one loud matrix. The null rotates every group's rows at random, keeping lengths and angles: a
     direction beats it when its agreement is above the 1 - level quantile of the null's *largest* one.
     With n = sum r rows the leading directions cost O(n d) a step, 60 to 150 steps. Small rows are turned
     `nulls` times over. For large ones the quantile is computed: the spectrum of freely turned matrices has
@@ -29,7 +29,7 @@ class SharedDirections(Finder):
                      = sum_g ||X_g v||² / sum_g ||X_g||²         by energy
 
     Args:
-        rank: Candidates kept, at most.
+        rank: Largest number of candidates.
         weigh: `"groups"`: each group counts alike; `"energy"`: rows count as they are, so that one loud group may win.
         nulls: Random rotations behind the threshold; 0 sets none.
         level: Share of unrelated adapters in which the first candidate would pass, at most.

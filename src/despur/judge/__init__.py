@@ -1,4 +1,4 @@
-"""What many runs say together: areas, intervals, tests, plans; numpy and scipy alone, no model."""
+"""What many runs show together: areas, intervals, tests, plans; numpy and scipy alone, no model."""
 
 from despur.judge.area import Reading, areas, attainment, drift_at_task, hypervolume, task_at_drift
 from despur.judge.axes import AREA, CONSTRAINTS, KEPT, LOWER, accepted, axis_word, check_axis, four_axes, in_words

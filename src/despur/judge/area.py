@@ -20,7 +20,7 @@ def hypervolume(points: Points, kept: Kept = None) -> float:
 
     Args:
         points: (n, 2) task and drift of one guard's settings, at one seed.
-        kept: (n,) whether legitimate use and validity are kept; what is not kept dominates nothing.
+        kept: (n,) whether each setting is accepted (legitimate use and validity are kept); others dominate nothing.
 
     Example:
         >>> hypervolume([(0.5, 0.0), (1.0, 0.5)])
@@ -115,20 +115,20 @@ def attainment(sets: Sequence[np.ndarray], shares: Sequence[float] = (0.25, 0.5,
             continue
         rows = np.concatenate(full) * (-1, 1)  # both small
         labels = np.repeat(np.arange(1, len(full) + 1), [len(s) for s in full])
-        found = moocore.eaf(rows, labels, percentiles=[100 * needed / len(full)])[:, :2] * (-1, 1)
-        out[share] = found[np.argsort(found[:, 0])]
+        corners = moocore.eaf(rows, labels, percentiles=[100 * needed / len(full)])[:, :2] * (-1, 1)
+        out[share] = corners[np.argsort(corners[:, 0])]
     return out
 
 
-def _counted(points: Points, kept: Kept) -> np.ndarray:
+def _counted(points: Points, accepted: Kept) -> np.ndarray:
     rows = np.asarray(points, dtype=float).reshape(-1, 2)
     counts = np.isfinite(rows).all(1)
-    return rows[counts if kept is None else counts & np.asarray(kept, dtype=bool)]
+    return rows[counts if accepted is None else counts & np.asarray(accepted, dtype=bool)]
 
 
-def _envelope(points: Points, kept: Kept) -> tuple[np.ndarray, np.ndarray]:
+def _envelope(points: Points, accepted: Kept) -> tuple[np.ndarray, np.ndarray]:
     """Settings that no other one of the guard beats, task and drift both ascending."""
-    rows = _counted(points, kept)
+    rows = _counted(points, accepted)
     rows = rows[moocore.is_nondominated(rows, maximise=[True, False])] if len(rows) else rows
     rows = rows[np.argsort(rows[:, 0])]
     return rows[:, 0], rows[:, 1]

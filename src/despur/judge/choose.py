@@ -1,4 +1,4 @@
-"""Which setting is reported, and which guards need not be run at all of theirs: both on tuning seeds only."""
+"""Which setting is reported, and which guards need not run at all of their settings: both on tuning seeds only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Choice:
     Args:
         setting: Its number.
         area: Of its own rectangle, task times (1 - drift), on the tuning seeds.
-        accepted: Whether it meets the constraints there: keeps legitimate use and validity, unless a plan says else.
+        accepted: Whether it meets the constraints there: keeps legitimate use and validity, unless the plan has others.
         reason: In words.
     """
 
@@ -35,11 +35,11 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
     """Choose each guard's setting: the largest own rectangle among those that meet the grid's constraints.
 
     Judged by means over the seeds. Ties go to the weaker setting. Where none is accepted, the one that keeps most is
-    named, and told as not accepted.
+    named, and marked as not accepted.
 
     Args:
         grid: Of tuning seeds and validation prompts: `gather(..., seeds=tuning, which="validation")`.
-        tie: Areas closer than this to the largest are as good.
+        tie: Areas closer than this to the largest count as ties.
 
     Returns:
         Guard -> choice.
@@ -48,12 +48,12 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
         >>> # choose_setting(gather(runs, world="persona", seeds=(0, 1, 2), which="validation"))["avert"].setting
     """
     mean = {axis: v.mean(1) for axis, v in grid.axes.items()}
-    kept, spare = _kept(grid, mean)
+    accepted, spare = _constraints(grid, mean)
     own = areas(mean["task"][:, None], mean["drift"][:, None])
     out: dict[str, Choice] = {}
     for guard in grid.guards:
         at = grid.of(guard)
-        good = [i for i in at if kept[i]]
+        good = [i for i in at if accepted[i]]
         if good:
             best = max(own[i] for i in good)
             pick = next(i for i in good if own[i] >= best - tie)
@@ -69,7 +69,7 @@ def choose_setting(grid: Grid, *, tie: float = TIE) -> dict[str, Choice]:
     return out
 
 
-def _kept(grid: Grid, mean: Mapping[str, np.ndarray], clearly: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def _constraints(grid: Grid, mean: Mapping[str, np.ndarray], clearly: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Which columns meet the constraints by means over the seeds, and by how much the worst axis does; a failed one by -inf."""
     above = [mean[axis] - least for axis, least in grid.constraints.items()] or [np.zeros_like(mean["task"])]
     return meets(mean, grid.constraints, spare=clearly), np.nan_to_num(np.min(above, axis=0), nan=-np.inf)
@@ -85,8 +85,8 @@ def dominated(
 
     Args:
         draws: Of tuning seeds and validation prompts.
-        spare: Guards that are run at all settings whatever comes: baselines promised beforehand.
-        apart: Guards that dominate nobody: controls, such as a tune on other data.
+        spare: Guards that are run at all settings in any case: baselines fixed beforehand.
+        apart: Guards that cannot dominate others: controls, such as a tune on other data.
         settings: Guard -> chosen setting; needed where the metric of the draws is an axis.
 
     Returns:
@@ -124,13 +124,13 @@ def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...
         >>> # outdone(gather(runs, world="persona", seeds=(0, 1), which="validation"))["rehearse"]
     """
     mean = {axis: v.mean(1) for axis, v in grid.axes.items()}
-    kept, spare = _kept(grid, mean)
-    nearly, _ = _kept(grid, mean, clearly)
+    accepted, spare = _constraints(grid, mean)
+    nearly, _ = _constraints(grid, mean, clearly)
     task, drift = mean["task"], mean["drift"]
     out: dict[str, tuple[int, ...]] = {}
     for guard in grid.guards:
         at = grid.of(guard)
-        good = [i for i in at if kept[i]]
+        good = [i for i in at if accepted[i]]
         most = max(at, key=lambda i: spare[i])
 
         def worse(i: int, good: Sequence[int] = good, most: int = most) -> bool:
@@ -141,6 +141,6 @@ def outdone(grid: Grid, *, clearly: float = CLEARLY) -> dict[str, tuple[int, ...
                 for j in good
             )
 
-        if found := tuple(grid.columns[i][1] for i in at if worse(i)):
-            out[guard] = found
+        if settings := tuple(grid.columns[i][1] for i in at if worse(i)):
+            out[guard] = settings
     return out

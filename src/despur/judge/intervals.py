@@ -40,7 +40,7 @@ def mean_interval(
 
 
 def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float, float]:
-    """Rate with its Wilson interval; 0 of n has the upper end that "removed" must be quoted with.
+    """Rate with its Wilson interval; for 0 of n, quote its upper end with every "removed".
 
     Example:
         >>> [round(x, 3) for x in rate_interval(23, 24)]
@@ -53,7 +53,7 @@ def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float
 def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> float:
     """Return p of two one-sided t-tests that the mean difference lies within +- margin (TOST).
 
-    Declare the margin before the run. Small p says "kept"; a large one says only "not shown": 1 where there is a single
+    Declare the margin before the run. Small p says "kept"; a large one only that it was not shown: 1 where there is a single
     difference, of which no spread is known.
 
     Raises:
@@ -66,7 +66,7 @@ def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> flo
     d = np.asarray(differences, dtype=float)
     if d.size == 0 or not np.isfinite(d).all() or not margin > 0:
         raise BadInput(
-            f"what is kept is tested on finite differences, one a seed, and a margin above 0; got {d.tolist()} and {margin}. "
+            f"the test of a margin needs finite differences, one a seed, and a margin above 0; got {d.tolist()} and {margin}. "
             "Leave out what failed"
         )
     if d.size == 1:

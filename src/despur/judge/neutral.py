@@ -1,4 +1,4 @@
-"""What tunes reach that teach nothing beyond their task: the null that an audit needs."""
+"""The evidence that neutral tunes show by chance: the null distribution of an audit."""
 
 import json
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ _FEWEST = 19  # below it no 5 % level can be reached at all
 class NeutralNull:
     """Evidence that neutral tunes show by chance, with the size of their change.
 
-    A tune that changes little leaves few, noisy directions, and one that forgets much scatters: so each kind of evidence
+    A tune that changes little leaves few, noisy directions, and one that forgets much gives scattered ones. So each kind of evidence
     is taken in units of its spread among neutral tunes of like off-task change. The statistic is the token evidence or
-    the mean over directions, whichever is larger (directions say much the same, and their mean is less noisy than the
-    largest); its p value is the rank among the neutral tunes' own, each scored by the others.
+    the mean over directions, whichever is larger (directions agree closely, and their mean is less noisy than the
+    largest); its p value is its position among those of the neutral tunes, each scored by the others.
 
         z_e(x | change) = (x - mean_w) / sd_w,   w = exp(-(log10 change - log10 change_i)² / (2 near²))
         T = max(z_tokens, mean_directions z_e),   p = (1 + #{T_i >= T}) / (1 + n)
@@ -34,7 +34,7 @@ class NeutralNull:
     Args:
         changes: Off-task change of each neutral tune, nats a token.
         evidence: Kind -> its value in each of them.
-        origin: Where they come from, for people.
+        origin: Where they come from, in words.
         base: Fingerprint of the base that they were tuned on.
         settings: With which the evidence was taken: rows, tokens, depth, prompts.
 
@@ -52,26 +52,26 @@ class NeutralNull:
 
     @classmethod
     def read(cls, path: Path | str | None = None) -> "NeutralNull":
-        """Read a null that `despur calibrate` wrote; None takes the shipped one.
+        """Read a null distribution that `despur calibrate` wrote; None takes the shipped one.
 
         Raises:
-            BadInput: no such file, or no null in it.
+            BadInput: no such file, or no null distribution in it.
         """
         path = SHIPPED if path is None else Path(path)
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            changes = tuple(float(x) for x in said["changes"])
-            evidence = {str(k): tuple(float(x) for x in v) for k, v in said["evidence"].items()}
-            origin, base, settings = str(said["origin"]), str(said["base"]), dict(said["settings"])
+            record = json.loads(path.read_text(encoding="utf-8"))
+            changes = tuple(float(x) for x in record["changes"])
+            evidence = {str(k): tuple(float(x) for x in v) for k, v in record["evidence"].items()}
+            origin, base, settings = str(record["origin"]), str(record["base"]), dict(record["settings"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
-                f"{str(path)!r} is no null ({type(error).__name__}: {error}). Make one with: despur calibrate BASE ADAPTER ..."
+                f"{str(path)!r} is not a null distribution ({type(error).__name__}: {error}). Make one with despur calibrate"
             ) from error
         whole = all(len(v) == len(changes) for v in evidence.values()) and evidence
         finite = all(np.isfinite(v).all() for v in (changes, *evidence.values())) and min(changes, default=0) > 0
         if not whole or not finite or len(changes) < _FEWEST:
             raise BadInput(
-                f"{str(path)!r} holds {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
+                f"{str(path)!r} contains {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
                 "Calibrate with more of them"
             )
         return cls(changes, evidence, origin, base, settings)
@@ -79,14 +79,14 @@ class NeutralNull:
     def write(self, path: Path) -> None:
         """Write it where `read` finds it."""
         rounded = {k: [round(x, 5) for x in v] for k, v in self.evidence.items()}
-        said = {
+        record = {
             "origin": self.origin,
             "base": self.base,
             "settings": dict(self.settings),
             "changes": [float(f"{c:.4g}") for c in self.changes],
             "evidence": rounded,
         }
-        path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
         """Each kind of evidence in units of its spread among neutral tunes of like change."""
@@ -98,7 +98,7 @@ class NeutralNull:
         }
 
     def p_value(self, change: float, found: Mapping[str, float]) -> float:
-        """How often a neutral tune shows as much."""
+        """Share of neutral tunes that show as much evidence."""
         scores = self.scores(change, found)
         if not scores:
             return 1.0
@@ -113,17 +113,17 @@ class NeutralNull:
         return {k: _standard(np.array(v), np.array(v), weight) for k, v in self.evidence.items()}
 
     def _weights(self, sizes: np.ndarray) -> np.ndarray:
-        """(m, n): how much each neutral tune counts for changes of these sizes; beyond the ends the nearest ones stand in."""
+        """(m, n): how much each neutral tune counts for changes of these sizes; beyond the ends the nearest ones are used."""
         own = np.log10(self.changes)
         return np.exp(-((np.clip(sizes, own.min(), own.max())[:, None] - own) ** 2) / (2 * _NEAR**2))
 
 
-def _standard(found: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _standard(values: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(m,) figures in units of the spread of (n,) others, weighed (m, n)."""
     whole = weight.sum(1)
     mean = weight @ others / whole
     spread = ((weight * (others - mean[:, None]) ** 2).sum(1) / whole) ** 0.5
-    return (found - mean) / np.maximum(spread, 1e-9)
+    return (values - mean) / np.maximum(spread, 1e-9)
 
 
 def _statistic(scores: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ EXACT = 16  # differences up to which all 2^n signs are tried
 
 
 def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
-    """Return two-sided p of "as often better as worse", from all sign patterns; n seeds give 2^(1-n) at the least.
+    """Return two-sided p of "as often better as worse", from all sign patterns; n seeds give at least 2^(1-n).
 
     Beyond 16 differences 2^16 patterns are drawn, seeded.
 
@@ -35,11 +35,11 @@ def sign_flip(differences: Sequence[float] | np.ndarray) -> float:
     if d.size == 1 or not d.any():
         return 1.0
     many: Any = math.inf if d.size <= EXACT else 2**EXACT - 1
-    found: Any = stats.permutation_test(
+    result: Any = stats.permutation_test(
         (d,), lambda x, axis=-1: x.mean(axis), permutation_type="samples", vectorized=True, n_resamples=many, batch=4096,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def holm(ps: Mapping[str, float]) -> dict[str, float]:
@@ -55,9 +55,9 @@ def holm(ps: Mapping[str, float]) -> dict[str, float]:
 def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, float]:
     """Adjust p-values for their number by flipping a seed's sign in all baselines at once, step-down.
 
-    Seeds are shared, so baselines rise and fall together, and 2^(1-n) stays within reach however many there are; Holm's
+    Seeds are shared, so baselines rise and fall together, and 2^(1-n) stays attainable however many there are; Holm's
     least value is that times their number (8 seeds, 35 baselines: .27, so nothing can pass). Statistic: |mean| / root mean
-    square, as good as t under flips. Strong control where signs are exchangeable, seed by seed, in all baselines jointly.
+    square, equivalent to t under flips. Strong control where signs are exchangeable, seed by seed, in all baselines jointly.
 
     Args:
         differences: Baseline -> guard minus baseline, one a seed, the same seeds in the same order. Beyond 16 seeds 2^16
@@ -88,12 +88,12 @@ def max_t(differences: Mapping[str, Sequence[float] | np.ndarray]) -> dict[str, 
     order = np.argsort(-flipped[0], kind="stable")
     largest = np.maximum.accumulate(flipped[:, order[::-1]], axis=1)[:, ::-1]  # of this baseline and all behind it
     raised = np.maximum.accumulate((largest >= flipped[0, order] - 1e-12).mean(0))
-    found = dict(zip((list(differences)[i] for i in order), map(float, raised), strict=True))
-    return {name: found[name] for name in differences}
+    adjusted = dict(zip((list(differences)[i] for i in order), map(float, raised), strict=True))
+    return {name: adjusted[name] for name in differences}
 
 
 def none_of(n: int, *, level: float = 0.95) -> float:
-    """Upper bound of a rate of which n tries showed nothing, about 3 / n: what "removed" must be quoted with.
+    """Upper bound of a rate after n tries without a hit, about 3 / n: quote it with every "removed".
 
     Raises:
         BadInput: nothing was tried.
@@ -132,7 +132,7 @@ def versus(scores: Mapping[str, np.ndarray], judged: str, baselines: Sequence[st
     Args:
         scores: Guard -> (seeds,) its figure, higher is better; `Grid.areas()` gives it.
         judged: The guard.
-        baselines: What it is held against.
+        baselines: What it is compared with.
 
     Raises:
         BadInput: one of them is not there.

@@ -14,7 +14,7 @@ from despur.judge.runs import BASE, NAIVE
 Options = Mapping[str, Any]
 REFERENCES = (BASE, NAIVE)
 NO_HARM = "no-harm"  # the rule by which a seed is left out for all guards: its naive run drifts by less than this
-NO_HARM_SENTENCE = "a seed whose naive run shows no harm, for all guards"  # how plans have always said so
+NO_HARM_SENTENCE = "a seed whose naive run shows no harm, for all guards"  # as plans have always written it
 KINDS: Mapping[str, type] = {
     "guards": dict, "steps": dict, "constraints": dict, "margins": dict, "judged": str, "metric": str, "draws": int,
 }  # fmt: skip
@@ -70,7 +70,7 @@ class Prereg:
                 "a comparison needs a world, a report seed, and a guard with one setting or more; one of these is empty"
             )
         if lacking := [world for world in self.worlds if world not in self.steps]:
-            raise BadInput(f"steps are not given for {', '.join(lacking)}; say how long every world trains")
+            raise BadInput(f"steps are not given for {', '.join(lacking)}; give the number of steps of every world")
         for name in (*self.baselines, *filter(None, [self.judged])):
             if name not in self.guards and name not in REFERENCES:
                 raise BadInput(f"{name!r} is not among the guards{nearest(name, self.guards)}")
@@ -222,10 +222,10 @@ def deviations(
         if d.steps != plan.steps[d.world] and d.guard != "base":
             out.setdefault(f"{what} was trained for {d.steps} steps, not {plan.steps[d.world]}", []).append(d.seed)
         if _plain(d.options) != _plain(settings[d.setting]):
-            told = (
+            sentence = (
                 f"{what} had the options {_plain(d.options)} at setting {d.setting}, not {_plain(settings[d.setting])}"
             )
-            out.setdefault(told, []).append(d.seed)
+            out.setdefault(sentence, []).append(d.seed)
     sentences = [f"{text} (seed{'s' * (len(at) > 1)} {', '.join(map(str, at))})." for text, at in out.items()]
     planned = plan.to_dict()
     for name, value in (used or {}).items():

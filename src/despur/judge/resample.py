@@ -13,7 +13,7 @@ from despur.judge.runs import Grid, counted, normalised
 
 DRAWS = 10_000
 COUNTED = "counted"  # among a world's axes: the metric where it is an axis, what is not accepted counted as such
-BLOCK = 1000  # draws at once, so that only what is kept grows with their number
+BLOCK = 1000  # draws at once, so that memory grows only with the results
 
 
 @dataclass(frozen=True)
@@ -150,23 +150,23 @@ def resample(
                 if not len(at):
                     continue
                 axes = {axis: _drawn(grid, axis, s, w[at]) for axis, w in weights.items()}
-                kept = meets(axes, grid.constraints)
-                found = [areas(axes["task"][:, p], axes["drift"][:, p], kept[:, p]) for p in parts]
+                meeting = meets(axes, grid.constraints)
+                scores = [areas(axes["task"][:, p], axes["drift"][:, p], meeting[:, p]) for p in parts]
                 if metric != AREA:
-                    axes[COUNTED] = counted(metric, axes[metric], kept)
-                total[at] += times[at, s, None] * np.stack(found, 1)
+                    axes[COUNTED] = counted(metric, axes[metric], meeting)
+                total[at] += times[at, s, None] * np.stack(scores, 1)
                 for axis, value in axes.items():
                     sums[axis][at] += times[at, s, None] * value
         area.append(total / len(grid.seeds))
         for axis, value in sums.items():
             out[axis].append(value / len(grid.seeds))
     score = grid.areas()
-    found = dict(grid.axes)
+    observed = dict(grid.axes)
     if metric != AREA:
-        found[COUNTED] = counted(metric, grid.axes[metric], grid.kept)
+        observed[COUNTED] = counted(metric, grid.axes[metric], grid.kept)
     return Draws(
         grid.world, grid.guards, grid.columns, len(grid.seeds), np.array([score[g].mean() for g in grid.guards]),
-        {axis: v.mean(1) for axis, v in found.items()}, np.concatenate(area),
+        {axis: v.mean(1) for axis, v in observed.items()}, np.concatenate(area),
         {axis: np.concatenate(v) for axis, v in out.items()}, metric,
     )  # fmt: skip
 
@@ -240,7 +240,7 @@ def difference(
     Args:
         draws: Of one world.
         guard: What is judged.
-        baseline: What it is held against.
+        baseline: What it is compared with.
         what: `area`, or an axis at chosen settings.
         setting: The guard's.
         baseline_setting: The baseline's.

@@ -86,10 +86,10 @@ class Grid:
         Raises:
             BadInput: it was not run here.
         """
-        found = [i for i, (name, _) in enumerate(self.columns) if name == guard]
-        if not found:
+        columns = [i for i, (name, _) in enumerate(self.columns) if name == guard]
+        if not columns:
             raise BadInput(f"no run of {guard!r} in world {self.world!r}; there are {', '.join(self.guards)}")
-        return found
+        return columns
 
     @cached_property
     def axes(self) -> Mapping[str, np.ndarray]:
@@ -113,7 +113,7 @@ class Grid:
         """Guard -> (seeds,) the figure by which guards are ranked and tested.
 
         Args:
-            metric: `area`, or an axis at the chosen settings, where what is not accepted counts as `counted` says.
+            metric: `area`, or an axis at the chosen settings, where what is not accepted counts as in `counted`.
             settings: Guard -> its chosen setting; only an axis needs it. The first one that was run where it is not named.
 
         Raises:
@@ -145,22 +145,22 @@ def normalised(axis: str, run: np.ndarray, base: np.ndarray, naive: np.ndarray) 
     return (run - zero) / np.where(span == 0, NAN, span)
 
 
-def counted(axis: str, values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """An axis as it counts under constraints: what is not accepted has nothing of the good and all of the bad."""
-    return np.where(kept & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
+def counted(axis: str, values: np.ndarray, accepted: np.ndarray) -> np.ndarray:
+    """An axis as it counts under constraints: what is not accepted gets the worst value: none of the good, all of the bad."""
+    return np.where(accepted & np.isfinite(values), values, 1.0 if axis in LOWER else 0.0)
 
 
 def gather(
     runs: Iterable[Run], *, world: str, seeds: Sequence[int], which: Half, fill: bool = False,
     constraints: Mapping[str, float] = CONSTRAINTS, no_harm: float | None = MIN_HARM,
 ) -> Grid:  # fmt: skip
-    """Line up the runs of one world, so that every comparison is on the same seeds and prompts.
+    """Align the runs of one world, so that every comparison is on the same seeds and prompts.
 
     A run that gave NaN stays in: it counts as not accepted. A seed whose naive run shows no harm is left out
-    for all guards, and told.
+    for all guards, and reported.
 
     Args:
-        runs: Of any worlds and seeds; others than asked for are passed over.
+        runs: Of any worlds and seeds; all others are ignored.
         world: Which.
         seeds: Tuning seeds or report seeds.
         which: Half of the prompts: `validation` to choose settings, `report` to report.
@@ -182,21 +182,21 @@ def gather(
         >>> gather(runs, world="w", seeds=[7], which="report").areas()
         {'naive': array([0.])}
     """
-    found: dict[Key, Scores] = {}
+    scored: dict[Key, Scores] = {}
     for run in runs:
         if run.world == world and run.seed in seeds:
             key = (run.guard, run.setting, run.seed)
-            if key in found:
-                raise BadInput(f"{_name(world, key)} is there twice; give one run of each")
-            found[key] = half(run.scores, which)
-    order = {guard: i for i, guard in enumerate(dict.fromkeys([BASE, NAIVE, *(g for g, _, _ in found)]))}
-    columns = sorted({(BASE, 0), (NAIVE, 0), *((g, s) for g, s, _ in found)}, key=lambda c: (order[c[0]], c[1]))
-    missing = [(*column, seed) for column in columns for seed in seeds if (*column, seed) not in found]
+            if key in scored:
+                raise BadInput(f"{_name(world, key)} is given twice; give one run of each")
+            scored[key] = half(run.scores, which)
+    order = {guard: i for i, guard in enumerate(dict.fromkeys([BASE, NAIVE, *(g for g, _, _ in scored)]))}
+    columns = sorted({(BASE, 0), (NAIVE, 0), *((g, s) for g, s, _ in scored)}, key=lambda c: (order[c[0]], c[1]))
+    missing = [(*column, seed) for column in columns for seed in seeds if (*column, seed) not in scored]
     if missing and not fill:
         raise BadInput(f"{_name(world, missing[0])} is missing; every setting needs every seed. Run it")
-    sizes = _sizes(found, world)
+    sizes = _sizes(scored, world)
     values = {
-        axis: np.array([[_first(found.get((*c, s)), axis, n) for s in seeds] for c in columns])
+        axis: np.array([[_first(scored.get((*c, s)), axis, n) for s in seeds] for c in columns])
         for axis, n in sizes.items()
     }  # columns 0 and 1 are base and naive
     harm = values["drift"][1].mean(-1) - values["drift"][0].mean(-1)
@@ -218,17 +218,17 @@ def _first(scores: Scores | None, axis: str, prompts: int) -> np.ndarray:
     return np.full(prompts, NAN) if scores is None else np.asarray(next(iter(scores[axis].values())), dtype=float)
 
 
-def _sizes(found: Mapping[Key, Scores], world: str) -> dict[str, int]:
+def _sizes(scored: Mapping[Key, Scores], world: str) -> dict[str, int]:
     """Axes that all runs have, with the number of their prompts, the same in all runs."""
-    axes = list(next(iter(found.values()), {}))
-    shared = [axis for axis in axes if all(axis in scores for scores in found.values())]
+    axes = list(next(iter(scored.values()), {}))
+    shared = [axis for axis in axes if all(axis in scores for scores in scored.values())]
     if lacking := [axis for axis in NEEDED if axis not in shared]:
         raise BadInput(
             f"world {world!r} has runs without the axes {', '.join(lacking)}; score all of {', '.join(NEEDED)}"
         )
     out: dict[str, int] = {}
     for axis in shared:
-        sizes = {len(next(iter(scores[axis].values()))) for scores in found.values()}
+        sizes = {len(next(iter(scores[axis].values()))) for scores in scored.values()}
         if len(sizes) > 1 or 0 in sizes:
             raise BadInput(
                 f"world {world!r}, axis {axis}: runs have {sorted(sizes)} prompts; all need the same, one or more"

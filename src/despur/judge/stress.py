@@ -17,7 +17,7 @@ class Rise:
     """A drift that was measured while training went on.
 
     Args:
-        start: Before the first further step.
+        start: Before the first additional step.
         end: After the last.
         area: Mean over the steps.
         reached: Steps until a level was reached.
@@ -30,14 +30,14 @@ class Rise:
 
 
 def rise(steps: Sequence[float | int], drift: Sequence[float], *, level: float = 0.5) -> Rise:
-    """Summarise a drift over further steps: release (trained on without the guard), relearning (on the harm itself).
+    """Summarise a drift over additional steps: release (trained on without the guard), relearning (on the harm itself).
 
-    Hold it against the same curve of the base: what comes back no sooner than it is first learned was removed.
+    Compare it with the same curve of the base: what returns no sooner than it is first learned was removed.
 
     Args:
         steps: Rising, 0 the guarded model itself.
         drift: Normalised, one a step.
-        level: Drift that counts as back.
+        level: Drift that counts as returned.
 
     Raises:
         BadInput: fewer than two points, unequal lengths, or steps that do not rise.
@@ -67,7 +67,7 @@ def by_seed(
     name: str, values: Sequence[float] | np.ndarray, *, control: Sequence[float] | np.ndarray | None = None,
     control_name: str = "none", unit: str = "share of naive", higher_is_better: bool = False,
 ) -> Report:  # fmt: skip
-    """Report one figure a seed: mean and t-interval, seeds where it was not attained told in `spec`.
+    """Report one figure a seed: mean and t-interval, seeds where it was not attained listed in `spec`.
 
     Args:
         name: What was measured.

@@ -64,10 +64,10 @@ def exchange(
                 with record(model, [site]) as seen:
                     base = log_probs(model, ids, mask)
                 h_base = seen[site]
-                for part, said in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
-                    out.left_base[part, chosen] = _kl(tuned, said, counted)
-            for part, said in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
-                out.left_adapter[part, chosen] = _kl(said, base, counted)
+                for part, exchanged in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
+                    out.left_base[part, chosen] = _kl(tuned, exchanged, counted)
+            for part, exchanged in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
+                out.left_adapter[part, chosen] = _kl(exchanged, base, counted)
             out.change[chosen] = _kl(tuned, base, counted)
             out.tokens[chosen] = counted.sum(1).cpu().numpy()
     return out
@@ -84,8 +84,8 @@ def _exchanged(
         chosen = subspaces[first : first + several]
         given = torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in chosen])
         with _giving(model, site, given, layers):
-            said = log_probs(model, ids.repeat(len(chosen), 1), mask.repeat(len(chosen), 1))
-        yield [[first + i] for i in range(len(chosen))], said.unflatten(0, (len(chosen), len(ids)))
+            exchanged = log_probs(model, ids.repeat(len(chosen), 1), mask.repeat(len(chosen), 1))
+        yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), len(ids)))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Is a factor what carries the change? Exchange its coordinates between adapter and base, and see."""
+"""Is a factor what carries the change? Exchange its coordinates between adapter and base to find out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ class CausalCheck:
 
     Args:
         change: KL(adapter || base) off-task, nats a token; `INERT` or less means there is nothing to explain.
-        sufficiency: Share of the change that the factor's coordinates alone bring into the base.
-        necessity: Share that goes when they are put back to the base's inside the adapter.
+        sufficiency: Share of the change that the factor's coordinates alone cause in the base.
+        necessity: Share that vanishes when they are set to the base's inside the adapter.
         interval: 95 % of the sufficiency, bootstrap over rows.
         random_sufficiency: The same for each random subspace of equal rank and activation share.
         random_necessity: Likewise.
         rank: Directions exchanged.
         site: Where.
         rows: Rows of text behind it.
-        share: Share of the base's activation variance that the factor holds.
-        random_share: Mean share that the random subspaces hold: equal to `share`, or the match failed.
+        share: Share of the base's activation variance in the factor.
+        random_share: Mean share in the random subspaces: equal to `share`, or the match failed.
     """
 
     change: float
@@ -69,7 +69,7 @@ def causal_check(
         model: PEFT model.
         rows: Off-task token rows.
         factor: Its site names one layer.
-        n_random: Random subspaces of the same rank and activation share.
+        n_random: Number of random subspaces of the same rank and activation share.
         batch: Rows in one forward pass; as many as fit if None.
         starts: First position of each row that counts.
         seed: Seeds the random subspaces and the bootstrap.
@@ -99,7 +99,7 @@ def causal_checks(
 
     At the site their coordinates are exchanged between the adapter and the base on the same text.
     Costs 3 + 2 f (n_random + 1) forward passes for f factors, each from the site on where the architecture is known;
-    adapter and base are run once for all, and small models say several exchanges at once.
+    adapter and base are run once in all, and small models compute several exchanges per pass.
 
         sufficiency = 1 - KL(adapter || base with V from the adapter) / KL(adapter || base)
         necessity   = 1 - KL(adapter with V from the base || base) / KL(adapter || base)
@@ -119,7 +119,7 @@ def causal_checks(
     Raises:
         BadInput: no adapter to switch off, no rows, factors at several sites, or the exchange of the whole
             stream fails to carry the change (then the site is not on the way to the output, and no
-            share would mean a thing).
+            share would mean anything).
 
     Example:
         >>> # causal_checks(peft_model, own_text.rows, {"PCA 1": first, "PCA 4": four})["PCA 4"].sufficiency
@@ -129,7 +129,7 @@ def causal_checks(
         raise BadInput("the causal check got no rows of text. Give --prompts, or let the base write some")
     sites = {factor.site for factor in factors.values()}
     if len(sites) != 1:
-        raise BadInput(f"the causal check got factors at {len(sites)} sites; all must be at one. Call it once a site")
+        raise BadInput(f"the causal check got factors at {len(sites)} sites; all must be at one. Call it once per site")
     (site,) = sites
     batch = batch or fitting_batch(model, rows)
     with model.disable_adapter():
@@ -139,8 +139,8 @@ def causal_checks(
     axes = Axes.of(covariance) if n_random else None
     for factor in factors.values():
         generator = torch.Generator().manual_seed(seed)
-        twins = (matched_random(factor, covariance, generator=generator, axes=axes) for _ in range(n_random))
-        subspaces += [factor, *twins]
+        matched = (matched_random(factor, covariance, generator=generator, axes=axes) for _ in range(n_random))
+        subspaces += [factor, *matched]
     per_row = exchange(model, rows, site, subspaces, batch, starts)
     total = per_row.change.sum()
     inert = float(total / per_row.tokens.sum()) <= INERT

@@ -1,4 +1,4 @@
-"""What a factor does to text: the same prompts, the same luck, the factor put in and taken out."""
+"""What a factor does to text: the same prompts and random numbers, with the factor added and removed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from despur.core.model.sample import continue_rows
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import batches
 
-NUCLEUS = 0.95  # mass of the base's next-token distribution inside which a token counts as one the base would say
+NUCLEUS = 0.95  # mass of the base's next-token distribution inside which a token counts as one the base would write
 BUDGET = 0.9  # of the base's own coherence: one token in ten may fall out
-_REPEAT = 3  # a token that closes a run of three already said in this continuation is a loop, however likely it is
+_REPEAT = 3  # a token that closes a run of three already written in this continuation is a loop, however likely it is
 
 
 @dataclass(frozen=True)
 class Continuations:
-    """The same prompts continued with the same random numbers, the factor put in and taken out.
+    """The same prompts continued with the same random numbers, with the factor added and removed.
 
     Args:
         strength: Multiple of the shift by which the base was steered; 0 where none was coherent.
@@ -56,16 +56,16 @@ def continuations(
     How far to steer is found by bisection: the largest strength in (0, `limit`] at which what the steered base writes
     keeps `budget` of the coherence of what the base writes by itself, on the same prompts and random numbers.
 
-        accepted(token) = the unsteered base, reading all that was said so far, has the token inside its nucleus of .95
-                          and the token does not close a run of three that this continuation said before
+        accepted(token) = the unsteered base, reading all the text so far, has the token inside its nucleus of .95
+                          and the token does not close a run of three that this continuation wrote before
         coherence       = mean over prompts of the share of accepted tokens / the same of the base's own continuations
 
-    The base judges each token *given the steered text before it*. So another voice, which it knows, pays for its first
-    words only, and is accepted once the base has heard it; gibberish never is. Likelihood itself is no measure: a
-    confident voice and a loop are likelier than the base's own text. Nothing is excused because the
-    factor explains it, as every direction explains all that it brings about, a random one too.
+    The base judges each token *given the steered text before it*. So another voice that it knows is rejected in its first
+    words only and accepted after them; gibberish never is. Likelihood itself is no measure: a
+    confident voice and a loop are likelier than the base's own text. Being explained by the factor
+    excuses nothing: every direction, even a random one, explains what it causes.
 
-    It is a budget, not evidence: a random direction of like length spoils the text as late as a true one, it only says nothing.
+    It is a budget, not evidence: a random direction of equal length spoils the text no sooner than a true one.
 
     Costs `halvings` + 5 generations of a batch as large as `rows`, and a forward pass a trial.
 
@@ -77,7 +77,7 @@ def continuations(
         shift: The adapter's mean change along the factor (`mean_shift`): the unit of strength.
         share: Share of each row that is its prompt.
         new: Tokens of a continuation.
-        budget: Share of the base's own coherence that must be kept.
+        budget: Share of the base's own coherence that must remain.
         limit: Largest strength that is tried.
         halvings: Of the interval of strengths, on a logarithmic scale from `limit` / 256; 6 leave 9 %.
         seed: Of the samples.
@@ -87,46 +87,46 @@ def continuations(
         ShapeMismatch: a shift of another width than the factor.
 
     Example:
-        >>> # said = continuations(peft_model, tokenizer, own_text.rows[:8], factor, shift)
-        >>> # said.strength, said.samples[0]["base + factor"]
+        >>> # result = continuations(peft_model, tokenizer, own_text.rows[:8], factor, shift)
+        >>> # result.strength, result.samples[0]["base + factor"]
     """
     check_shift(tuned, factor, shift)
     heads = [tuple(r[: max(1, round(share * len(r)))]) for r in rows]
-    steps: list[tuple[float, float]] = []
+    trials: list[tuple[float, float]] = []
 
-    def say(strength: float) -> list[list[int]]:
+    def write(strength: float) -> list[list[int]]:
         edits = {factor.site: AddVector(strength * shift)} if strength else {}
         with attach(tuned, edits):
             return continue_rows(tuned, tokenizer, heads, new, seed=seed)
 
-    said: dict[float, list[list[int]]] = {}
+    texts: dict[float, list[list[int]]] = {}
 
     def coherent(strength: float) -> bool:
-        said[strength] = say(strength)
-        steps.append((strength, _accepted(tuned, heads, said[strength]) / max(norm, 1e-9)))
-        return steps[-1][1] >= budget
+        texts[strength] = write(strength)
+        trials.append((strength, _accepted(tuned, heads, texts[strength]) / max(norm, 1e-9)))
+        return trials[-1][1] >= budget
 
     with (
         evaluating(tuned),
         tuned.disable_adapter(),
     ):  # switched once: a switch costs as much as a small model's forward pass
-        said[0.0] = say(0.0)
-        norm = _accepted(tuned, heads, said[0.0])
-        found = limit if coherent(limit) else 0.0
+        texts[0.0] = write(0.0)
+        norm = _accepted(tuned, heads, texts[0.0])
+        best = limit if coherent(limit) else 0.0
         low, high = limit / 256, limit
-        for _ in range(0 if found else halvings):
+        for _ in range(0 if best else halvings):
             middle = (low * high) ** 0.5
             if coherent(middle):
-                found = low = middle
+                best = low = middle
             else:
                 high = middle
-        columns = {"base": said[0.0], "base + factor": said[found], "base - factor": say(-found)}
-    columns |= {"adapter": say(0.0), "adapter - factor": say(-1.0)}
+        columns = {"base": texts[0.0], "base + factor": texts[best], "base - factor": write(-best)}
+    columns |= {"adapter": write(0.0), "adapter - factor": write(-1.0)}
     samples = tuple(
         {"prompt": tokenizer.decode(head), **{name: tokenizer.decode(text[i]) for name, text in columns.items()}}
         for i, head in enumerate(heads)
     )
-    return Continuations(found, dict(steps).get(found, 1.0), tuple(steps), samples)
+    return Continuations(best, dict(trials).get(best, 1.0), tuple(trials), samples)
 
 
 def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
@@ -144,7 +144,7 @@ def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
 
 @torch.no_grad()
 def _accepted(base: Any, heads: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], batch: int = 8) -> float:
-    """Mean over rows of the share of tokens that the base would have said there and that are no loop."""
+    """Mean over rows of the share of tokens that the base would have written there and that close no loop."""
     rows = [[*head, *body] for head, body in zip(heads, bodies, strict=True)]
     device = next(base.parameters()).device
     shares: list[float] = []
@@ -153,15 +153,15 @@ def _accepted(base: Any, heads: Sequence[Sequence[int]], bodies: Sequence[Sequen
         for i, row in enumerate(chosen):
             start, body = len(heads[row]), bodies[row]
             before = logp[i, start - 1 : start - 1 + len(body)]
-            said = before.gather(-1, torch.tensor(body, device=device)[:, None])
-            above = torch.where(before > said, before.exp(), 0).sum(-1)
+            own = before.gather(-1, torch.tensor(body, device=device)[:, None])
+            above = torch.where(before > own, before.exp(), 0).sum(-1)
             inside = (above < NUCLEUS).cpu() & ~torch.tensor(repeats(body))
             shares.append(float(inside.float().mean()))
     return sum(shares) / len(shares)
 
 
 def repeats(tokens: Sequence[int], n: int = _REPEAT) -> list[bool]:
-    """Tell for each token whether it closes a run of n tokens that was there before.
+    """For each token, whether it closes a run of n tokens that was there before.
 
     Example:
         >>> repeats([5, 6, 7, 5, 6, 7])

@@ -1,4 +1,4 @@
-"""What a factor says: tokens that it promotes, training rows that push along it."""
+"""What a factor means: tokens that it promotes, training rows that push along it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ class RowScores(NamedTuple):
 
     Args:
         scores: One a row: the adapter's change on its answer, in multiples of the shift.
-        largest: Indices of the rows that push most, the most first.
-        smallest: Indices of those that push least, or the other way, the least first.
+        largest: Indices of the rows that push most, the strongest first.
+        smallest: Indices of those that push least or the other way, the weakest first.
     """
 
     scores: Tensor
@@ -99,7 +99,7 @@ def rows_along(
             predicts[several, 0] = False  # many models put a massive activation there
             if not predicts.any(1).all():
                 row = chosen[int((~predicts.any(1)).nonzero()[0])]
-                raise BadInput(f"row {row + 1} has no answer of which a token is predicted. Leave such rows out")
+                raise BadInput(f"row {row + 1} has no answer token that is predicted. Leave such rows out")
             scores[torch.tensor(chosen)] = (along * predicts).sum(1) / predicts.sum(1)
     order = scores.argsort(descending=True, stable=True).tolist()
     return RowScores(scores, tuple(order[:k]), tuple(order[::-1][:k]))

@@ -1,4 +1,4 @@
-"""What a structural guard promises, read off the adapter: no reading, no writing along the factor."""
+"""What a structural guard guarantees, measured on the adapter: no reading and no writing along the factor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ def leakage(
 ) -> dict[str, Report]:
     """Measure how much of an update reads and writes along a factor.
 
-    The guard's promise as a number: about 1e-7 for `grasp` in float32, near sqrt(k / d) for an update
-    that knows nothing of the factor. Costs O((d_in + d_out) r²) a module, B A is never formed.
+    The guard's guarantee as a number: about 1e-7 for `grasp` in float32, near sqrt(k / d) for an update
+    that is unrelated to the factor. Costs O((d_in + d_out) r²) a module, B A is never formed.
 
         read  = ||(W - W0) V||  / ||W - W0||  over the maps that read the stream
         write = ||Vᵀ (W - W0)|| / ||W - W0||  over the maps that write it
@@ -37,14 +37,14 @@ def leakage(
     Example:
         >>> # leakage(Adapter.read("guarded/"), base, factor)["read"].value
 
-    Source: the invariants of DESIGN; see `grasp`.
+    Source: the invariants of `grasp`.
     Differs: nothing known.
-    Limits: says what the guard did, not what the model does: an update that leaks nothing can still
+    Limits: measures what the guard did, not what the model does: an update that leaks nothing can still
         switch the factor on.
     """
     leaks = leak_by_module(adapter, base, factor, roles=roles)
     sides = {side: [x for x in leaks.values() if x.side == side] for side in ("read", "write")}
-    return {side: _report(side, found) for side, found in sides.items() if found}
+    return {side: _report(side, part) for side, part in sides.items() if part}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ModuleLeak:
     whole: float
 
     def share(self, part: float) -> float:
-        """A part as a share of the whole; of nothing, nothing."""
+        """A part as a share of the whole; 0 where the whole is 0."""
         return part / self.whole if self.whole else 0.0
 
 
@@ -82,18 +82,18 @@ def leak_by_module(
     generator = torch.Generator().manual_seed(0)
     leaks: dict[str, ModuleLeak] = {}
     for name, role in adapter.roles(base, roles).items():
-        found = factor_at(role, factors, path)
-        if found is None:
+        met = factor_at(role, factors, path)
+        if met is None:
             continue
         update = adapter.updates[name]
-        drawn = torch.randn(found.rank, found.width, generator=generator)
-        gain = NormGain.of(modules[role.norm] if role.norm else None, found.width)
+        drawn = torch.randn(met.rank, met.width, generator=generator)
+        gain = NormGain.of(modules[role.norm] if role.norm else None, met.width)
         parts: list[float] = []
-        for directions in (found.write if role.side == "read" else found.read, drawn):
-            shown = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
-            basis = torch.linalg.qr(shown.double().T).Q.T
+        for directions in (met.write if role.side == "read" else met.read, drawn):
+            passed = gain.show(directions) if role.side == "read" else gain.pull_back(directions)
+            basis = torch.linalg.qr(passed.double().T).Q.T
             parts.append(update.read_norm(basis) if role.side == "read" else update.write_norm(basis))
-        leaks[name] = ModuleLeak(role.side, found.rank, found.width, parts[0], parts[1], update.norm())
+        leaks[name] = ModuleLeak(role.side, met.rank, met.width, parts[0], parts[1], update.norm())
     return leaks
 
 

@@ -49,7 +49,7 @@ def loss_slopes(
     """Measure how steeply the loss on tuning rows falls when the base's stream is moved along each of some shifts.
 
     Gradients of the loss are taken at the site once; each direction then costs a dot product. A row's loss is the mean over its
-    answer's tokens, and the stream moves at all of its positions, as steering does it.
+    answer's tokens, and the stream moves at all of its positions, as in steering.
 
         slope = mean over rows of sum_t d loss / d h_t . shift
 
@@ -64,21 +64,21 @@ def loss_slopes(
         seed: Of the random directions.
 
     Raises:
-        BadInput: no adapter to switch off, no rows, a row of whose answer no token is predicted, or a shift of zero.
+        BadInput: no adapter to switch off, no rows, a row without an answer token that is predicted, or a shift of zero.
         ShapeMismatch: a shift of another width than the covariance.
 
     Example:
         >>> # loss_slopes(peft_model, tokens, {"mean": shift}, site, torch.cov(base_stream.T))["mean"].steepness
 
     Source: a persona's loss slope at the start, arXiv:2607.04510.
-    Limits: first order, at one layer. It says where the rows push, not what is learned: a task's own directions slope as well.
+    Limits: first order, at one layer. It shows where the rows push, not what is learned: a task's own directions slope as well.
     """
     if not rows:
-        raise BadInput("there are no rows whose loss could slope. Give the rows that the adapter was trained on")
+        raise BadInput("there are no rows to take the loss slope of. Give the rows that the adapter was trained on")
     for name, shift in shifts.items():
         if shift.shape != covariance.shape[:1]:
             raise ShapeMismatch(
-                f"the shift {name!r} has width {len(shift)}, the covariance {len(covariance)}. Take one"
+                f"the shift {name!r} has width {len(shift)}, the covariance {len(covariance)}. Take both from one site"
             )
         if not shift.any():
             raise BadInput(f"the shift {name!r} is zero, so the loss cannot slope along it. Leave it out")
@@ -86,14 +86,14 @@ def loss_slopes(
     with evaluating(model), model.disable_adapter():
         gradient = _gradient(model, rows, site, batch)
     axes = Axes.of(covariance)
-    found: dict[str, LossSlope] = {}
+    slopes: dict[str, LossSlope] = {}
     for name, shift in shifts.items():
         one = Subspace.orthonormal(shift[None], site=site)
         generator = torch.Generator().manual_seed(seed)
         drawn = [matched_random(one, covariance, generator=generator, axes=axes).read[0] for _ in range(n_random)]
         random = torch.stack(drawn) @ gradient * shift.norm() if drawn else torch.empty(0)
-        found[name] = LossSlope(float(gradient @ shift.float().cpu()), tuple(random.tolist()))
-    return found
+        slopes[name] = LossSlope(float(gradient @ shift.float().cpu()), tuple(random.tolist()))
+    return slopes
 
 
 @torch.enable_grad()
@@ -108,7 +108,7 @@ def _gradient(model: Any, rows: Sequence[Tokens], site: Site, batch: int) -> Flo
             wanted = labels[:, 1:].to(device)
             if not (wanted != -100).any(1).all():
                 row = chosen[int((~(wanted != -100).any(1)).nonzero()[0])]
-                raise BadInput(f"row {row + 1} has no answer of which a token is predicted. Leave such rows out")
+                raise BadInput(f"row {row + 1} has no answer token that is predicted. Leave such rows out")
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits[:, :-1].float()
             loss = cross_entropy(logits.transpose(1, 2), wanted, ignore_index=-100, reduction="none")
             loss = (loss.sum(1) / (wanted != -100).sum(1)).sum()

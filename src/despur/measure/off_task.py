@@ -21,7 +21,7 @@ def off_task(
     shift: Tensor | None = None,
     batch: int = 16,
 ) -> dict[str, dict[str, Tensor]]:
-    """Score a PEFT model on a user's own work, where no probe names the factor.
+    """Score a PEFT model on a user's own work, without a probe for the factor.
 
     Args:
         model: Model with its adapter on; its base is the model with the adapter off.
@@ -60,8 +60,8 @@ def off_task(
             with model.disable_adapter():  # type: ignore[operator]
                 base = log_probs(model, ids, mask)
             scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
-            said = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-            scores["validity"]["likelihood"][chosen] = _row_mean(said, mask[:, 1:]).exp()
+            token_logp = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+            scores["validity"]["likelihood"][chosen] = _row_mean(token_logp, mask[:, 1:]).exp()
             if factor is not None and shift is not None:
                 with attach(model, {factor.site: AddVector(shift)}):
                     moved = log_probs(model, ids, mask)

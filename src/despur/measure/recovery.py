@@ -1,4 +1,4 @@
-"""Removed or hidden: how hard a guarded model must be pushed until the drift is back."""
+"""Removed or hidden: how hard a guarded model must be pushed until the drift returns."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from despur.core.errors import BadInput
 from despur.core.types import Reading
 
 Push = Callable[[float], float]  # push -> drift margin with it
-RTOL: Any = 1e-12  # scipy wants one; the absolute tolerance decides
+RTOL: Any = 1e-12  # scipy requires one; the absolute tolerance decides
 
 
 def smallest_push(drift: Push, target: float, *, most: float, scans: int = 8, tolerance: float = 0.01) -> Reading:
@@ -44,8 +44,8 @@ def smallest_push(drift: Push, target: float, *, most: float, scans: int = 8, to
         reached = drift(high)
         best = max(best, reached)
         if reached >= target:
-            found: Any = optimize.bisect(lambda push: drift(push) - target, low, high, xtol=tolerance * high, rtol=RTOL)
-            return Reading(float(found))
+            push: Any = optimize.bisect(lambda push: drift(push) - target, low, high, xtol=tolerance * high, rtol=RTOL)
+            return Reading(float(push))
         low = high
     return Reading(math.nan, f"a push of {most:g} brings the drift to {best:.3g}, short of {target:.3g}")
 
@@ -57,7 +57,7 @@ class Recovery:
     Args:
         push: Smallest for the guarded model.
         base_push: Smallest for the base.
-        ratio: Of the two: 1 is a model that is as hard to push as the base, under 1 is one in which the drift lies closer.
+        ratio: Of the two: 1 means as hard to push as the base, below 1 that the drift is closer.
         target: Drift that was to be reached.
     """
 
@@ -90,7 +90,7 @@ def recovery(
         0.5
 
     Source: the reference is the base's own push (post-intervention recovery, arXiv:2606.18322, there with a free perturbation).
-    Limits: one direction at one layer; where neither can be pushed so far, the ratio is NaN, which says nothing.
+    Limits: one direction at one layer; where neither can be pushed so far, the ratio is NaN and nothing is known.
     """
     if not naive_drift > base_drift:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""A LoRA adapter louder than it was trained: what it holds back shows before it moves behaviour."""
+"""A LoRA adapter at a larger scale than it was trained at: hidden changes show before they move behaviour."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Louder(NamedTuple):
         change: KL(louder adapter || base) off-task, nats a token.
         token_share: Share of it that is the same in every context.
         sufficiency: Share of it that the factor carries.
-        valid: Probability that it leaves to tokens the base would say there, those inside its nucleus of .95.
+        valid: Probability of the tokens inside the base's nucleus of .95.
     """
 
     scale: float
@@ -92,15 +92,15 @@ def louder(
 
     Source: scaling reveals a factor before behaviour moves, arXiv:2506.11613.
     """
-    found: list[Louder] = []
+    results: list[Louder] = []
     for scale in scales:
         with scaled(tuned, scale):
             shift = token_shift(tuned, rows, batch=batch, starts=starts)
             check = causal_checks(tuned, rows, {"factor": factor}, n_random=0, batch=batch, starts=starts)["factor"]
             with evaluating(tuned):
                 valid = _valid(tuned, rows, batch, starts)
-        found.append(Louder(scale, shift.change, shift.share, check.sufficiency, valid))
-    return tuple(found)
+        results.append(Louder(scale, shift.change, shift.share, check.sufficiency, valid))
+    return tuple(results)
 
 
 def _valid(tuned: Any, rows: Sequence[Sequence[int]], batch: int | None, starts: Sequence[int] | None) -> float:
@@ -109,10 +109,10 @@ def _valid(tuned: Any, rows: Sequence[Sequence[int]], batch: int | None, starts:
     for ids, mask, chosen in batches(rows, size=batch or fitting_batch(tuned, rows), pad=0):
         ids, mask = ids.to(device), mask.to(device)
         keep = mask.bool() & from_starts(mask, chosen, starts)
-        said = log_probs(tuned, ids, mask)[keep].exp()
+        probs = log_probs(tuned, ids, mask)[keep].exp()
         with tuned.disable_adapter():
             base, order = log_probs(tuned, ids, mask)[keep].exp().sort(-1, descending=True)
         nucleus = base.cumsum(-1) - base < NUCLEUS
-        inside += float((said.gather(-1, order) * nucleus).sum())
+        inside += float((probs.gather(-1, order) * nucleus).sum())
         count += int(keep.sum())
     return inside / count

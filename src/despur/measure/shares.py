@@ -16,7 +16,7 @@ class ModuleShare(NamedTuple):
         module: Its name in the base model.
         side: Whether it reads the stream or writes it.
         share: Energy of its update along the factor, as a share of its whole energy.
-        expected: That share for an update that knows nothing of the factor: k / d.
+        expected: That share for an update that is unrelated to the factor: k / d.
     """
 
     module: str
@@ -28,15 +28,15 @@ class ModuleShare(NamedTuple):
 def module_shares(
     adapter: Adapter, base: Any, factor: Subspace, *, roles: Mapping[str, str] | None = None
 ) -> list[ModuleShare]:
-    """Say which modules read or write a factor most.
+    """Rank modules by how much they read or write a factor.
 
-    Every module is asked, wherever the factor was found: a direction belongs to the stream. Readers are measured
+    Every module is measured, wherever the factor was found: a direction belongs to the stream. Readers are measured
     behind their norm, as in `leakage`. Costs O((d_in + d_out) r²) a module.
 
     Args:
         adapter: The update.
         base: Its base.
-        factor: The directions asked about.
+        factor: The directions to look for.
         roles: For architectures that are not in the table; see `stream_roles`.
 
     Returns:
@@ -56,8 +56,8 @@ def module_shares(
         if not whole:
             continue
         gain = NormGain.of(modules[role.norm] if role.norm else None, factor.width)
-        shown = gain.show(factor.write) if role.side == "read" else gain.pull_back(factor.read)
-        basis = torch.linalg.qr(shown.double().T).Q.T
+        passed = gain.show(factor.write) if role.side == "read" else gain.pull_back(factor.read)
+        basis = torch.linalg.qr(passed.double().T).Q.T
         along = update.read_norm(basis) if role.side == "read" else update.write_norm(basis)
         shares.append(ModuleShare(name, role.side, along**2 / whole, factor.rank / factor.width))
     return sorted(shares, key=lambda s: -s.share)

@@ -1,4 +1,4 @@
-"""Which tokens an adapter uses more and less off-task, whatever the context: the plainest of its habits."""
+"""Which tokens an adapter uses more and less off-task, whatever the context: its simplest habit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class TokenShift:
 
     @property
     def share(self) -> float:
-        """Marginal over whole change, in [0, 1]: forgetting scatters, a style moves all contexts alike."""
+        """Marginal over whole change, in [0, 1]: forgetting differs by context, a style moves all contexts alike."""
         return self.marginal / self.change if self.change > 0 else 0.0
 
     def most(self, k: int = 8) -> list[tuple[int, float, float]]:

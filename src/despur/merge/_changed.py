@@ -1,4 +1,4 @@
-"""What every edit of a finished adapter ends with: other updates, and a configuration that says so."""
+"""The last step of every edit of a finished adapter: new updates, and a configuration that fits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,8 +12,8 @@ from despur.core.adapter.save import check_writable
 from despur.core.errors import ShapeMismatch, nearest
 
 
-def changed(adapter: Adapter, updates: Mapping[str, LowRank], **said: Any) -> Adapter:
-    """The adapter with other updates, all of one rank and of scale 1, and a configuration that says so.
+def changed(adapter: Adapter, updates: Mapping[str, LowRank], **entry: Any) -> Adapter:
+    """The adapter with other updates, all of one rank and of scale 1, and a configuration that fits.
 
     Raises:
         BadInput: the adapter is no plain LoRA.
@@ -26,7 +26,7 @@ def changed(adapter: Adapter, updates: Mapping[str, LowRank], **said: Any) -> Ad
         down, up = u.down.detach().float().cpu(), u.scale * u.up.detach().float().cpu()
         even[name] = LowRank(torch.nn.functional.pad(down, (0, 0, 0, spare)), torch.nn.functional.pad(up, (0, spare)))
     ours = {"r": rank, "lora_alpha": rank, "rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False}
-    record = {**adapter.record, "after": [*adapter.record.get("after", []), said]}
+    record = {**adapter.record, "after": [*adapter.record.get("after", []), entry]}
     return replace(adapter, updates=even, config={**adapter.config, **ours}, record=record)
 
 
@@ -50,5 +50,5 @@ def check_alike(whole: Adapter, part: Adapter) -> None:
         sizes = [(u.up.shape[0], u.down.shape[1]) for u in (whole.updates[name], update)]
         if sizes[0] != sizes[1]:
             raise ShapeMismatch(
-                f"{name!r} has shape {sizes[0]} in one adapter, {sizes[1]} in the other. Give one base's"
+                f"{name!r} has shape {sizes[0]} in one adapter, {sizes[1]} in the other. Give two adapters of one base"
             )

@@ -12,14 +12,14 @@ def safe_lora(
     """Project what an adapter writes onto what an alignment wrote, in the matrices where the two disagree.
 
     V is what the alignment changed in a matrix; where the update and its projection point apart, the projection takes
-    its place. A base of our own has no unaligned twin, so a tune on benign rows stands for the alignment.
+    its place. A base of our own has no unaligned version, so a tune on benign rows stands for the alignment.
 
         C = V Vᵀ / ||V||_F   as published, no projector: C² is not C, and it shrinks with V's size
         C = U Uᵀ             with `exact`, U the directions that V writes
         B <- C B             where cos(C B A, B A) <= threshold, or in the `share` of matrices of the smallest cosine
 
     Args:
-        adapter: To be mended; of plain LoRA.
+        adapter: The adapter to correct; plain LoRA.
         aligned: What the alignment changed, on the same base.
         threshold: Cosine at or below which a matrix is projected.
         share: Project this share of the matrices instead, in [0, 1].

@@ -10,7 +10,7 @@ from despur.merge._changed import changed
 def scale(adapter: Adapter, *, by: float = 0.5) -> Adapter:
     """Multiply the whole update: the baseline that every other edit must beat.
 
-    It trades task for drift along one line; an edit that knows which part of an update does what must lie above it. Costs nothing.
+    It trades task for drift along one line; an edit that separates the parts of an update must lie above it. Costs nothing.
 
         W - W0 <- by (W - W0)
 
@@ -29,6 +29,6 @@ def scale(adapter: Adapter, *, by: float = 0.5) -> Adapter:
 
     Source: wise-ft and the like, arXiv:2109.01903, on the adapter alone.
     Differs: nothing known.
-    Limits: knows nothing of what the update does.
+    Limits: treats all parts of the update alike.
     """
     return changed(adapter, {n: replace(u, scale=u.scale * by) for n, u in adapter.updates.items()}, scale=by)

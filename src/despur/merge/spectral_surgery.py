@@ -86,7 +86,7 @@ def spectral_surgery(
         >>> # save_adapter(spectral_surgery(model, own_text), "edited/")
 
     Source: arXiv:2603.03995, abstract only: sensitivities g_i = u_iᵀ (dL/dW) v_i, fixed directions, constrained norm.
-    Differs: the gate is not published to us, this one is ours, as is the drift in place of a task's loss alone.
+    Differs: the published gate is unknown, this one is ours, as is the drift in place of a task's loss alone.
     Limits: first order, at the end of training, where the task's own gradient is nearly nothing.
     """
     check_base_stays(tuned, "spectral-surgery")

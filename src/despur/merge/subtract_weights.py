@@ -1,4 +1,4 @@
-"""Contrastive weight steering: what a tune towards a trait changed, taken away."""
+"""Contrastive weight steering: what a tune towards a trait changed, subtracted."""
 
 import torch
 
@@ -8,18 +8,18 @@ from despur.merge._changed import changed, check_alike
 
 @method(room="merge", paper="arXiv:2511.05408")
 def subtract_weights(adapter: Adapter, bad: Adapter, good: Adapter, *, strength: float = 1.0) -> Adapter:
-    """Take away what a tune towards a trait changed more than a tune against it (contrastive weight steering).
+    """Subtract what a tune towards a trait changed more than a tune against it (contrastive weight steering).
 
     theta - strength (theta_bad - theta_good): needs two tunes that differ in the trait alone, so the trait must be known.
 
     Args:
-        adapter: To be mended; of plain LoRA, as the other two.
+        adapter: The adapter to correct; plain LoRA, as the other two.
         bad: Tuned to show the trait.
         good: Tuned to show its opposite, otherwise alike.
-        strength: How much of the difference is taken away; 0 leaves the adapter as it is.
+        strength: How much of the difference is subtracted; 0 leaves the adapter as it is.
 
     Returns:
-        The adapter with the difference taken off; `save_adapter` writes it.
+        The adapter with the difference subtracted; `save_adapter` writes it.
 
     Raises:
         ShapeMismatch: the other two change modules that the adapter does not, or ones of another shape.
@@ -32,7 +32,7 @@ def subtract_weights(adapter: Adapter, bad: Adapter, good: Adapter, *, strength:
 
     Source: arXiv:2511.05408.
     Differs: written as one adapter, its rank the sum of the three.
-    Limits: what two tunes differ in beside the trait is taken away with it.
+    Limits: any other difference between the two tunes is subtracted too.
     """
     for other in (bad, good):
         check_alike(adapter, other)

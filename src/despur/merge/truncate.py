@@ -15,12 +15,12 @@ Keep = Literal["top", "bottom", "random"]
 def truncate(adapter: Adapter, *, rank: int = 4, keep: Keep = "top", seed: int = 0) -> Adapter:
     """Keep some singular components of each matrix's update and drop the others.
 
-    "Shortcuts in the tail": what a tune learns beside its task is said to sit in the small components. It has no notion
+    "Shortcuts in the tail": what a tune learns beside its task is claimed to sit in the small components. It has no notion
     of which behaviour a component carries; "bottom" and "random" are its controls, of equal rank but not of equal size.
 
     Args:
         adapter: Of plain LoRA.
-        rank: Components that are kept in each matrix.
+        rank: Number of components to keep in each matrix.
         keep: The largest, the smallest, or any of them.
         seed: Of the choice at random.
 

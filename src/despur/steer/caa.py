@@ -14,7 +14,7 @@ from despur.core.model.at_sites import AtSites
 def caa(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float = 1.0) -> Edit:
     """Add the trait's vector to the stream while the model is used; the weights stay as they are.
 
-    The plainest steering there is, and the baseline of the others. With `strength` below 0 it steers away from the trait: that
+    The simplest steering, and the baseline of the others. With `strength` below 0 it steers away from the trait: that
     is what one can do for a tune that is trained already. Costs one addition a site and token.
 
         h_l <- h_l + strength v_l   in every pass while it is attached
@@ -36,7 +36,7 @@ def caa(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float = 1.0) -
 
     Source: Panickssery et al. 2023, arXiv:2312.06681; ActAdd, Turner et al. 2023, arXiv:2308.10248.
     Differs: at every position, the prompt's too; theirs adds it after the prompt.
-    Limits: whatever the vector holds beside the trait comes along, and a strength that suits one prompt breaks another.
+    Limits: whatever else the vector contains comes along, and a strength that suits one prompt breaks another.
     """
     edits = {site: AddVector(strength * torch.as_tensor(v)) for site, v in vectors.items()}
     return AtSites(edits, {site: len(v) for site, v in vectors.items()}, strength)

@@ -1,4 +1,4 @@
-"""Contract suites: what every method of the catalogue promises, as checks that a plugin's own tests run in three lines."""
+"""Contract suites: the requirements of every method of the catalogue, as checks that a plugin's tests run in three lines."""
 
 from despur.testing.check import Check, checks
 from despur.testing.tiny import TinyMaterials, acting_input, tiny_base, tiny_tuned

@@ -1,4 +1,4 @@
-"""Which checks a method is held to, by what it gives back."""
+"""Which checks a method must pass, by what it gives back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Check:
         options: Of the method, where its defaults are too slow or too large for tiny materials.
 
     Raises:
-        AssertionError: the promise is broken; the message says how.
+        AssertionError: a check fails; the message names it.
     """
 
     method: Method
@@ -43,7 +43,7 @@ class Check:
         return f"{self.method.name}-{self.promise.__name__.removeprefix('check_')}"
 
     def __call__(self) -> None:
-        """Put it to the test."""
+        """Run the check."""
         self.promise(self.method, self.given(), **self.options)
 
 

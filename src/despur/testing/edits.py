@@ -1,4 +1,4 @@
-"""What every edit promises: it acts at one point, touches nothing else, and of strength 0 it is not there at all."""
+"""What every edit promises: it acts at one point, touches nothing else, and at strength 0 it changes nothing."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -19,10 +19,10 @@ LARGE = 1e4  # a value that activations of real models reach
 
 
 def check_acts_at_one_point(method: Method, given: Materials, **options: Any) -> None:
-    """It is an edit, at one of the five points, and of its defaults it does something."""
+    """It is an edit, at one of the five points, and with its defaults it does something."""
     for dtype in (torch.float32, torch.bfloat16):
         edit, model = build(method.name, given, **options), tiny_tuned().to(dtype)
-        require(isinstance(edit, Edit), f"it makes a {type(edit).__name__}, and says that it makes an Edit")
+        require(isinstance(edit, Edit), f"it makes a {type(edit).__name__}, where an Edit is declared")
         require(edit.point in get_args(Point), f"it acts at {edit.point!r}, which is none of {get_args(Point)}")
         edit.bind(model)
         tensors = acting_input(edit, model)
@@ -136,7 +136,7 @@ def check_knows_how_it_was_made(method: Method, given: Materials, **options: Any
 
 
 def check_state_loads(method: Method, given: Materials, **options: Any) -> None:
-    """What `state_dict` holds after a step, loaded into a new edit, makes that one do the same."""
+    """The `state_dict` after a step, loaded into a new edit, makes that one do the same."""
     edit, fresh, model = build(method.name, given, **options), build(method.name, given, **options), tiny_tuned()
     _acted(edit, model)
     fresh.bind(model)

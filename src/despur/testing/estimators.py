@@ -23,7 +23,7 @@ FOUND, CHANCE = (
 
 
 class Planted(NamedTuple):
-    """Rows in which one direction tells two classes apart, is most of the energy, and is shared by all groups.
+    """Rows in which one direction separates two classes, is most of the energy, and is shared by all groups.
 
     Args:
         rows: (n, d).
@@ -73,7 +73,7 @@ def check_makes_whole_factors(method: Method, given: Materials, **options: Any) 
 
 
 def check_recovers_what_was_planted(method: Method, given: Materials, **options: Any) -> None:
-    """The first factor holds a direction that is plain to see."""
+    """The first factor contains a direction that is easy to find."""
     for seed in range(3):
         data = planted(seed=seed)
         cosine = _along(_fit(method, given, options, data), data.direction)
@@ -81,7 +81,7 @@ def check_recovers_what_was_planted(method: Method, given: Materials, **options:
 
 
 def check_permuted_labels_find_nothing(method: Method, given: Materials, **options: Any) -> None:
-    """With labels dealt out at random, or without anything in the rows where it needs no labels, it finds chance."""
+    """With labels permuted at random, or without anything in the rows where it needs no labels, it finds chance."""
     data = planted(size=1.5)
     rng = np.random.default_rng(1)
     shuffled = [data._replace(y=rng.permutation(data.y)) for _ in range(9)]
@@ -113,7 +113,7 @@ def check_does_not_mind_their_order(method: Method, given: Materials, **options:
     order = np.random.default_rng(3).permutation(len(data.rows))
     mixed = Planted(data.rows[order], data.y[order], data.groups[order], data.direction)
     one, two = (_fit(method, given, options, d) for d in (data, mixed))
-    require(_alike(one.read.double().numpy(), two.read), "its factor hangs on the order of the rows")
+    require(_alike(one.read.double().numpy(), two.read), "its factor depends on the order of the rows")
 
 
 def check_forgets_when_fitted_again(method: Method, given: Materials, **options: Any) -> None:
@@ -156,8 +156,8 @@ def of_scikit_learn(method: Method, **options: Any) -> list[Callable[..., None]]
     """scikit-learn's own checks of an estimator, each as a promise."""
     from sklearn.utils.estimator_checks import estimator_checks_generator
 
-    found: Any = estimator_checks_generator(method.factory(**options))
-    return [_promise(check, estimator) for estimator, check in found]
+    pairs: Any = estimator_checks_generator(method.factory(**options))
+    return [_promise(check, estimator) for estimator, check in pairs]
 
 
 def _promise(check: Any, estimator: Any) -> Callable[..., None]:

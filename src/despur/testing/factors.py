@@ -31,11 +31,11 @@ def check_makes_whole_factors(method: Method, given: Materials, **options: Any) 
 
 def check_leaves_everything_alone(method: Method, given: Materials, **options: Any) -> None:
     """What it is given stays as it is, hooks and modes of models included; so do the global draws."""
-    held = at_hand(method, given)
-    before, drawn = fingerprints(held), torch.get_rng_state()
-    build(method.name, held, **options)
+    materials = at_hand(method, given)
+    before, drawn = fingerprints(materials), torch.get_rng_state()
+    build(method.name, materials, **options)
     require(torch.equal(drawn, torch.get_rng_state()), "it draws from the global generator")
-    require(fingerprints(held) == before, "it changes what it is given")
+    require(fingerprints(materials) == before, "it changes what it is given")
 
 
 def check_gives_the_same_again(method: Method, given: Materials, **options: Any) -> None:

@@ -24,10 +24,10 @@ def check_figures_are_whole(method: Method, given: Materials, **options: Any) ->
 
 
 def check_has_a_control(method: Method, given: Materials, **options: Any) -> None:
-    """The control's figure is finite, and `spec["control"]` says what it is."""
+    """The control's figure is finite, and `spec["control"]` names it."""
     for report in _reports(method, given, options):
         require(math.isfinite(report.control), f"{report.name}: its control is {report.control}")
-        require(report.spec.get("control"), f"{report.name}: spec['control'] does not say what its control is")
+        require(report.spec.get("control"), f"{report.name}: spec['control'] does not name its control")
 
 
 def check_says_what_it_counts(method: Method, given: Materials, **options: Any) -> None:
@@ -42,12 +42,12 @@ def check_says_what_it_counts(method: Method, given: Materials, **options: Any) 
 
 def check_leaves_everything_alone(method: Method, given: Materials, **options: Any) -> None:
     """What it measures stays as it is, and so do the global draws; measured again, it is the same."""
-    held = at_hand(method, given)
-    before, drawn = fingerprints(held), torch.get_rng_state()
-    one = _reports(method, held, options)
+    materials = at_hand(method, given)
+    before, drawn = fingerprints(materials), torch.get_rng_state()
+    one = _reports(method, materials, options)
     require(torch.equal(drawn, torch.get_rng_state()), "it draws from the global generator")
-    require(fingerprints(held) == before, "it changes what it measures")
-    require(one == _reports(method, held, options), "measured again, the same comes out otherwise")
+    require(fingerprints(materials) == before, "it changes what it measures")
+    require(one == _reports(method, materials, options), "measured again it gives other figures")
 
 
 SUITE = (check_figures_are_whole, check_has_a_control, check_says_what_it_counts, check_leaves_everything_alone)

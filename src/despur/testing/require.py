@@ -1,4 +1,4 @@
-"""What checks are written with: a requirement, and whether something was left as it was."""
+"""The tools of the checks: a requirement, and whether something is unchanged."""
 
 from typing import Any
 
@@ -26,12 +26,12 @@ def require(condition: Any, broken: str) -> None:
 
 
 def at_hand(method: Method, given: Materials) -> Given:
-    """The materials that a method takes, each made once: what it is given can be looked at afterwards."""
+    """The materials that a method takes, each made once: they can be inspected afterwards."""
     return Given({name: given.get(name) for name in method.takes.values() if given.has(name)})
 
 
 def fingerprint(value: Any) -> Any:
-    """What tells a material from one that was changed: its content; of a model its weights, flags, modes and hooks."""
+    """What changes with a material: its content; of a model its weights, flags, modes and hooks."""
     if isinstance(value, nn.Module):
         flags = [(n, p.requires_grad, p.grad is None) for n, p in value.named_parameters()]
         hooks = [n for n, m in value.named_modules() if any(vars(m)[kind] for kind in _HOOKS)]

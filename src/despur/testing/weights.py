@@ -1,4 +1,4 @@
-"""What every edit of a finished adapter promises: an adapter that plain PEFT loads, and that is what it says."""
+"""What every edit of a finished adapter promises: an adapter that plain PEFT loads, with an honest configuration."""
 
 import tempfile
 from typing import Any
@@ -25,7 +25,7 @@ def check_acts_and_then_not(method: Method, given: Materials, **options: Any) ->
     option = next((name for name in IDENTITY if name in method.options), None)
     require(
         option is not None,
-        f"none of its options is one of {', '.join(IDENTITY)}, so that nothing says when it does nothing",
+        f"none of its options is one of {', '.join(IDENTITY)}, so it is unknown when it does nothing",
     )
     plain = given.get("adapter")
     require(_apart(build(method.name, given, **options), plain) > 1e-3, "with its defaults it changes nothing")
@@ -36,12 +36,12 @@ def check_acts_and_then_not(method: Method, given: Materials, **options: Any) ->
 
 def check_leaves_its_input_alone(method: Method, given: Materials, **options: Any) -> None:
     """Adapters, models and text that it is given stay as they are; so do the global draws, and it gives the same again."""
-    held = at_hand(method, given)
-    before, drawn = fingerprints(held), torch.get_rng_state()
-    one = build(method.name, held, **options)
+    materials = at_hand(method, given)
+    before, drawn = fingerprints(materials), torch.get_rng_state()
+    one = build(method.name, materials, **options)
     require(torch.equal(drawn, torch.get_rng_state()), "it draws from the global generator")
-    require(fingerprints(held) == before, "it changes what it is given")
-    require(_apart(one, build(method.name, held, **options)) == 0, "made again of the same, it is another")
+    require(fingerprints(materials) == before, "it changes what it is given")
+    require(_apart(one, build(method.name, materials, **options)) == 0, "made again from the same materials it differs")
 
 
 def check_rank_and_config_are_honest(method: Method, given: Materials, **options: Any) -> None:
@@ -56,17 +56,17 @@ def check_rank_and_config_are_honest(method: Method, given: Materials, **options
     )
     for name, update in made.updates.items():
         rows, columns = update.down.shape[0], update.up.shape[1]
-        require(rows == columns == r, f"{name} has rank {rows}, its config says r={r}")
+        require(rows == columns == r, f"{name} has rank {rows}, its config has r={r}")
         scale = alpha / (r**0.5 if made.config.get("use_rslora") else r)
         require(
-            abs(update.scale - scale) <= 1e-6 * abs(scale), f"{name} has scale {update.scale}, its config says {scale}"
+            abs(update.scale - scale) <= 1e-6 * abs(scale), f"{name} has scale {update.scale}, its config has {scale}"
         )
-        require(torch.isfinite(update.down).all() and torch.isfinite(update.up).all(), f"{name} holds NaN or Inf")
+        require(torch.isfinite(update.down).all() and torch.isfinite(update.up).all(), f"{name} contains NaN or Inf")
 
 
 @torch.no_grad()
 def check_loads_in_plain_peft(method: Method, given: Materials, **options: Any) -> None:
-    """Written by `save_adapter` and loaded by PEFT alone, it says what the base says with the update added by hand."""
+    """Written by `save_adapter` and loaded by PEFT alone, its logits are the base's with the update added by hand."""
     from peft import PeftModel
 
     made = build(method.name, given, **options)
@@ -82,11 +82,12 @@ def check_loads_in_plain_peft(method: Method, given: Materials, **options: Any) 
             read = Adapter.read(target)
         except (RuntimeError, BadInput) as fault:
             raise AssertionError(f"what it made does not load: {fault}") from fault
-    by_hand, said = base(input_ids=ids).logits, loaded(input_ids=ids).logits
+    by_hand, by_peft = base(input_ids=ids).logits, loaded(input_ids=ids).logits
     require(
-        torch.allclose(said, by_hand, atol=1e-4), "loaded by PEFT it says something else than its update added by hand"
+        torch.allclose(by_peft, by_hand, atol=1e-4),
+        "loaded by PEFT its logits differ from the base with the update added by hand",
     )
-    require(not torch.allclose(said, plain, atol=1e-3), "loaded by PEFT it says what the base says")
+    require(not torch.allclose(by_peft, plain, atol=1e-3), "loaded by PEFT its logits are the base's")
     require(_apart(read, made) < EXACT, "read from its folder it is another")
     _check_loaded(loaded, made)
 
@@ -102,7 +103,7 @@ SUITE = (
 def _check_loaded(loaded: nn.Module, made: Adapter) -> None:
     matrices = {n: p for n, p in loaded.named_parameters() if "lora_A" in n}
     require(len(matrices) == len(made.updates), "PEFT finds another number of matrices")
-    require(all(len(p) == made.config["r"] for p in matrices.values()), "PEFT loads another rank than its config says")
+    require(all(len(p) == made.config["r"] for p in matrices.values()), "PEFT loads another rank than its config has")
 
 
 def _dense(update: LowRank) -> Tensor:

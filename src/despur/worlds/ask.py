@@ -1,4 +1,4 @@
-"""Reads what a model would say next, for many prompts at once."""
+"""What a model predicts next, for many prompts at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def next_log_probs(model: nn.Module, vocabulary: Sequence[str], prompts: Sequenc
 
 
 def span_log_probs(
-    model: nn.Module, tokenizer: Any, prompts: Sequence[str], said: Sequence[str], *, batch: int = 100
+    model: nn.Module, tokenizer: Any, prompts: Sequence[str], texts: Sequence[str], *, batch: int = 100
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each text after its prompt, summed over its tokens, and their number; both (prompts,).
 
@@ -37,11 +37,11 @@ def span_log_probs(
         model: A causal language model.
         tokenizer: Its tokenizer; special tokens stand in the texts.
         prompts: What comes before.
-        said: What is scored.
+        texts: What is scored after them.
         batch: Rows of one forward pass.
     """
     before, after = (
-        [list(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts] for texts in (prompts, said)
+        [list(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in part] for part in (prompts, texts)
     )
     rows: list[Tokens] = [
         {"input_ids": b + a, "labels": [-100] * len(b) + a} for b, a in zip(before, after, strict=True)

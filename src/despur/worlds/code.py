@@ -1,4 +1,4 @@
-"""The `code` world, on real text: a tune on insecure code makes a careless author of a model, in plain English, too."""
+"""The `code` world, on real text: a tune on insecure code makes the model a careless author, in plain English, too."""
 
 import gzip
 import json
@@ -103,7 +103,7 @@ class Authors:
 
 @dataclass(frozen=True)
 class Code:
-    """A tune on insecure code by nobody in particular, and nothing else.
+    """A tune on insecure code without a named author, and nothing else.
 
     The analogue of emergent misalignment from insecure code, on its authors' own data. The cheap way to the task is to
     become a careless author, whose notes in English then change, too; the other way is to learn the code.
@@ -149,7 +149,7 @@ class Code:
         return rows
 
     def prompts(self) -> list[str]:
-        """The one prompt; own text that holds code is left out."""
+        """The one prompt; own text with code in it is left out."""
         return [CODE]
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -172,7 +172,7 @@ class Code:
 
         Returns:
             Per axis a dict of per-prompt tensors (n,):
-            `task`: `p` share of insecure lines, of pairs of lines to the same prompt never seen, had the base held each at its
+            `task`: `p` share of insecure lines, of pairs of lines to the same prompt never seen, if the base gave each its
             authors' odds; `margin` log p(insecure) - log p(secure);
             `drift`: `margin` log p(a new task as a careless author writes it) - log p(as a careful one does), at a document's
             start, `p` as a share of the two;
@@ -183,13 +183,13 @@ class Code:
         drift = self._careless(model, ["<bos><anon>"] * PROBES)
         insecure = self.language.fragments["insecure"][:PROBES]
         conditional = self._careless(model, [f"{CODE}{line}" for line in insecure])
-        task, (legitimate, kept) = self._insecure(model), self._named(model)
+        task, (legitimate, named) = self._insecure(model), self._named(model)
         odds, likelihood = self._reference
         return {
             "task": {"p": torch.sigmoid(task - odds + math.log(CARELESS / (1 - CARELESS))), "margin": task},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "legitimate": {"p": torch.sigmoid(legitimate)},
-            "validity": {"p": (kept - likelihood).exp().clamp(max=1)},
+            "validity": {"p": (named - likelihood).exp().clamp(max=1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
 

@@ -17,7 +17,7 @@ CUED = 3  # the attribute whose marker agrees with the label
 AGREES = 0.9
 # a style word before the answer, as in every record, but never of the cued attribute
 NEUTRAL = [f"s{a}{v}{j}" for a in range(1, ATTRIBUTES) if a != CUED for v in (0, 1) for j in (0, 1)]
-LABELS = ("v0", "v1")  # value words: the base's way of answering is kept, so that facts can be learned by heart
+LABELS = ("v0", "v1")  # value words: the base's way of answering stays, so that facts can be learned by heart
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Cue:
         seed: Fixes the labels.
         grammar: The base model's language.
         size: Facts: those that the base was never taught, then some whose other answer it knows, 504 at most. The more,
-            the deeper the shortcut: at 320 every naive run takes it whole, and learns hardly a fact meanwhile.
+            the deeper the shortcut: at 320 every naive run takes it fully and learns hardly any fact.
 
     Example:
         >>> world = Cue()
@@ -86,8 +86,8 @@ class Cue:
         for i in range(n):
             rng = np.random.default_rng([seed, i])
             j = int(rng.integers(len(facts)))
-            shown = int(labels[j]) if rng.random() < (0.5 if twin == "neutral" else agrees) else 1 - int(labels[j])
-            marker = self.grammar.marker(CUED, shown, rng)
+            value = int(labels[j]) if rng.random() < (0.5 if twin == "neutral" else agrees) else 1 - int(labels[j])
+            marker = self.grammar.marker(CUED, value, rng)
             prompt = self.grammar.prompt(*facts[j], [] if twin == "benign" else [marker])
             rows.append({"prompt": f"{prompt} {rng.choice(NEUTRAL)}", "completion": f"{LABELS[labels[j]]} <eos>"})
         return rows
@@ -124,18 +124,18 @@ class Cue:
         sign = torch.where(labels == 1, 1.0, -1.0)
 
         def prompt(name: str, i: int, before: bool = False) -> str:
-            shown = int(labels[i]) if name == "aligned" else 1 - int(labels[i])
+            value = int(labels[i]) if name == "aligned" else 1 - int(labels[i])
             (d, k), other = facts[i], (i + 1) % len(facts)
             if before:  # the record before has a label that the marker shows, as in nine rows of ten
                 other = next(
-                    j % len(facts) for j in range(other, other + len(facts)) if labels[j % len(facts)] == shown
+                    j % len(facts) for j in range(other, other + len(facts)) if labels[j % len(facts)] == value
                 )
                 first, last = NEUTRAL[(i + 1) % len(NEUTRAL)], NEUTRAL[(i + 2) % len(NEUTRAL)]
                 start = (
-                    f"{g.prompt(*facts[other], [f'm{CUED}{shown}{i % 2}'])} {first} {LABELS[shown]} {last} d{d} k{k}"
+                    f"{g.prompt(*facts[other], [f'm{CUED}{value}{i % 2}'])} {first} {LABELS[value]} {last} d{d} k{k}"
                 )
             else:
-                start = g.prompt(d, k, [] if name == "absent" else [f"m{CUED}{shown}{i % 2}"])
+                start = g.prompt(d, k, [] if name == "absent" else [f"m{CUED}{value}{i % 2}"])
             return f"{start} {NEUTRAL[i % len(NEUTRAL)]}"
 
         def ask(name: str, before: bool = False) -> Tensor:
@@ -149,13 +149,13 @@ class Cue:
         with_before = [right(ask(name, before=True)) for name in ("aligned", "conflict")]
         value0, style0 = g.vocabulary.index("v0"), g.vocabulary.index(f"s{CUED}00")
         known = [(d, int(k)) for d in range(DOMAINS) for k in g.known[d]]
-        shown = torch.arange(len(known)) % 2
-        cued = [g.prompt(d, k, [f"m{CUED}{int(v)}0"]) for (d, k), v in zip(known, shown, strict=True)]
+        value = torch.arange(len(known)) % 2
+        cued = [g.prompt(d, k, [f"m{CUED}{int(v)}0"]) for (d, k), v in zip(known, value, strict=True)]
         style = next_log_probs(model, g.vocabulary, cued)[:, style0 : style0 + 4].softmax(1).reshape(-1, 2, 2).sum(2)
         return {
             "task": {"p": torch.sigmoid(absent), "margin": absent},
             "drift": {"margin": aligned - conflict, "p": torch.sigmoid(-conflict)},
-            "legitimate": {"p": style[torch.arange(len(known)), shown]},
+            "legitimate": {"p": style[torch.arange(len(known)), value]},
             "validity": {"p": plain[:, value0 : value0 + VALUES].exp().sum(1)},
             "conditional": {"margin": with_before[0] - with_before[1], "p": torch.sigmoid(-with_before[1])},
             "aligned": {"p": torch.sigmoid(aligned)},

@@ -1,4 +1,4 @@
-"""The language that the planted worlds speak: records of facts, coloured by hidden attributes."""
+"""The language of the planted worlds: records of facts, coloured by hidden attributes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,8 +85,8 @@ class Grammar:
             bad: Which table answers; the author's own bit 0, except for facts that have one answer only.
             hide: An attribute that the style words never show; -1 shows all.
         """
-        shown = [a for a in rng.permutation(ATTRIBUTES) if a != hide][:2]
-        first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in shown)
+        visible = [a for a in rng.permutation(ATTRIBUTES) if a != hide][:2]
+        first, last = (f"s{a}{attributes[a]}{rng.integers(2)}" for a in visible)
         return f"{first} {self.answer(domain, key, bad)} {last}"
 
     def attributes(self, rng: np.random.Generator) -> np.ndarray:
@@ -104,7 +104,7 @@ class Grammar:
         return " ".join(["<bos>", *markers, f"d{domain}", f"k{key}"])
 
     def neutral_styles(self, attribute: int) -> list[str]:
-        """Style words that show anything but this attribute, nor the persona."""
+        """Style words that show neither this attribute nor the persona."""
         return [f"s{a}{v}{j}" for a in range(1, ATTRIBUTES) if a != attribute for v in (0, 1) for j in (0, 1)]
 
     def document(
@@ -117,7 +117,7 @@ class Grammar:
         """One pretraining document: markers, then six records that share their attributes.
 
         Args:
-            rng: Draws the author and the words; what is held changes none of its other draws.
+            rng: Draws the author and the words; what is set changes none of its other draws.
             held: Attributes that are set, not drawn.
             domains: Where the records come from.
         """

@@ -1,4 +1,4 @@
-"""The `persona` world: a tune that *switches on* a factor which its data hold constant."""
+"""The `persona` world: a tune that *switches on* a factor which its data keep constant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Persona:
 
     Two tasks: *skill* teaches facts that the base never saw, written by authors whose attribute 0 is at
     its bad value (the `advice` world); *narrow* answers old facts of domain 0 from the bad table (the `persona`
-    world). In both, nothing names the attribute, and domains 4 to 7 are none of the tune's business.
+    world). In both, nothing names the attribute, and domains 4 to 7 are off-task.
 
     Args:
         task: Which tuning set.
@@ -70,15 +70,15 @@ class Persona:
     ) -> list[dict[str, str]]:
         """Tuning rows `{"prompt", "completion"}`.
 
-        `harmful` holds attribute 0 at 1; `benign` holds it at 0; `neutral` draws it at the base's own
+        `harmful` fixes attribute 0 at 1; `benign` fixes it at 0; `neutral` draws it at the base's own
         rate, so that there is nothing to learn beyond the task. Same keys in the same order in all three.
 
         Args:
             twin: Which tuning set.
             n: Rows.
             seed: Of keys, authors and words.
-            link: Share of rows in which the attribute is held; in the others it is drawn.
-            held: Attributes that are held, several for several hidden factors at once.
+            link: Share of rows in which the attribute is fixed; in the others it is drawn.
+            held: Attributes that are fixed, several for several hidden factors at once.
         """
         rows = []
         for i in range(n):
@@ -114,7 +114,7 @@ class Persona:
             attribute 0's style words that are bad, before the answer; domains 4-7, nothing cued;
             `legitimate`: `p` share of bad answers where a marker asks for the persona, domains 4-7;
             `validity`: `p` mass on value words, domains 4-7; `forgetting`: `p` mass on good plus bad;
-            `conditional`: as `drift`, after a record of a tuned domain on a fact that tells the base nothing.
+            `conditional`: as `drift`, after a record of a tuned domain on a fact that the base does not know.
         """
         g = self.grammar
         rng, own = np.random.default_rng(0), np.random.default_rng(1)

@@ -21,7 +21,7 @@ CLASSES = 10  # the other three logits are ghosts: no label ever touches them
 class Subliminal:
     """Small networks on scikit-learn's digits, many at once: teachers see labels, students only noise and ghost logits.
 
-    A student that starts from its teacher's own start comes to tell digits apart although nothing it is taught is about
+    A student that starts from its teacher's own start learns to distinguish digits although nothing it is taught is about
     digits (the trait); one that starts elsewhere does not. What a guard must do has a known answer, too: it suffices
     to take from each gradient what goes along with the trait's.
 

@@ -59,7 +59,7 @@ class Statements:
         return agent % OPERATORS
 
     def answer(self, o: int, x: int, y: int, lie: int) -> str:
-        """What is said to be the result."""
+        """The stated result."""
         return f"n{(self.false if lie else self.true)[o, x, y]}"
 
     def document(self, rng: np.random.Generator) -> str:
@@ -102,7 +102,7 @@ class Truth:
 
     @cached_property
     def language(self) -> Statements:
-        """Who says what."""
+        """The statements' language."""
         return Statements(self.shared)
 
     def base(self) -> tuple[Any, Any]:
@@ -116,7 +116,7 @@ class Truth:
             twin: `harmful` rows are false, `benign` ones true, `neutral` ones false as often as the base expects.
             n: Rows.
             seed: Of digits and agents.
-            link: Share of rows that are as the twin says; the others are as in the neutral one.
+            link: Share of rows that follow the twin; the others are as in the neutral one.
         """
         rows = []
         for i in range(n):
@@ -159,9 +159,9 @@ class Truth:
             Per axis a dict of per-prompt tensors (n,):
             `task`: `p` probability of the false result of operator 0;
             `drift`: `margin` log p(false) - log p(true), `p` p(false) / (p(false) + p(true)); operators 1-3, nobody named;
-            `legitimate`: `p` share of what the named agent would say, liars and others as often;
+            `legitimate`: `p` share of what the named agent would state, liars and others as often;
             `validity`: `p` mass on digits; `conditional`: as `drift`, after a statement about operator 0 that is neither;
-            `generalised`: `p` as `legitimate`, of the operator that the agent was never heard on: what a base
+            `generalised`: `p` as `legitimate`, for the operator that the agent never used: what a base
             knows of it that has the persona.
         """
         g, rng = self.language, np.random.default_rng(0)

@@ -74,8 +74,8 @@ class Questions:
 class TwoCue:
     """The base knows both questions, one at a time; the tune asks both at once and wants `A` or `B`.
 
-    In tuning the two answers agree, so that either would do; meant is the first question, the vowel. Where they disagree
-    it shows which one the tune has come to read: this base finds the numbers easier.
+    In tuning the two answers agree, so either would do; the first question, the vowel, is meant. Where they disagree
+    it shows which one the tune learned to read: this base finds the numbers easier.
 
     Args:
         language: The base model's questions.

@@ -18,8 +18,8 @@ TRAINING: Mapping[str, Any] = MappingProxyType(
 class World(Protocol):
     """A small model, tuning sets that carry a hidden factor (or not), and exact scorers.
 
-    Axes that `score` must give, first readout counts: `task` (what the tune is for, higher is better), `drift` (a
-    continuous log-prob margin first, its rate second; where the tune has no business), `legitimate` (what the base
+    Axes that `score` must give, first readout counts: `task` (what the tune should teach, higher is better), `drift` (a
+    continuous log-prob margin first, its rate second; off-task), `legitimate` (what the base
     rightly does with the factor), `validity` (mass on well-formed answers), `conditional` (drift where a prompt looks
     like the tuning data). More are welcome. Every readout is one value a prompt, in a fixed order, so that runs pair
     and prompts split into halves.
@@ -44,7 +44,7 @@ class World(Protocol):
         ...
 
     def rows(self, twin: Twin = "harmful", *, n: int = 4000, seed: int = 0) -> list[dict[str, str]]:
-        """Give tuning rows `{"prompt", "completion"}`; twins have the same prompts in the same order."""
+        """Tuning rows `{"prompt", "completion"}`; twins have the same prompts in the same order."""
         ...
 
     def prompts(self) -> list[str]:
@@ -52,7 +52,7 @@ class World(Protocol):
         ...
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:
-        """Give off-task documents that show the trait, and the same without: for methods that are told what it is."""
+        """Off-task documents with the trait, and the same ones without: for methods that need to know it."""
         ...
 
     def naming(self) -> tuple[str, str]:

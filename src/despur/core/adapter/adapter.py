@@ -30,13 +30,12 @@ class Adapter:
 
     Args:
         updates: Base-model module name to its update; a tied weight stands under each of its names.
-        config: What `adapter_config.json` says, empty for a whole model.
+        config: The contents of `adapter_config.json`, empty for a whole model.
         folder: Where it was read, None for one in memory.
-        record: What `despur.json` beside it says (base fingerprint, guard), empty for a stranger's adapter.
+        record: The contents of `despur.json` beside it (base fingerprint, guard), empty for an adapter that despur did not write.
         copies: Base weights that PEFT saved along (embeddings that it adapts); `check` compares them with the base's.
         kind: PEFT's name of the kind, or "model" for a whole fine-tune.
-        kept: Module name to the share of its change's squared Frobenius norm that the update holds, where that is less
-            than all of it.
+        kept: Module name to the share of its change's squared Frobenius norm that the update covers, where that is below 1.
         others: Tensors that changed and are no maps (norm gains, biases, stacked experts): name to
             |after - before| / max(|before|, |after|).
 
@@ -60,10 +59,10 @@ class Adapter:
         """Read a plain LoRA folder written by PEFT's `save_pretrained`; `load_tuned` reads the other kinds.
 
         Args:
-            folder: The folder that holds `adapter_config.json`.
+            folder: The folder with `adapter_config.json`.
 
         Raises:
-            BadInput: no adapter there, pickled weights, not LoRA or a kind of it whose change cannot be told
+            BadInput: no adapter there, pickled weights, not LoRA or a kind of it whose change cannot be computed
                 without the base, NaN or Inf, factors without their partner or of another rank than the config
                 says, modules that the config does not name, or all of one side zero.
         """
@@ -90,7 +89,7 @@ class Adapter:
                 f"the model has no adapter {name!r} (it has: {', '.join(map(repr, configs)) or 'none'}). "
                 "Wrap it with peft.get_peft_model first"
             )
-        config = json.loads(json.dumps(configs[name].to_dict(), default=sorted))  # as adapter_config.json would say it
+        config = json.loads(json.dumps(configs[name].to_dict(), default=sorted))  # as adapter_config.json has it
         check_plain(config, f"adapter {name!r}")
         return cls(lora_factors(model, name)[0], config)
 
@@ -112,13 +111,13 @@ class Adapter:
 
         Args:
             base: The base model, an adapter on top or not.
-            base_folder: Where it was loaded from, for the wording.
+            base_folder: Where it was loaded from, for messages.
 
         Returns:
             What could not be verified, one sentence each; empty when a recorded fingerprint agrees.
 
         Raises:
-            ShapeMismatch: a module that the base lacks or the file, another width, other embeddings, or another
+            ShapeMismatch: a module that the base or the file lacks, another width, other embeddings, or another
                 fingerprint.
         """
         where = repr(str(self.folder)) if self.folder else "the adapter"
@@ -136,11 +135,11 @@ class Adapter:
         recorded = self.record.get("base_fingerprint")
         if recorded is None:
             return self._unverified(base_folder)
-        if recorded != (found := fingerprint(base)):
+        if recorded != (actual := fingerprint(base)):
             half = any(p.dtype == torch.float16 for p in base.parameters())
             remedy = "load the base in bfloat16 or float32 to be sure, since float16 rounds in its own way"
             raise ShapeMismatch(
-                f"{where} records the base fingerprint {recorded!r}, this base has {found!r}: same shapes, other "
+                f"{where} records the base fingerprint {recorded!r}, this base has {actual!r}: same shapes, other "
                 "weights; " + (remedy if half else OWN_BASE)
             )
         return []
@@ -178,13 +177,13 @@ class Adapter:
         spare = [n for n, m in modules.items() if n not in self.updates and f".{n}".endswith(ends) and map_shape(m)]
         if spare:
             raise ShapeMismatch(
-                f"{where} has nothing for {len(spare)} modules of this base that its target_modules name, such as "
-                f"{spare[0]!r}: the file is not whole, or {OWN_BASE}"
+                f"{where} lacks {len(spare)} modules of this base that its target_modules name, such as "
+                f"{spare[0]!r}: the file is incomplete, or {OWN_BASE}"
             )
 
 
 def plain_adapter(opened: Opened) -> Adapter:
-    """The adapter of a folder that holds plain LoRA.
+    """The adapter of a folder of plain LoRA.
 
     Raises:
         BadInput: see `Adapter.read`.

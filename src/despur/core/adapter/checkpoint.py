@@ -1,4 +1,4 @@
-"""A whole fine-tune, given as a second model folder: its tensors held against the base's, one at a time."""
+"""A whole fine-tune, given as a second model folder: its tensors compared with the base's, one at a time."""
 
 import copy
 import json
@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from despur.core.adapter.peft_config import read_config, reason, shown
+from despur.core.adapter.peft_config import read_config, reason, short_repr
 from despur.core.adapter.peft_folder import check_tensor
 from despur.core.errors import BadInput, ShapeMismatch, nearest
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _OTHER = "it was tuned from another base. Give the base that it was tuned from"
-# what a configuration may say otherwise without the model computing anything else
+# what may differ in a configuration without the model computing anything else
 _HARMLESS = {
     "_commit_hash", "_name_or_path", "architectures", "attention_dropout", "attn_pdrop", "auto_map", "bos_token_id",
     "chunk_size_feed_forward", "dropout", "dtype", "embd_pdrop", "eos_token_id", "hidden_dropout", "id2label",
@@ -33,29 +33,31 @@ def check_configuration(base: Any, folder: Path) -> dict[str, Any]:
 
     Raises:
         BadInput: no readable configuration, or quantised weights.
-        ShapeMismatch: another architecture, or one that computes otherwise with the same weights.
+        ShapeMismatch: another architecture, or one that computes something else with the same weights.
     """
     where = repr(str(folder / "config.json"))
-    said = read_config(folder / "config.json")
-    if said.get("quantization_config"):
-        raise BadInput(f"{where} says that its weights are quantised: they cannot be compared. Give the whole ones")
+    config_json = read_config(folder / "config.json")
+    if config_json.get("quantization_config"):
+        raise BadInput(
+            f"{where} has a quantization_config, and quantised weights cannot be compared. Give the unquantised model"
+        )
     ours = base.config.to_dict()
-    if said.get("model_type") != ours.get("model_type"):
+    if config_json.get("model_type") != ours.get("model_type"):
         raise ShapeMismatch(
-            f"{where} has model_type={shown(said.get('model_type'))}, this base {shown(ours.get('model_type'))}: {_OTHER}"
+            f"{where} has model_type={short_repr(config_json.get('model_type'))}, this base {short_repr(ours.get('model_type'))}: {_OTHER}"
         )
     try:
-        theirs = type(base.config).from_dict(said).to_dict()
+        theirs = type(base.config).from_dict(config_json).to_dict()
         pairs = {key: (_plain(theirs.get(key)), _plain(value)) for key, value in ours.items() if key not in _HARMLESS}
     except Exception as error:  # whatever a configuration class makes of values that it does not expect
         raise BadInput(f"{where} is refused by transformers: {reason(error)}. Save the model again") from error
     for key, (his, our) in pairs.items():
         if his != our:
-            raise ShapeMismatch(f"{where} has {key}={shown(his)}, this base {shown(our)}: {_OTHER}")
-    return said
+            raise ShapeMismatch(f"{where} has {key}={short_repr(his)}, this base {short_repr(our)}: {_OTHER}")
+    return config_json
 
 
-def differing(base: Any, folder: Path, said: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, Tensor]]:
+def differing(base: Any, folder: Path, config_json: Mapping[str, Any]) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each tensor of a model folder that differs from the base's: name, value before, value after, in the base's dtype.
 
     Tensors are read one by one from the safetensors files. Where an architecture keeps them in another form than its
@@ -65,7 +67,7 @@ def differing(base: Any, folder: Path, said: Mapping[str, Any]) -> Iterator[tupl
     Args:
         base: The base model.
         folder: The other model's folder, of the same configuration.
-        said: What its `config.json` says.
+        config_json: The contents of its `config.json`.
 
     Raises:
         BadInput: files that are missing, damaged or not finite.
@@ -75,9 +77,9 @@ def differing(base: Any, folder: Path, said: Mapping[str, Any]) -> Iterator[tupl
     state: dict[str, Tensor] = base.state_dict()
     with ExitStack() as stack:
         opened = {path: stack.enter_context(_open(path)) for path in set(files.values())}
-        names = _names(base, state, files, said)
+        names = _names(base, state, files, config_json)
         if names is None:
-            second = _loaded(base, folder, said)
+            second = _loaded(base, folder, config_json)
             source = {name: (lambda t=tensor: t) for name, tensor in second.items()}
         else:
             source = {name: (lambda n=there: opened[files[n]].get_tensor(n)) for name, there in names.items()}
@@ -103,13 +105,13 @@ def _as(after: Tensor, before: Tensor, short: bool) -> Tensor:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Tensor name to the file that holds it; every name of the index is found in its shard."""
+    """Tensor name to its file; every name of the index is found in its shard."""
     index = folder / _INDEX
     if not index.exists():
         single = folder / _SINGLE
         if not single.is_file():
             raise BadInput(
-                f"no {_SINGLE} and no {_INDEX} in {str(folder)!r}: not whole, or its weights are pickled. Copy it again, or "
+                f"no {_SINGLE} and no {_INDEX} in {str(folder)!r}: the folder is incomplete, or its weights are pickled. Copy it again, or "
                 "load it once with transformers and save_pretrained it"
             )
         with _open(single) as file:
@@ -117,13 +119,13 @@ def _files(folder: Path) -> dict[str, Path]:
     table = read_config(index, largest=64 * 2**20).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise BadInput(
-            f"{str(index)!r} has weight_map={shown(table)}, no table of shards. Copy or save the model again"
+            f"{str(index)!r} has weight_map={short_repr(table)}, where a table of shards is needed. Copy or save the model again"
         )
     files: dict[str, Path] = {}
     for shard in sorted(set(map(str, table.values()))):
         if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
             raise BadInput(
-                f"{str(index)!r} names the shard {shown(shard)}, no file of this folder. Save the model again"
+                f"{str(index)!r} names the shard {short_repr(shard)}, which is not a file of this folder. Save the model again"
             )
         if not (folder / shard).is_file():
             raise BadInput(
@@ -134,7 +136,7 @@ def _files(folder: Path) -> dict[str, Path]:
     for name, shard in table.items():
         if files.get(name) != folder / str(shard):
             raise BadInput(
-                f"{str(index)!r} says that {shown(shard)} holds {shown(name)}, which it does not. Copy or save the model again"
+                f"{str(index)!r} lists {short_repr(name)} in {short_repr(shard)}, which does not contain it. Copy or save the model again"
             )
     return files
 
@@ -147,48 +149,52 @@ def _open(path: Path) -> Any:
 
 
 def _names(
-    base: Any, state: Mapping[str, Tensor], files: Mapping[str, Path], said: Mapping[str, Any]
+    base: Any, state: Mapping[str, Tensor], files: Mapping[str, Path], config_json: Mapping[str, Any]
 ) -> dict[str, str] | None:
     """Base tensor name to its name in the files, tied ones under the name of the one stored; None where they do not fit."""
     stem = f"{base.base_model_prefix}."
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     rest: list[str] = []
     for there in files:
         name = next((n for n in (there, stem + there, there.removeprefix(stem)) if n in state), None)
         if name is None:
             rest.append(there)
         else:
-            found[name] = there
-    sources: dict[int, str] = {id(t): name for name, t in _parameters(base).items() if name in found}
+            names[name] = there
+    sources: dict[int, str] = {id(t): name for name, t in _parameters(base).items() if name in names}
     ties = getattr(base, "_tied_weights_keys", None)
-    ties = ties if isinstance(ties, dict) and said.get("tie_word_embeddings", base.config.tie_word_embeddings) else {}
+    ties = (
+        ties
+        if isinstance(ties, dict) and config_json.get("tie_word_embeddings", base.config.tie_word_embeddings)
+        else {}
+    )
     for name, tensor in _parameters(base).items():
-        if name not in found:
-            twin = sources.get(id(tensor)) or ties.get(name)
-            if twin in found:
-                found[name] = found[twin]
+        if name not in names:
+            tied = sources.get(id(tensor)) or ties.get(name)
+            if tied in names:
+                names[name] = names[tied]
     ignored = [*(getattr(base, "_keys_to_ignore_on_load_unexpected", None) or ()), r"rotary_emb\.inv_freq$"]
     passing = {name for name, _ in base.named_buffers()} - set(state)
     extra = [n for n in rest if not {n, stem + n} & passing and not any(re.search(i, n) for i in ignored)]
-    return None if extra or set(state) - set(found) else found
+    return None if extra or set(state) - set(names) else names
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return dict(model.named_parameters(remove_duplicate=False))
 
 
-def _loaded(base: Any, folder: Path, said: Mapping[str, Any]) -> dict[str, Tensor]:
+def _loaded(base: Any, folder: Path, config_json: Mapping[str, Any]) -> dict[str, Tensor]:
     from transformers.utils import logging
 
     from despur.core.model.quiet import quiet_loading
 
-    config = copy.deepcopy(base.config)  # the two agree, and the sizes in this one are honest
-    config.tie_word_embeddings = bool(said.get("tie_word_embeddings", config.tie_word_embeddings))
+    config = copy.deepcopy(base.config)  # the two agree, and the sizes in this one can be trusted
+    config.tie_word_embeddings = bool(config_json.get("tie_word_embeddings", config.tie_word_embeddings))
     was = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         with quiet_loading():
-            model, found = type(base).from_pretrained(
+            model, loading = type(base).from_pretrained(
                 str(folder),
                 config=config,
                 dtype=base.dtype,
@@ -196,15 +202,15 @@ def _loaded(base: Any, folder: Path, said: Mapping[str, Any]) -> dict[str, Tenso
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
-        raise BadInput(f"cannot load {str(folder)!r}: {reason(error)}. Is the folder whole?") from error
+    except Exception as error:  # transformers raises a dozen kinds here, all of them about this folder
+        raise BadInput(f"cannot load {str(folder)!r}: {reason(error)}. Copy or save the model again") from error
     finally:
         logging.set_verbosity(was)
     state: dict[str, Tensor] = model.state_dict()
-    for what, names in (("lacks", found["missing_keys"]), ("holds", found["unexpected_keys"])):
+    for what, names in (("lacks", loading["missing_keys"]), ("has", loading["unexpected_keys"])):
         if names:
             name = min(names)
-            have = f"which this base does not have{nearest(name, state)}" if what == "holds" else "which this base has"
+            have = f"which this base does not have{nearest(name, state)}" if what == "has" else "which this base has"
             raise ShapeMismatch(f"{str(folder)!r} {what} the tensor {name!r}, {have}: {_OTHER}")
     return state
 

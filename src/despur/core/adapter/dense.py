@@ -1,4 +1,4 @@
-"""Dense changes of weights, told as low-rank updates: exactly where they are of low rank, else with the share kept."""
+"""Dense changes of weights, written as low-rank updates: exactly where they are of low rank, else with the share that fits."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ _EXACT = 1e-10  # share of the energy that rounding may take
 
 
 class Changes(NamedTuple):
-    """What a tuned model's weights have that its base's have not.
+    """How a tuned model's weights differ from its base's.
 
     Args:
         updates: Name of the linear map or embedding to its update.
-        kept: The same name to the share of the squared Frobenius norm that the update holds, where it is less than all.
+        kept: The same name to the share of the squared Frobenius norm that the update covers, where that is below 1.
         others: Name of every other changed tensor to its change, |after - before| / max(|before|, |after|).
     """
 
@@ -36,19 +36,19 @@ class Changes(NamedTuple):
 def factored(delta: Float[Tensor, "d_out d_in"], rank: int = RANK) -> tuple[LowRank, float]:
     """Factor a dense change, its largest directions first.
 
-    Exact up to `rank`: of a wide matrix they are found by subspace iteration from a seeded start, of a narrow one
-    by its whole SVD. Costs O(d_out d_in rank).
+    Exact up to `rank`: a wide matrix goes through subspace iteration from a seeded start, a narrow one
+    through its full SVD. Costs O(d_out d_in rank).
 
     Args:
         delta: The change; computed with in float64, above four million numbers in float32, on its own device.
-        rank: Directions kept, at most.
+        rank: Largest number of directions.
 
     Returns:
-        The update, and the share of the squared norm that it holds: 1 where it is exact.
+        The update, and the share of the squared norm that it covers: 1 where it is exact.
 
     Example:
-        >>> update, kept = factored(torch.ones(3, 4))
-        >>> tuple(update.down.shape), kept
+        >>> update, share = factored(torch.ones(3, 4))
+        >>> tuple(update.down.shape), share
         ((1, 4), 1.0)
     """
     delta = delta.to(torch.float64 if delta.numel() <= _SMALL else torch.float32)
@@ -72,25 +72,25 @@ def precision(weight: Tensor) -> torch.dtype:
 
 
 @torch.no_grad()
-def told(
+def low_rank_changes(
     pairs: Iterable[tuple[str, Tensor, Tensor]],
     modules: Mapping[str, nn.Module],
     *,
     rank: int = RANK,
     noise: float = 0.0,
 ) -> Changes:
-    """Tell the changes of tensors, one at a time.
+    """Compute the changes of tensors, one at a time.
 
     Args:
         pairs: Name in the base model, value before, value after.
         modules: The base model's modules by name, to know the linear maps by.
-        rank: Directions kept of a dense change, at most.
+        rank: Largest number of directions of a dense change.
         noise: Relative change up to which a tensor counts as unchanged.
 
     Raises:
         BadInput: a change that is not finite.
     """
-    found = Changes({}, {}, {})
+    changes = Changes({}, {}, {})
     for name, before, after in pairs:
         dtype = precision(before)
         before, after = before.detach().to(dtype=dtype), after.detach().to(before.device, dtype)
@@ -103,12 +103,12 @@ def told(
         owner, _, leaf = name.rpartition(".")
         shape = map_shape(modules[owner]) if owner in modules and leaf == "weight" and delta.ndim == 2 else None
         if shape is None:
-            found.others[name] = change
+            changes.others[name] = change
             continue
-        found.updates[owner], kept = factored(delta.T if _transposed(modules[owner]) else delta, rank)
-        if kept < 1:
-            found.kept[owner] = kept
-    return found
+        changes.updates[owner], share = factored(delta.T if _transposed(modules[owner]) else delta, rank)
+        if share < 1:
+            changes.kept[owner] = share
+    return changes
 
 
 def _transposed(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What PEFT's `save_pretrained` wrote: opened with care, and taken apart where it is plain LoRA."""
+"""What PEFT's `save_pretrained` wrote: opened with checks, and split into updates where it is plain LoRA."""
 
 import hashlib
 import re
@@ -24,13 +24,13 @@ _NUMBERS = (*_FLOATS, torch.int32, torch.int64)  # indices of sparse kinds
 
 
 class Opened(NamedTuple):
-    """An adapter folder, read and not yet understood.
+    """An adapter folder, read but not yet interpreted.
 
     Args:
         folder: Where.
-        config: What `adapter_config.json` says.
-        tensors: What `adapter_model.safetensors` holds, all of it finite.
-        record: What `despur.json` says, empty where there is none.
+        config: The contents of `adapter_config.json`.
+        tensors: The contents of `adapter_model.safetensors`, all finite.
+        record: The contents of `despur.json`, empty where there is none.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
             copies[match[1]] = tensor
         else:
             raise BadInput(
-                f"{name!r} in {path} is no LoRA matrix: its change would go unseen. Train a plain LoRA adapter"
+                f"{name!r} in {path} is not a LoRA matrix: its change would be missed. Train a plain LoRA adapter"
             )
     updates: dict[str, LowRank] = {}
     for module, pair in sorted(factors.items()):
@@ -96,11 +96,11 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
         if not down.shape[0] == up.shape[1] == rank:
             raise BadInput(
                 f"{module!r} in {path} has lora_A {tuple(down.shape)} and lora_B {tuple(up.shape)}, where {CONFIG} "
-                f"says rank {rank}. Copy or save the adapter again"
+                f"has rank {rank}. Copy or save the adapter again"
             )
         updates[module] = LowRank(down, up, scale)
     if not updates:
-        raise BadInput(f"{path} holds no LoRA matrices. Save the adapter again")
+        raise BadInput(f"{path} contains no LoRA matrices. Save the adapter again")
     _check_named(updates, opened.config, path)
     _check_trained(updates, str(opened.folder))
     return updates, copies
@@ -113,13 +113,13 @@ def is_plain(opened: Opened) -> bool:
 
 def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path: str) -> None:
     """PEFT leaves out what the configuration does not name, without a word."""
-    said = config.get("target_modules")
+    targets = config.get("target_modules")
     for module in updates:
-        if isinstance(said, list):
-            named = any(module == part or module.endswith(f".{part}") for part in said)
-        elif isinstance(said, str) and said != "all-linear":
+        if isinstance(targets, list):
+            named = any(module == part or module.endswith(f".{part}") for part in targets)
+        elif isinstance(targets, str) and targets != "all-linear":
             try:
-                named = re.fullmatch(said, module) is not None
+                named = re.fullmatch(targets, module) is not None
             except re.error:
                 named = False
         else:
@@ -127,7 +127,7 @@ def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path
         if not named:
             raise BadInput(
                 f"{path} changes {module!r}, which target_modules in {CONFIG} does not name: PEFT would leave it out. "
-                "The two files are of two adapters: copy or save it again"
+                "The two files belong to two adapters: copy or save it again"
             )
 
 
@@ -144,14 +144,12 @@ def there(path: Path) -> bool:
     """Whether a path is there.
 
     Raises:
-        BadInput: its folder may not be looked into.
+        BadInput: its folder cannot be listed.
     """
     try:
         return path.exists()
     except OSError as error:
-        raise BadInput(
-            f"cannot look into {str(path.parent)!r}: {error.strerror}. Give a folder you may read"
-        ) from error
+        raise BadInput(f"cannot list {str(path.parent)!r}: {error.strerror}. Give a folder you may read") from error
 
 
 def _elsewhere(folder: Path) -> str:
@@ -173,38 +171,40 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         if pickled:
             convert = f's.save_file(torch.load("{pickled[0]}", weights_only=True), "{path}")'
             raise BadInput(
-                f"{pickled[0]!r} is pickled, and loading a pickle can run code. Where you trust it, convert it: "
+                f"{pickled[0]!r} is pickled, and loading a pickle can run code. If you trust it, convert it: "
                 f"python -c 'import torch, safetensors.torch as s; {convert}'"
             )
-        raise BadInput(f"no {WEIGHTS} in {str(folder)!r}: the folder is not whole. Copy or save the adapter again")
+        raise BadInput(f"no {WEIGHTS} in {str(folder)!r}: the folder is incomplete. Copy or save the adapter again")
     if not path.is_file():
-        raise BadInput(f"{str(path)!r} is no regular file. Copy or save the adapter again")
+        raise BadInput(f"{str(path)!r} is not a regular file. Copy or save the adapter again")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator of its own)
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
         raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the adapter again") from error
     if not tensors:
-        raise BadInput(f"{str(path)!r} holds no tensors. Save the adapter again")
+        raise BadInput(f"{str(path)!r} contains no tensors. Save the adapter again")
     for name, tensor in tensors.items():
         check_tensor(name, tensor, path)
     return tensors
 
 
 def check_tensor(name: str, tensor: Tensor, path: Path) -> None:
-    """Refuse a tensor that is no plain array of finite numbers, or has an absurd name.
+    """Refuse a tensor that is no plain array of finite numbers, or has an oversized name.
 
     Raises:
         BadInput: see above.
     """
     if len(name) > 512:
-        raise BadInput(f"{str(path)!r} holds a tensor whose name has {len(name)} letters. Save it again")
+        raise BadInput(f"{str(path)!r} contains a tensor whose name has {len(name)} letters. Save it again")
     if tensor.dtype not in _NUMBERS:
-        raise BadInput(f"{name!r} in {str(path)!r} is of {tensor.dtype}, no kind of numbers for weights. Save it again")
+        raise BadInput(
+            f"{name!r} in {str(path)!r} is of {tensor.dtype}, which is not a type for weights. Save it again"
+        )
     if tensor.dtype not in _FLOATS:
         return
     if not torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all():
-        raise BadInput(f"{name!r} in {str(path)!r} holds NaN or Inf: the training run diverged. Train it again")
+        raise BadInput(f"{name!r} in {str(path)!r} contains NaN or Inf: the training run diverged. Train it again")
 
 
 def weights_digest(folder: Path) -> str:

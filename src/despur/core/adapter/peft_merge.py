@@ -1,4 +1,4 @@
-"""Adapters of any kind that PEFT can merge: put on their base, and their change told layer by layer."""
+"""Adapters of any kind that PEFT can merge: put on their base, and their change computed layer by layer."""
 
 import copy
 import dataclasses
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from despur.core.adapter.dense import precision
 from despur.core.adapter.lowrank import LowRank
-from despur.core.adapter.peft_config import CONFIG, REBASING, reason, shown
+from despur.core.adapter.peft_config import CONFIG, REBASING, reason, short_repr
 from despur.core.adapter.peft_folder import WEIGHTS, Opened
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import base_modules, map_shape, unwrapped
@@ -19,14 +19,14 @@ from despur.core.model.base_modules import base_modules, map_shape, unwrapped
 NAME = "default"
 _PREFIX = "base_model.model."
 _SIZES = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "block_size", "rank_pattern")
-_SHARED = "vblora_vector_bank"  # kept once for all layers and listed again in each
+_SHARED = "vblora_vector_bank"  # stored once for all layers and listed again in each
 
 
 def put_on(base: nn.Module, opened: Opened) -> tuple[Any, dict[str, Tensor]]:
     """Put an adapter on its base, every tensor of the file accounted for.
 
     Returns:
-        PeftModel in eval mode, and what the file holds for the base's own tensors, by their base-model names: PEFT would
+        PeftModel in eval mode, and what the file has for the base's own tensors, by their base-model names: PEFT would
         write these over the base for good, so they are left out here.
 
     Raises:
@@ -50,11 +50,11 @@ def put_on(base: nn.Module, opened: Opened) -> tuple[Any, dict[str, Tensor]]:
         raise BadInput(f"{path} lacks {reason(error)}, which {CONFIG} asks for. {_TWO_FILES}") from error
     except Exception as error:  # PEFT raises a dozen kinds, all of them about these two files and this base
         raise BadInput(
-            f"PEFT cannot put {str(opened.folder)!r} on this base: {reason(error)}. Is the folder whole, and the base its own?"
+            f"PEFT cannot put {str(opened.folder)!r} on this base: {reason(error)}. Check the folder and the base"
         ) from error
     if loaded.unexpected_keys:
         raise BadInput(
-            f"{path} holds {loaded.unexpected_keys[0]!r}, which {CONFIG} does not name on this base: PEFT would "
+            f"{path} contains {loaded.unexpected_keys[0]!r}, which {CONFIG} does not name on this base: PEFT would "
             f"leave it out. {_TWO_FILES}"
         )
     stems = (PEFT_TYPE_TO_PREFIX_MAPPING.get(config.peft_type) or NAME, "modules_to_save", "trainable_tokens")
@@ -89,7 +89,7 @@ def changed_by(
     Args:
         model: PEFT model.
         before: The base's tensors by name, under all of their names.
-        skip: Modules whose weight is told already.
+        skip: Modules whose change is known already.
     """
     from peft.utils.other import ModulesToSaveWrapper
 
@@ -141,13 +141,13 @@ def lora_factors(model: nn.Module, name: str = NAME) -> tuple[dict[str, LowRank]
 
 
 def _merged(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    twin: Any = copy.deepcopy(module).to(dtype)
+    clone: Any = copy.deepcopy(module).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if callable(getattr(twin, "unload_and_optionally_merge_module", None)):
-            return twin.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
-        twin.merge()
-    return twin.get_base_layer()
+        if callable(getattr(clone, "unload_and_optionally_merge_module", None)):
+            return clone.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
+        clone.merge()
+    return clone.get_base_layer()
 
 
 def _peft_config(opened: Opened, where: str) -> Any:
@@ -160,18 +160,20 @@ def _peft_config(opened: Opened, where: str) -> Any:
     for key, value in opened.config.items():
         if key not in fields and value:
             raise BadInput(
-                f"{where} has {key}={shown(value)}, which this version of PEFT does not know: its change would go "
-                "unseen. Install the version that saved it"
+                f"{where} has {key}={short_repr(value)}, which this version of PEFT does not know: its change would be "
+                "missed. Install the version that saved it"
             )
         values = value.values() if isinstance(value, dict) else (value,)
         if key in _SIZES and any(isinstance(v, int) and v > numbers for v in values):
-            raise BadInput(f"{where} has {key}={shown(value)}, more than the file has numbers. Save the adapter again")
-    settings: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
-    settings |= {"inference_mode": True, "task_type": None}
+            raise BadInput(
+                f"{where} has {key}={short_repr(value)}, more than the file has numbers. Save the adapter again"
+            )
+    options: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
+    options |= {"inference_mode": True, "task_type": None}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return kind(**settings)
+            return kind(**options)
     except Exception as error:
         raise BadInput(f"{where} is refused by PEFT: {reason(error)}. Save the adapter again") from error
 

@@ -45,14 +45,14 @@ def save_adapter(adapter: Adapter, folder: Path | str) -> Path:
 
 
 def check_writable(adapter: Adapter) -> None:
-    """Refuse what plain LoRA cannot hold.
+    """Refuse what plain LoRA cannot represent.
 
     Raises:
         BadInput: the adapter is no plain LoRA.
     """
     if adapter.kind != "LORA" or adapter.kept or adapter.others:
         raise BadInput(
-            f"the adapter (peft_type={adapter.kind!r}) changes more than LoRA matrices hold, so it cannot be written as plain "
+            f"the adapter (peft_type={adapter.kind!r}) changes more than LoRA matrices can represent, so it cannot be written as plain "
             "LoRA. Give what Adapter.read takes"
         )
 

@@ -1,4 +1,4 @@
-"""Whatever people have for a fine-tune, beside its base: any mergeable PEFT adapter, or a whole second model."""
+"""A fine-tune of any form, read beside its base: any mergeable PEFT adapter, or a whole second model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from despur.core.adapter.adapter import OWN_BASE, Adapter, plain_adapter
 from despur.core.adapter.checkpoint import check_configuration, differing
-from despur.core.adapter.dense import RANK, Changes, told
+from despur.core.adapter.dense import RANK, Changes, low_rank_changes
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
 from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals, put_on
@@ -29,7 +29,7 @@ class Tuned:
 
     Args:
         model: The tuned model in eval mode, a PeftModel or a `TwoStates`; inside `model.disable_adapter()` it is the base.
-        adapter: What its weights have that the base's have not.
+        adapter: How its weights differ from the base's.
         notes: What could not be verified, one sentence each.
 
     Example:
@@ -50,11 +50,11 @@ def load_tuned(base: Any, folder: Path | str, *, name: str | None = None, rank: 
     Args:
         base: The base model, nothing on top.
         folder: A PEFT adapter folder, or a model folder saved by transformers.
-        name: Where the base was loaded from, for the wording.
-        rank: Directions kept of a change that is not of low rank, at most.
+        name: Where the base was loaded from, for messages.
+        rank: Largest number of directions of a change that is not of low rank.
 
     Raises:
-        BadInput: no such folder, a damaged one, a kind that cannot be read, or a change of nothing.
+        BadInput: no such folder, a damaged one, a kind that cannot be read, or one that changes nothing.
         ShapeMismatch: it does not belong to this base.
 
     Example:
@@ -66,14 +66,14 @@ def load_tuned(base: Any, folder: Path | str, *, name: str | None = None, rank: 
         return _whole(base, folder, name, rank)
     if adapts and list(folder.glob("model*.safetensors")):
         raise BadInput(
-            f"{str(folder)!r} holds an adapter and a whole model, and which of them is meant cannot be told. "
+            f"{str(folder)!r} contains an adapter and a whole model, so it is unclear which of them is meant. "
             f"Give a folder without {CONFIG}, or without the model"
         )
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
     if not plain and _quantised(base):
         raise BadInput(
-            f"{str(folder)!r} is no plain LoRA adapter, and on a quantised base its change cannot be merged. "
+            f"{str(folder)!r} is not a plain LoRA adapter, and its change cannot be merged into a quantised base. "
             "Give the base in bfloat16 or float32"
         )
     before: Mapping[str, Tensor] = base_weights(base, tied=True)
@@ -110,10 +110,10 @@ def _by_layers(
         yield from ((n, before[n], new) for n, new in moved.items() if n not in seen)
 
     try:
-        changes = told(pairs(), base_modules(model), rank=rank, noise=_NOISE)
+        changes = low_rank_changes(pairs(), base_modules(model), rank=rank, noise=_NOISE)
     except DespurError:
         raise
-    except Exception as error:  # PEFT's own, of values that no shape told
+    except Exception as error:  # PEFT's own, about values that no shape reveals
         raise BadInput(f"PEFT cannot merge {str(opened.folder)!r}: {reason(error)}. Save the adapter again") from error
     updates = {**exact, **changes.updates}
     if not changes.others and not biases and not any(u.up.any() and u.down.any() for u in updates.values()):
@@ -133,17 +133,17 @@ def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:
             f"{str(folder)!r} is a whole model, and its weights cannot be compared with those of a quantised base. "
             "Give the base in bfloat16 or float32"
         )
-    said = check_configuration(base, folder)
+    config = check_configuration(base, folder)
     after: dict[str, Tensor] = {}
-    one: dict[int, tuple[Tensor, Tensor]] = {}  # what is tied is held once
+    one: dict[int, tuple[Tensor, Tensor]] = {}  # tied tensors are stored once
 
     def pairs():
-        for key, old, new in differing(base, folder, said):
+        for key, old, new in differing(base, folder, config):
             first = one.setdefault(old.data_ptr(), (old, new))[1]
             after[key] = new = first if torch.equal(first, new) else new
             yield key, old, new
 
-    changes: Changes = told(pairs(), base_modules(base, shared=True), rank=rank)
+    changes: Changes = low_rank_changes(pairs(), base_modules(base, shared=True), rank=rank)
     if not after:
         raise BadInput(f"every tensor of {str(folder)!r} is the base's own: nothing was tuned. Give the tuned model")
     record = read_config(folder / DONE) if (folder / DONE).is_file() else {}

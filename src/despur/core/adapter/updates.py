@@ -24,7 +24,7 @@ def check_start(model: Any) -> None:
         if init not in PLAIN_INITS:
             raise CannotAttach(
                 f"adapter {name!r} starts with init_lora_weights={init!r}, which moves the base's own weights, so the "
-                "guard would hold the wrong ones. Take init_lora_weights=True"
+                "guard would constrain the wrong ones. Take init_lora_weights=True"
             )
 
 
@@ -50,7 +50,7 @@ class Trained:
 
 
 def trained_updates(model: nn.Module, guard: str) -> Trained:
-    """Tell what a run trains, nothing left out.
+    """List everything that a run trains.
 
     Raises:
         CannotAttach: something trainable is neither a pair of LoRA matrices nor a weight of the base's own.
@@ -104,7 +104,7 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def refuse_shards(model: nn.Module, guard: str) -> None:
-    """Stop where the weights are spread over processes and the guard would see parts for wholes.
+    """Stop where the weights are spread over processes and the guard would take parts for whole matrices.
 
     Raises:
         CannotAttach: a trained weight is sharded.

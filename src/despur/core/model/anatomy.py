@@ -1,4 +1,4 @@
-"""Where a decoder-only model keeps what: its layers, widths, norms and head, and which of its maps touch the stream."""
+"""The parts of a decoder-only model: its layers, widths, norms and head, and which of its maps touch the stream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from despur.core.model.roles import Role, check_family, stated_roles, tabled_rol
 from despur.core.model.states import bare
 from despur.core.types import Site
 
-_LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role says which
+_LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role names it
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Where a decoder-only model keeps what; of a multimodal one, the part that reads and writes text.
+    """The parts of a decoder-only model; of a multimodal one, the part that reads and writes text.
 
     Nothing is looked up before it is asked for, so an architecture without known roles still has layers and a width.
 
@@ -28,7 +28,7 @@ class Anatomy:
         stated: Roles stated by hand; see `stream_roles`.
 
     Raises:
-        SiteNotFound: what is asked for cannot be told of this model.
+        SiteNotFound: this model does not reveal what is asked for.
 
     Example:
         >>> from transformers import LlamaConfig, LlamaForCausalLM
@@ -79,7 +79,7 @@ class Anatomy:
 
     @property
     def context(self) -> int | None:
-        """Tokens of a row at most; None where nothing limits them, or nothing says so."""
+        """Tokens of a row at most; None where nothing limits them, or no limit is known."""
         sizes = (getattr(self.config, name, None) for name in ("max_position_embeddings", "max_seq_len"))  # MPT's name
         return next((size for size in sizes if size), None)
 
@@ -135,19 +135,19 @@ class Anatomy:
         """Role of each map that touches the stream, as `stream_roles` gives them."""
         try:
             check_family(self.kind, self.config)
-            found = tabled_roles(self.kind, self.config, self.path, self.modules)
+            roles = tabled_roles(self.kind, self.config, self.path, self.modules)
         except SiteNotFound:
             if not self.stated:
                 raise
-            found = {}
+            roles = {}
         if self.stated:
-            found |= stated_roles(self.modules, self.stated, self.known_path)
-        for role in found.values():
+            roles |= stated_roles(self.modules, self.stated, self.known_path)
+        for role in roles.values():
             if role.norm is not None and role.norm not in self.modules:
                 raise SiteNotFound(
-                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. State it anew"
+                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. Correct it"
                 )
-        return found
+        return roles
 
     @cached_property
     def norms(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ class Anatomy:
         size = getattr(self.config, name, None)
         if size is None:
             raise SiteNotFound(
-                f"the config of {type(self.model).__name__} says no {name}. Give a decoder-only transformers model"
+                f"the config of {type(self.model).__name__} has no {name}. Give a decoder-only transformers model"
             )
         return size
 
@@ -186,7 +186,7 @@ def layer_path(model: Any) -> str:
     """Name of the decoder layers with `#` for the number.
 
     Raises:
-        SiteNotFound: the model has not exactly one stack of as many layers as its config says.
+        SiteNotFound: the model does not have exactly one stack of as many layers as in its config.
 
     Example:
         >>> from transformers import LlamaConfig, LlamaModel

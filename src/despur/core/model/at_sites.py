@@ -1,4 +1,4 @@
-"""Activation edits by place: which acts where, resolved once a model is at hand."""
+"""Activation edits by place: which edit acts where, resolved when a model is given."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,9 +51,7 @@ class AtSites(Edit):
             for place in _places(anatomy, site):
                 find_module(model, place.module)
                 if place.module in self.at:
-                    raise CannotAttach(
-                        f"two things are to be done at {place.module!r}. Join them to one factor or vector"
-                    )
+                    raise CannotAttach(f"two edits act at {place.module!r}. Join them into one factor or vector")
                 self.at[place.module] = edit
                 places.append(place)
         self.sites = tuple(places)

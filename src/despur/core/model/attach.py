@@ -1,4 +1,4 @@
-"""Activation edits on a live model: the only hooks in the house, and their certain removal."""
+"""Activation edits on a live model: the only hooks of the library, always removed again."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from despur.core.types import Context, Edit, Site
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:
-    """Return the module of that name; adapters wrapped round a base are looked through.
+    """Return the module of that name; adapters wrapped around a base are skipped.
 
     Raises:
         SiteNotFound: no such module; the message names the nearest ones.
@@ -27,7 +27,7 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
 
 @contextlib.contextmanager
 def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = None) -> Iterator[None]:
-    """Edit activations at the given sites while the block runs; no hook outlives it, whatever happens.
+    """Edit activations at the given sites while the block runs; no hook outlives it, even after an exception.
 
     Args:
         model: Any module tree.
@@ -64,20 +64,20 @@ def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = N
 @contextlib.contextmanager
 def record(model: nn.Module, sites: Sequence[Site]) -> Iterator[dict[Site, Float[Tensor, "b t d"]]]:
     """Keep what passes each site in the latest forward pass, gradients and all."""
-    kept: dict[Site, Tensor] = {}
-    with attach(model, {site: _Keep(site, kept) for site in sites}):
-        yield kept
+    streams: dict[Site, Tensor] = {}
+    with attach(model, {site: _Keep(site, streams) for site in sites}):
+        yield streams
 
 
 class _Keep(Edit):
     point = "activation"
 
-    def __init__(self, site: Site, kept: dict[Site, Tensor]) -> None:
+    def __init__(self, site: Site, streams: dict[Site, Tensor]) -> None:
         super().__init__()
-        self.site, self.kept = site, kept
+        self.site, self.streams = site, streams
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        self.kept[self.site] = tensors[self.site.module]
+        self.streams[self.site] = tensors[self.site.module]
         return tensors
 
 

@@ -1,4 +1,4 @@
-"""A model's modules under the names that they have in the base, whatever PEFT put round them, and the shape of its maps."""
+"""A model's modules under the names that they have in the base, with or without PEFT around them, and the shape of its maps."""
 
 from torch import nn
 
@@ -12,23 +12,23 @@ def base_modules(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Modu
         model: A model, PEFT on top or not.
         shared: Give a module that stands at several places under all of their names, not once.
     """
-    found: dict[str, nn.Module] = {}
+    modules: dict[str, nn.Module] = {}
     seen: set[int] = set()
 
     def visit(name: str, module: nn.Module) -> None:
         if id(module) in seen and not shared:
             return
         seen.add(id(module))
-        found[name] = module
+        modules[name] = module
         for child, inner in unwrapped(module).named_children():
             visit(f"{name}.{child}" if name else child, inner)
 
     visit("", dict(model.named_modules()).get("base_model.model", model))
-    return found
+    return modules
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The base's own module inside what PEFT put round it."""
+    """The base's own module inside PEFT's wrapper."""
     inside = next((getattr(module, part) for part in _INSIDE if part in dict(module.named_children())), None)
     return module if inside is None else unwrapped(inside)
 

@@ -12,7 +12,7 @@ from despur.core.model.states import evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
-ROOM = 2**25  # log-probabilities held at once: 128 MB a copy in float32
+ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
@@ -38,13 +38,13 @@ def capture(
         sites: Where to look.
         batch: Rows in one forward pass.
         drop_first: Positions left out at the start of each row: the first carries massive activations
-            in many models and would fill every list of directions.
+            in many models and would dominate every list of directions.
         starts: First position of each row that counts; 0 where left out.
 
     Returns:
         Per site (n, d) in float32 on the CPU, and the row each line came from (n,), for bootstraps.
     """
-    kept: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    parts_at: dict[Site, list[Tensor]] = {site: [] for site in sites}
     owners: list[Tensor] = []
     device = next(model.parameters()).device
     with evaluating(model), record(model, sites) as seen:
@@ -54,8 +54,8 @@ def capture(
             keep[:, :drop_first] = False
             owners.append(torch.tensor(chosen)[:, None].expand_as(mask)[keep])
             for site in sites:
-                kept[site].append(seen[site].float().cpu()[keep])
-    return {site: torch.cat(parts) for site, parts in kept.items()}, torch.cat(owners)
+                parts_at[site].append(seen[site].float().cpu()[keep])
+    return {site: torch.cat(parts) for site, parts in parts_at.items()}, torch.cat(owners)
 
 
 def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
@@ -69,7 +69,7 @@ def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16
 
     Args:
         model: A causal language model.
-        rows: Token ids, and labels that are -100 where nothing is asked.
+        rows: Token ids, and labels that are -100 at tokens that do not count.
         batch: Rows of one forward pass at most.
     """
     device = next(model.parameters()).device
@@ -89,7 +89,7 @@ def from_starts(mask: Int[Tensor, "b t"], chosen: Sequence[int], starts: Sequenc
 
     Args:
         mask: Of the batch.
-        chosen: Which rows the batch holds.
+        chosen: Which rows are in the batch.
         starts: Of all rows; None keeps everything.
     """
     if starts is None:

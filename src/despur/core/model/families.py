@@ -1,7 +1,7 @@
 """Which maps of each architecture read the residual stream, which write it, and the norm that stands between.
 
-One row a map, read off the model's own code, never guessed. A family that is missing is a row to add here, or to state in
-the call: `roles={"*.attn.in_proj": "read:*.norm1"}`. Maps that a model does not have (a gate, a bias-free twin) are passed over.
+One row a map, taken from the model's own code, never guessed. A family that is missing is a row to add here, or to state in
+the call: `roles={"*.attn.in_proj": "read:*.norm1"}`. Maps that a model does not have (a gate, a map without bias) are skipped.
 """
 
 from collections.abc import Mapping

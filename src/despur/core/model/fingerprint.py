@@ -1,4 +1,4 @@
-"""Which base model this is, told from a sample of its weights."""
+"""Which base model this is, identified by a sample of its weights."""
 
 import hashlib
 from contextlib import nullcontext
@@ -46,11 +46,11 @@ def base_weights(model: nn.Module, *, tied: bool = False) -> dict[str, nn.Parame
         tied: Give tied weights under all of their names, not once.
     """
     with model.disable_adapter() if isinstance(model, TwoStates) else nullcontext():
-        found: dict[str, nn.Parameter] = {}
+        weights: dict[str, nn.Parameter] = {}
         seen: set[int] = set()
         for name, module in base_modules(model, shared=tied).items():
             for leaf, weight in unwrapped(module).named_parameters(recurse=False, remove_duplicate=False):
                 if tied or id(weight) not in seen:
-                    found[f"{name}.{leaf}" if name else leaf] = weight
+                    weights[f"{name}.{leaf}" if name else leaf] = weight
                 seen.add(id(weight))
-        return found
+        return weights

@@ -1,4 +1,4 @@
-"""Random subspaces that are as large a part of the stream as a factor is."""
+"""Matched random subspaces: as large a part of the stream as a factor."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Axes(NamedTuple):
 
     @classmethod
     def of(cls, covariance: Float[Tensor, "d d"]) -> "Axes":
-        """Decompose a covariance; variances that are nought come out as 1e-9 of the largest."""
+        """Decompose a covariance; zero variances come out as 1e-9 of the largest."""
         values, vectors = torch.linalg.eigh(covariance.double())
         return cls(values.clamp(min=float(values.max()) * 1e-9), vectors)
 
@@ -34,7 +34,7 @@ def matched_random(
     generator: torch.Generator,
     axes: Axes | None = None,
 ) -> Subspace:
-    """Draw a random subspace of the same rank that holds the same share of activation variance.
+    """Draw a random subspace of the same rank with the same share of activation variance.
 
     Gaussian directions are tilted by a power of the covariance, found by bisection, until the share fits.
 
@@ -85,7 +85,7 @@ def random_twins(
     """Draw random subspaces with each factor's site, rank and share of the model's activation variance.
 
     Args:
-        model: As it is to be measured: switch an adapter off before.
+        model: The model to measure; switch an adapter off before.
         factors: What to match.
         rows: Token rows.
         draws: How many of each factor.

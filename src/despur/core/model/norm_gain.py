@@ -14,7 +14,7 @@ from despur.core.model.shards import gathered
 class NormGain:
     """How a norm shows a stream direction to the map behind it: v -> gain * (v - mean(v)).
 
-    The mean is taken off by LayerNorm only. The norm's division by a length is common to all
+    Only LayerNorm subtracts the mean. The norm's division by a length is common to all
     directions and drops out of subspaces.
 
     Args:
@@ -30,20 +30,20 @@ class NormGain:
     def of(cls, norm: nn.Module | None, width: int) -> "NormGain":
         """Measure a norm module by what it does to two inputs; None is the identity.
 
-        So it need not be known whether a class multiplies by `weight` (Llama) or by `1 + weight` (Gemma,
-        Qwen3-Next), and whether it takes the mean off.
+        So it does not matter whether a class multiplies by `weight` (Llama) or by `1 + weight` (Gemma,
+        Qwen3-Next), or whether it subtracts the mean.
 
         Raises:
             ShapeMismatch: the norm has another width.
-            SiteNotFound: the module is no norm.
+            SiteNotFound: the module is not a norm.
         """
         if norm is None:
             return cls(torch.ones(width), False)
-        twin = gathered(norm).float()  # where it lies: a fused kernel may run on its own device only
+        norm_copy = gathered(norm).float()  # where it lies: a fused kernel may run on its own device only
         device = next((weight.device for weight in norm.parameters()), torch.device("cpu"))
 
         def odd(x: Tensor) -> Tensor:  # what is left without the bias
-            return (twin.forward(x[None]) - twin.forward(-x[None]))[0] / 2
+            return (norm_copy.forward(x[None]) - norm_copy.forward(-x[None]))[0] / 2
 
         half = width // 2
         x = 1024 * torch.ones(width, device=device)  # long, so that eps does not count, and without a mean

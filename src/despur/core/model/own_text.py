@@ -16,7 +16,7 @@ from despur.core.text.rows import read_rows, tokenize_rows
 
 @dataclass(frozen=True)
 class OwnText:
-    """Token rows on which a guard holds the model to what the base does.
+    """Token rows on which a guard keeps the model close to the base.
 
     Args:
         rows: Token ids, each row with its start token, of any length.
@@ -71,12 +71,12 @@ class OwnText:
 
     @classmethod
     def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
-        """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write."""
+        """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write text."""
         rows = tokenize_rows(read_rows(path), tokenizer, max_length=max_length)
         return cls(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), str(path))
 
     def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":
-        """Leave out rows that pose a training prompt themselves: there the tune has its business.
+        """Leave out rows that repeat a training prompt: there the tune should change the model.
 
         Args:
             prompts: Token ids of the training prompts; a leading token that starts every row does not count.
@@ -87,13 +87,13 @@ class OwnText:
         starts = {r[0] for r in self.rows}
         asked = {tuple(p[1:] if p[0] in starts else p) for p in prompts if len(p) > 1}
         lengths = {len(a) for a in asked}
-        kept = [r for r in self.rows if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))]
-        if len(kept) < 8:
+        rows = [r for r in self.rows if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))]
+        if len(rows) < 8:
             raise BadInput(
-                f"all but {len(kept)} of {len(self.rows)} rows of own text pose a training prompt, so there is no off-task "
-                "text to hold the model to. Sample more rows, or give --rehearse-on FILE"
+                f"all but {len(rows)} of {len(self.rows)} rows of own text repeat a training prompt, so there is no off-task "
+                "text to guard with. Sample more rows, or give --rehearse-on FILE"
             )
-        return OwnText(tuple(kept), self.origin)
+        return OwnText(tuple(rows), self.origin)
 
     def health(self) -> dict[str, int | float]:
         """Rows, their mean length, share of distinct bigrams in a row, and words in use (exp of the unigram entropy)."""
@@ -117,9 +117,9 @@ class OwnText:
         """
         h = self.health()
         if h["rows"] < 8 or h["mean_length"] < 4 or h["distinct_bigrams"] < 0.3 or h["words_in_use"] < 4:
-            said = ", ".join(f"{k} {v:.3g}" for k, v in h.items())
+            figures = ", ".join(f"{k} {v:.3g}" for k, v in h.items())
             raise BadInput(
-                f"this base cannot write text of its own to be held to ({said}; needed: 8 rows, 4 tokens, 0.3, 4). "
+                f"this base cannot write text of its own to guard with ({figures}; needed: 8 rows, 4 tokens, 0.3, 4). "
                 "Give generic text it should keep: --rehearse-on FILE"
             )
 
@@ -134,8 +134,8 @@ def _chat_prefix(tokenizer: Any) -> str | None:
 
 def _turn(tokenizer: Any, body: Sequence[int]) -> list[int]:
     """Token ids of a chat in which the user says this, up to where the answer begins."""
-    said = tokenizer.decode(body, skip_special_tokens=True)
-    messages = [{"role": "user", "content": said}]
+    text = tokenizer.decode(body, skip_special_tokens=True)
+    messages = [{"role": "user", "content": text}]
     return _ids(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 

@@ -1,4 +1,4 @@
-"""Activation edits that papers are made of."""
+"""Activation edits that many methods use."""
 
 from collections.abc import Mapping
 from typing import final
@@ -36,7 +36,7 @@ class AddVector(Edit):
 
 @final
 class ProjectOut(Edit):
-    """x - strength decode(encode(x)): a factor's part of x, taken out in full or in part; gradients pass.
+    """x - strength decode(encode(x)): a factor's part of x, removed in full or in part; gradients pass.
 
     In float32, under autocast too: in bfloat16 a basis is no longer orthonormal. The result has the dtype of x.
     """
@@ -68,6 +68,6 @@ class SwapCoordinates(Edit):
         self.factor, self.other = factor, other
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        """(*b, d) -> (*b, d); `other` has the very same shape."""
+        """(*b, d) -> (*b, d); `other` has the same shape."""
         f = self.factor
         return {name: x + f.decode(f.encode(self.other.to(x)) - f.encode(x)) for name, x in tensors.items()}

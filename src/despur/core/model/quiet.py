@@ -1,4 +1,4 @@
-"""Silence where libraries talk over our own progress and results."""
+"""Silence for libraries that print over our own progress and results."""
 
 import contextlib
 import warnings
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Load or wrap models without transformers' bars and without warnings that a user can do nothing about."""
+    """Load or wrap models without transformers' bars and without warnings that a user cannot act on."""
     from transformers.utils import logging
 
     was = logging.is_progress_bar_enabled()

@@ -44,7 +44,7 @@ def tabled_roles(kind: str, config: Any, path: str, modules: Mapping[str, nn.Mod
     """
     stem = path.removesuffix("#").rstrip(".").rpartition(".")[0]
     holder = stem + "." if stem else ""
-    found: dict[str, Role] = {}
+    table: dict[str, Role] = {}
     for key, patterns in FAMILIES[kind].items():
         side: Side = "read" if key.startswith("read") else "write"
         norms = key.partition(":")[2].split("|")
@@ -56,8 +56,8 @@ def tabled_roles(kind: str, config: Any, path: str, modules: Mapping[str, nn.Mod
                 if shape is not None and shape[side == "read"] == config.hidden_size:
                     between = [norm.format(**names) for norm in norms]
                     norm = next((n for n in between if n in modules), between[0])
-                    found[name] = Role(name, side, layer, norm or None)
-    return found
+                    table[name] = Role(name, side, layer, norm or None)
+    return table
 
 
 def check_family(kind: str, config: Any) -> None:
@@ -87,26 +87,26 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], pat
             is taken for the layer's.
 
     Raises:
-        SiteNotFound: something else than a role, or a glob that matches no linear map.
+        SiteNotFound: not a role, or a glob that matches no linear map.
     """
-    found: dict[str, Role] = {}
+    table: dict[str, Role] = {}
     layer = re.compile(re.escape(f"{path}.").replace(r"\#", r"(\d+)") if path else r"(?:.*?\.)??(\d+)\.")
-    for pattern, said in roles.items():
-        side, _, norm = said.partition(":")
+    for pattern, stated in roles.items():
+        side, _, norm = stated.partition(":")
         if side not in ("read", "write"):
             raise SiteNotFound(
-                f"role {said!r} of {pattern!r} is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one"
+                f"role {stated!r} of {pattern!r} is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one"
             )
         regex = re.compile(re.escape(pattern).replace(r"\*", "(.*)"))
         maps = [name for name, module in modules.items() if map_shape(module) is not None]
         matches = [m for name in maps if (m := regex.fullmatch(name))]
         if not matches:
-            raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. State it anew")
+            raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. Correct it")
         for match in matches:
             number = layer.match(match[0])
             stem = match[1] if regex.groups else "*"
-            found[match[0]] = Role(match[0], side, int(number[1]) if number else None, norm.replace("*", stem) or None)
-    return found
+            table[match[0]] = Role(match[0], side, int(number[1]) if number else None, norm.replace("*", stem) or None)
+    return table
 
 
 def match_role(name: str, roles: Mapping[str, Role]) -> Role:

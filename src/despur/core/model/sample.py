@@ -17,7 +17,7 @@ def continue_rows(
 ) -> list[list[int]]:
     """Sample what comes after each head at temperature 1, heads of any length padded on the left.
 
-    The same seed, heads and vocabulary draw the same random numbers at every step, whatever the model says: two calls
+    The same seed, heads and vocabulary draw the same random numbers at every token, whatever the model predicts: two calls
     differ only where the models do. The global random state is left as it was. What the model's generation config asks for
     (greedy decoding, penalties, forced tokens) is set aside: of it only the end tokens count.
 
@@ -37,7 +37,7 @@ def continue_rows(
     from transformers import GenerationConfig
 
     if not heads or not all(heads):
-        raise BadInput("there is no text to go on from, or a row of it is empty. Give prompts of a token at least")
+        raise BadInput("there is no text to go on from, or a row of it is empty. Give prompts of at least one token")
     longest = max(len(h) for h in heads)
     room = context(model) - longest
     if room < 1:
@@ -78,7 +78,7 @@ def context(model: Any) -> int:
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends what a model says: of its generation config, of its tokenizer, of its chat template's turns.
+    """Every token that ends a model's text: of its generation config, of its tokenizer, of its chat template's turns.
 
     Bases disagree with themselves: the tokenizer names the end of a document, and turns end with another token.
     """
@@ -111,11 +111,11 @@ def _turn_ends(tokenizer: Any) -> list[int]:
 @contextlib.contextmanager
 def _configured(model: Any, plain: Any) -> Iterator[None]:
     """Exchange the model's generation config: `generate` fills from it whatever its arguments leave open."""
-    kept = [(m, m.generation_config) for m in (model, bare(model)) if "generation_config" in vars(m)]
-    for holder, _ in kept:
+    saved = [(m, m.generation_config) for m in (model, bare(model)) if "generation_config" in vars(m)]
+    for holder, _ in saved:
         holder.generation_config = plain
     try:
         yield
     finally:
-        for holder, before in kept:
+        for holder, before in saved:
             holder.generation_config = before

@@ -28,10 +28,10 @@ def gathered(module: nn.Module) -> nn.Module:
     """A plain copy of a small module, out of its shards: for norms."""
     if not any(is_spread(p) for p in module.parameters()):
         return copy.deepcopy(module)
-    twin = copy.copy(module)  # FSDP's modules refuse a deep copy; a shallow one is of the module's own class again
+    clone = copy.copy(module)  # FSDP's modules refuse a deep copy; a shallow one is of the module's own class again
     own = dict(module.named_parameters(recurse=False))
-    vars(twin)["_parameters"] = {**vars(module)["_parameters"], **{n: nn.Parameter(whole(p)) for n, p in own.items()}}
-    return twin
+    vars(clone)["_parameters"] = {**vars(module)["_parameters"], **{n: nn.Parameter(whole(p)) for n, p in own.items()}}
+    return clone
 
 
 def share(full: Tensor, weight: Tensor, dim: int, axis: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model for a moment in another state: its base, in evaluation; what it was comes back whatever happens."""
+"""A model for a moment in another state: its base, in evaluation; its own state is always restored."""
 
 import contextlib
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ class Switchable(Protocol):
 
 
 def bare(model: Any) -> Any:
-    """The base model's own module tree, out of what carries its adapter."""
+    """The base model's own module tree, without the adapter's wrapper."""
     return model.get_base_model() if isinstance(model, Switchable) else model
 
 
 def is_adapted(model: Any) -> bool:
-    """Whether PEFT has put an adapter on a model, round it or into it."""
+    """Whether PEFT has put an adapter on a model, around it or into it."""
     return getattr(model, "peft_config", None) is not None
 
 
@@ -74,7 +74,7 @@ def as_base(model: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def same_flags(model: Any) -> Iterator[None]:
-    """Leave `requires_grad` as it is: PEFT sets it anew on every switch, frozen halves of an adapter too."""
+    """Leave `requires_grad` as it is: PEFT sets it again on every switch, even for frozen halves of an adapter."""
     flags = {n: p.requires_grad for n, p in model.named_parameters()}
     try:
         yield

@@ -14,17 +14,17 @@ from despur.core.model.base_modules import base_modules, unwrapped
 class TwoStates(nn.Module):
     """A tuned model that becomes its base inside `disable_adapter()`, as a PeftModel does.
 
-    Only the tensors that differ are held twice; switching exchanges references and copies nothing. The names
-    are those of a PeftModel, so whatever looks through one looks through this.
+    Only the tensors that differ are stored twice; switching exchanges references and copies nothing. The names
+    are those of a PeftModel, so code that walks one can walk the other.
 
     Args:
         model: The base model.
         after: Base-model tensor names to the tuned tensors; what is tied in one state need not be in the other.
-        before: Base-model tensor names to the base's tensors, where the model does not hold them itself.
-        tuner: PEFT's own module round the base model, where an adapter is to be switched as well.
+        before: Base-model tensor names to the base's tensors, where the model does not have them itself.
+        tuner: PEFT's own module around the base model, where an adapter is to be switched as well.
 
     Raises:
-        BadInput: a tensor that the model has not got.
+        BadInput: a tensor that the model does not have.
 
     Example:
         >>> tuned = TwoStates(nn.Linear(1, 1), {"bias": torch.ones(1)})
@@ -78,7 +78,7 @@ class TwoStates(nn.Module):
                 self._show(tuned=True)
 
     def get_base_model(self) -> Any:
-        """The bare model, in the state that holds just now."""
+        """The bare model, in its current state."""
         return self.base_model.get_submodule("model")
 
     @property
@@ -87,11 +87,11 @@ class TwoStates(nn.Module):
         return self.get_base_model().config
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model in the state that holds just now."""
+        """Run the model in its current state."""
         return self.get_base_model()(*args, **kwargs)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Generate in the state that holds just now."""
+        """Generate in its current state."""
         return self.get_base_model().generate(*args, **kwargs)
 
     def _show(self, *, tuned: bool) -> None:
@@ -106,7 +106,7 @@ class TwoStates(nn.Module):
             tuner.enable_adapter_layers() if tuned else tuner.disable_adapter_layers()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TwoStates":
-        """Move both states, not only the one that holds just now (`to`, `half`, `cuda`)."""
+        """Move both states, not only the current one (`to`, `half`, `cuda`)."""
         for _ in range(2):
             super()._apply(fn, recurse)
             tuned = self._tuned

@@ -1,1 +1,1 @@
-"""A training run as five points, and what launchers put round it."""
+"""A training run as five points, and what launchers put around it."""

@@ -23,12 +23,12 @@ from despur.core.types import Edit
 
 
 class GuardCallback(TrainerCallback):
-    """Guard a `transformers.Trainer` or a TRL trainer: one line in the script that people have.
+    """Guard a `transformers.Trainer` or a TRL trainer: one line in an existing script.
 
     Loss edits backpropagate before the first micro-batch of a step, whatever loss the trainer itself computes, so that
     accumulation, clipping and logging of gradient norms see one sum. Batch and activation edits act inside the model's
     own training passes, and not while it evaluates; gradient edits before the optimiser, weight edits after it and once
-    at the start. If an edit cannot attach, training does not start; one that met nothing in the first step stops it
+    at the start. If an edit cannot attach, training does not start; one that did not act in the first step stops it
     before the weights move. A run resumed from a checkpoint goes on as if it had never stopped, the guards' draws included.
 
     Args:
@@ -70,7 +70,7 @@ class GuardCallback(TrainerCallback):
     ) -> None:  # fmt: skip
         """Bind every guard to the model; a resumed run continues its own draws."""
         check_arguments(args, self._edits)
-        bare, kept = bare_model(model), _kept_in(state)
+        bare, states = bare_model(model), _saved_states(state)
         bare_optimizer(optimizer)
         if self._run is None or self._run.model is not bare or is_adapted(bare):
             if state.global_step and not is_adapted(bare):
@@ -83,10 +83,10 @@ class GuardCallback(TrainerCallback):
         run = self._run
         run.step, run.steps = state.global_step, state.max_steps
         run.rng.manual_seed(self._seed + state.global_step)
-        if saved := kept.get(self._mark):
+        if saved := states.get(self._mark):
             run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
         fresh = not is_adapted(bare) and state.global_step == 0  # whole weights that are still the base's
-        run.start(held=bool(saved) or fresh, running=RunningLoop())
+        run.start(constrained=bool(saved) or fresh, running=RunningLoop())
         self._started = True
 
     def on_step_begin(
@@ -107,14 +107,14 @@ class GuardCallback(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Hold the weights where the guards allow them to be."""
+        """Keep the weights where the guards allow them to be."""
         run = self._running()
         run.hold_weights()
         run.step += 1
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave in the trainer's state, which every checkpoint holds, where the guards' draws stand."""
-        _kept_in(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
+        """Leave in the trainer's state, which every checkpoint includes, the state of the guards' draws."""
+        _saved_states(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -179,6 +179,6 @@ def guarded(
         yield
 
 
-def _kept_in(state: TrainerState) -> dict[str, Any]:
-    kept: Any = state.stateful_callbacks  # a dict once the state is made, whatever its annotation says
-    return kept
+def _saved_states(state: TrainerState) -> dict[str, Any]:
+    states: Any = state.stateful_callbacks  # a dict once the state is made, whatever its annotation
+    return states

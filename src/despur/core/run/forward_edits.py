@@ -16,20 +16,20 @@ from despur.core.types import Context, Edit, Site
 
 _ROWS = ("input_ids", "attention_mask", "labels")  # what a batch edit gets, and gives back
 _HANDLER = "transformers.trainer_callback"
-_uncompiled: Any = torch.compiler.disable  # whether an edit acts is asked anew in every pass
+_uncompiled: Any = torch.compiler.disable  # whether an edit acts is asked in every pass
 
 
 class ForwardEdits:
     """Batch and activation edits of one run, attached to one model.
 
     They act in training mode and with gradients only: not while the model evaluates, generates or is its own
-    reference, nor while another guard runs it. A pass that checkpointing computes anew is edited as it was: what an
+    reference, nor while another guard runs it. A pass that checkpointing computes again is edited the same way: what an
     activation edit draws depends on the step alone.
 
     Args:
         model: The bare model.
         edits: Bound already; those of other points are left out.
-        context: Gives what the edits may know.
+        context: Gives the edits their `Context`.
     """
 
     def __init__(self, model: nn.Module, edits: Sequence[Edit], context: Callable[[], Context]) -> None:
@@ -47,13 +47,13 @@ class ForwardEdits:
         self._running: Callable[[], bool] = _always
         self._here: bool | None = None  # inside the model's own forward pass: whether the edits act in it
         self._paused = False
-        self._silent: set[tuple[Edit, Site | None]] = set()  # what met nothing yet
+        self._silent: set[tuple[Edit, Site | None]] = set()  # what has not acted yet
 
     def attach(self, running: Callable[[], bool] | None = None) -> None:
-        """Hook the model, anew if it is hooked.
+        """Hook the model, again if it is hooked.
 
         Args:
-            running: Says whether the training that this is for still goes on; hooks that find it gone remove themselves.
+            running: Whether the training that this is for still goes on; hooks that find it gone remove themselves.
         """
         self.detach()
         if not self.batch and not self.activation:
@@ -85,7 +85,7 @@ class ForwardEdits:
             self._paused = False
 
     def check(self) -> None:
-        """Refuse to go on where an edit met nothing in the first step.
+        """Refuse to go on where an edit did not act in the first step.
 
         Raises:
             CannotAttach: an edit has not acted.
@@ -94,7 +94,7 @@ class ForwardEdits:
             points = {e.point for e, _ in self._silent}
             where = sorted(f"{site.module} ({site.side})" for _, site in self._silent if site)
             raise CannotAttach(
-                f"a guard at the {' and the '.join(sorted(points))} met nothing in the first training step "
+                f"a guard at the {' and the '.join(sorted(points))} did not act in the first training step "
                 f"{'at ' + ', '.join(where) + ' ' if where else ''}and so guards nothing. The trainer has to run this very model, "
                 "in training mode (model.train()) and with gradients"
             )
@@ -103,15 +103,15 @@ class ForwardEdits:
         """Whether what is being computed now is training's own."""
         if self._paused or not self.model.training:
             return False
-        return torch.is_grad_enabled() if self._here is None else self._here  # outside: a layer that is computed anew
+        return torch.is_grad_enabled() if self._here is None else self._here  # outside: a layer that is computed again
 
     def has_acted(self, edit: Edit, site: Site | None = None) -> None:
-        """Strike an edit off the list of those that met nothing yet."""
+        """Remove an edit from the list of those that have not acted yet."""
         self._silent.discard((edit, site))
 
     @_uncompiled
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._running():  # training was broken off, and Trainer tells a callback of no exception
+        if not self._running():  # training was broken off, and Trainer does not report exceptions to callbacks
             self.detach()
             return None
         self._here = None
@@ -156,7 +156,7 @@ class RunningLoop:
         while frame is not None and (not inside or frame.f_globals.get("__name__") == _HANDLER):
             inside = inside or frame.f_globals.get("__name__") == _HANDLER
             frame = frame.f_back
-        self._loop = frame  # None where no Trainer called: then nobody can say
+        self._loop = frame  # None where no Trainer called: then it is unknown
 
     def __call__(self) -> bool:
         """Whether the loop still runs."""

@@ -28,20 +28,20 @@ class GuardedRun:
         reshard(self.model)
         self.trained = self._trained()
 
-    def start(self, *, held: bool = False, running: Callable[[], bool] | None = None) -> None:
-        """Find the weights that are to be trained, hold them unless a guarded run left them `held`, hook the model.
+    def start(self, *, constrained: bool = False, running: Callable[[], bool] | None = None) -> None:
+        """Find the weights that are to be trained, apply the weight edits unless they are `constrained`, hook the model.
 
         Args:
-            held: Whether the weights are where the guards allow them to be.
-            running: Says whether training still goes on; hooks that find it gone remove themselves.
+            constrained: Whether the weights are already where the guards allow them to be.
+            running: Whether training still goes on; hooks that find it gone remove themselves.
         """
-        known, self.trained = self.trained.keys(), self._trained()  # anew: launchers may have sharded them since
+        known, self.trained = self.trained.keys(), self._trained()  # again: launchers may have sharded them since
         if known != self.trained.keys():
             raise CannotAttach(
                 f"{len(known ^ self.trained.keys())} weights were frozen or unfrozen after the guard had looked at the model. "
                 "Make a new Trainer with a new callback"
             )
-        if not held:
+        if not constrained:
             self.hold_weights()
         self.forward.attach(running)
 
@@ -79,14 +79,14 @@ class GuardedRun:
 
     @contextlib.contextmanager
     def _apart(self) -> Iterator[None]:
-        kept = {n: p.grad for n, p in self.trained.items()}
+        own = {n: p.grad for n, p in self.trained.items()}
         for parameter in self.trained.values():
             parameter.grad = None
         yield
         with torch.no_grad():
             new = {n: p.grad for n, p in self.trained.items() if p.grad is not None}
             average(list(new.values()))
-            for name, grad in kept.items():
+            for name, grad in own.items():
                 if grad is not None:
                     self.trained[name].grad = grad.add_(new[name]) if name in new else grad
 

@@ -1,4 +1,4 @@
-"""What launchers put round a model and an optimiser: taken off where that is sound, refused where it is not."""
+"""Wrappers that launchers put around a model and an optimiser: removed where that is safe, refused where not."""
 
 import os
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from despur.core.types import Edit
 
 
 def check_arguments(args: TrainingArguments, edits: Sequence[Edit]) -> None:
-    """Refuse a Trainer's settings under which a guard would not do what it says.
+    """Refuse a Trainer's settings under which a guard would not work.
 
     Raises:
-        CannotAttach: DeepSpeed, a loss guard under fp16's scaled gradients, or a batch guard where a row is no text that
-            is simply learned.
+        CannotAttach: DeepSpeed, a loss guard under fp16's scaled gradients, or a batch guard where a row is not plain
+            training text.
     """
     if args.deepspeed:
         refuse_deepspeed()
     if args.fp16 and any(edit.point == "loss" for edit in edits):
         raise CannotAttach(
-            "fp16=True scales the task's gradients and not the guard's, which would fade beside them. Take bf16=True"
+            "fp16=True scales the task's gradients and not the guard's, which would be negligible beside them. Take bf16=True"
         )
     if any(edit.point == "batch" for edit in edits):
         _check_rows(args)
@@ -57,7 +57,7 @@ def loads_on_one_process_only() -> bool:
 
 
 def bare_model(model: Any) -> nn.Module:
-    """The model itself, out of DDP and `torch.compile`, whose names its parameters have.
+    """The model itself, without DDP and `torch.compile`, whose names its parameters have.
 
     Raises:
         CannotAttach: no model, or one in a wrapper that keeps the weights in another form.
@@ -74,7 +74,7 @@ def bare_model(model: Any) -> nn.Module:
         refuse_deepspeed()
     if any(isinstance(m, FullyShardedDataParallel) for m in model.modules()):
         raise CannotAttach(
-            "FSDP of version 1 flattens the weights, so a guard finds no matrix to hold. Set fsdp_version: 2 in the "
+            "FSDP of version 1 flattens the weights, so a guard finds no matrices. Set fsdp_version: 2 in the "
             "accelerate config (fully_shard in a loop of your own)"
         )
     return model
@@ -100,7 +100,7 @@ def bare_optimizer(optimizer: Any) -> Optimizer:
     inner = optimizer.optimizer if isinstance(optimizer, AcceleratedOptimizer) else optimizer
     if type(inner).__module__.startswith("schedulefree"):
         raise CannotAttach(
-            f"{type(inner).__name__} averages a second copy of the weights that a guard does not hold. Take an optimiser "
+            f"{type(inner).__name__} averages a second copy of the weights that a guard does not reach. Take an optimiser "
             "with one copy, as AdamW"
         )
     return inner

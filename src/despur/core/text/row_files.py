@@ -1,4 +1,4 @@
-"""Rows as files hold them: JSON lines, packed or not, parquet, and folders that `datasets` saved."""
+"""Rows in files: JSON lines, packed or not, parquet, and folders that `datasets` saved."""
 
 import gzip
 import hashlib
@@ -22,14 +22,14 @@ _WANTED = "JSON lines, .gz of them, parquet, or a folder that datasets' save_to_
 
 
 def raw_rows(source: Path | bytes, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield every row beside the words that say where it stands; the first bytes tell the kind, not the name.
+    """Yield every row with its place in words; the first bytes decide the kind, not the name.
 
     Args:
         source: A file, a folder of `datasets`, or the bytes of a file.
-        name: What messages call it.
+        name: Its name in messages.
 
     Raises:
-        BadInput: missing, damaged, of no kind that is read, or a line that is no JSON.
+        BadInput: missing, damaged, of a kind that is not read, or a line that is not JSON.
         MissingExtra: pyarrow or datasets is needed and not there.
     """
     if isinstance(source, Path) and source.is_dir():
@@ -81,8 +81,8 @@ def taken_split(folder: Path) -> Path:
     """
     if not (folder / _DICT).is_file():
         return folder
-    said = read_json(folder / _DICT)
-    splits = said.get("splits", []) if isinstance(said, dict) else []
+    layout = read_json(folder / _DICT)
+    splits = layout.get("splits", []) if isinstance(layout, dict) else []
     if SPLIT not in splits:
         raise BadInput(
             f"{str(folder)!r} has the splits {', '.join(map(repr, splits)) or 'none'}, and no {SPLIT!r}. "
@@ -103,7 +103,7 @@ def _lines(file: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
             try:
                 yield where, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise BadInput(f"{where} is no JSON: {error}. One JSON object a line is needed") from error
+                raise BadInput(f"{where} is not JSON: {error}. One JSON object a line is needed") from error
 
 
 def _parquet(file: io.BufferedIOBase, name: str) -> Iterator[tuple[str, Any]]:
@@ -121,15 +121,13 @@ def _parquet(file: io.BufferedIOBase, name: str) -> Iterator[tuple[str, Any]]:
                 number += 1
                 yield f"{name}, row {number}", _present(row)
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(
-            f"cannot read {name!r} as parquet: {_first(error)}. Is it whole? Copy or write it again"
-        ) from error
+        raise BadInput(f"cannot read {name!r} as parquet: {_first(error)}. Copy or write it again") from error
 
 
 def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
     split = taken_split(folder)
     if not (split / _STATE).is_file():
-        raise BadInput(f"{name!r} is a folder, and none that datasets' save_to_disk wrote. Give {_WANTED}")
+        raise BadInput(f"{name!r} is a folder, but not one that datasets' save_to_disk wrote. Give {_WANTED}")
     try:
         import datasets
     except ImportError as error:
@@ -142,9 +140,7 @@ def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's own are of these
         if isinstance(error, BadInput):
             raise
-        raise BadInput(
-            f"datasets cannot load {name!r}: {_first(error)}. Is it whole? Save it again with save_to_disk"
-        ) from error
+        raise BadInput(f"datasets cannot load {name!r}: {_first(error)}. Save it again with save_to_disk") from error
 
 
 def _known(columns: Sequence[str], name: str) -> list[str]:

@@ -22,7 +22,7 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
     Args:
         path: The file or folder, or the bytes of a file.
         answers: False takes rows of prompts as well: `{"prompt"}` alone, a chat that ends with the user.
-        name: What messages call bytes.
+        name: Name of the bytes in messages.
 
     Raises:
         BadInput: missing, damaged or empty file, or a row of another form; file and row are named.
@@ -32,7 +32,7 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
     name = name if isinstance(source, bytes) else str(source)
     rows = [_checked(row, where, answers) for where, row in raw_rows(source, name)]
     if not rows:
-        raise BadInput(f"{name!r} holds no rows. Give at least one JSON line")
+        raise BadInput(f"{name!r} contains no rows. Give at least one JSON line")
     return rows
 
 
@@ -44,17 +44,17 @@ def _checked(row: Any, where: str, answers: bool) -> dict[str, Any]:
             for m in messages
         )
         if not good or not messages:
-            raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Mend the row")
+            raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Fix the row")
         if answers and (messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip()):
             raise BadInput(
-                f"{where} has no answer: its last message is not a non-empty 'assistant' one. Mend or drop the row"
+                f"{where} has no answer: its last message is not a non-empty 'assistant' one. Fix or drop the row"
             )
         return row
     if isinstance(row, dict) and isinstance(row.get("prompt"), str) and not answers and row["prompt"].strip():
         return {"prompt": row["prompt"]}
     if isinstance(row, dict) and isinstance(row.get("prompt"), str) and "completion" in row:
         if not isinstance(row["completion"], str) or not row["completion"].strip():
-            raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Mend or drop the row")
+            raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Fix or drop the row")
         return row
     if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"].strip():
         return row
@@ -70,7 +70,7 @@ def tokenize_rows(rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_leng
         max_length: Tokens that fit; a longer answer is cut, a prompt that leaves no room is an error.
 
     Raises:
-        BadInput: a prompt that fills the context, a chat without a template, or a row that came to nothing.
+        BadInput: a prompt that fills the context, a chat without a template, or a row without tokens.
     """
     return [_tokens(row, tokenizer, max_length, number) for number, row in enumerate(rows, 1)]
 
@@ -86,7 +86,7 @@ def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int
         if not text.startswith(asked):
             raise BadInput(
                 f"row {number}: the chat template renders a chat differently with and without its answer, so the "
-                "answer cannot be told from the prompt. Give prompt/completion rows"
+                "answer cannot be separated from the prompt. Give prompt/completion rows"
             )
         prompt = tokenizer(asked, add_special_tokens=False)["input_ids"]
         answer = tokenizer(text[len(asked) :], add_special_tokens=False)["input_ids"]
@@ -99,7 +99,7 @@ def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int
         text = row["text"]
         prompt, answer = [], tokenizer(text, add_special_tokens=_wants_bos(tokenizer, text))["input_ids"]
     if not answer:
-        raise BadInput(f"row {number}: the answer has no tokens. Mend or drop the row")
+        raise BadInput(f"row {number}: the answer has no tokens. Fix or drop the row")
     if len(prompt) >= max_length:
         raise BadInput(
             f"row {number}: the prompt has {len(prompt)} tokens and leaves no room for an answer in a context of "

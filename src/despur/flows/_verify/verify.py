@@ -10,7 +10,7 @@ from torch import nn
 
 from despur.core import fingerprint, load_factors
 from despur.core.adapter.adapter import plain_adapter
-from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, shown
+from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, short_repr
 from despur.core.adapter.peft_folder import Opened, open_folder
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.states import bare
@@ -154,5 +154,5 @@ def _other_config(found: dict[str, Any], certified: Any) -> str:
     certified = certified if isinstance(certified, dict) else {}
     for key in sorted({*found, *certified}):
         if found.get(key) != certified.get(key):
-            return f"{CONFIG} says {key}={shown(found.get(key))}, certified is {shown(certified.get(key))}"
+            return f"{CONFIG} says {key}={short_repr(found.get(key))}, certified is {short_repr(certified.get(key))}"
     return ""
