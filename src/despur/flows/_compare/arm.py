@@ -50,7 +50,7 @@ class Arm:
 
     @property
     def needs(self) -> str:
-        """What it must be given beside base and rows."""
+        """What it needs beside base and rows."""
         if self.method is None:
             return DATA if self.adapter in ("neutral", "benign") else NOTHING
         return needs_of({**find_method(self.method).takes, **self.materials})

@@ -192,12 +192,12 @@ def _page(result: DemoResult, task: str) -> None:
     )
     blocks: list[Any] = []
     if avert is not None:
-        kept = accepted(avert) and avert["drift"].value <= 0.1 and avert["task"].value >= 0.95
+        passed = accepted(avert) and avert["drift"].value <= 0.1 and avert["task"].value >= 0.95
         blocks.append(
             Verdict(
-                "kept out" if kept else "partly",
+                "kept out" if passed else "partly",
                 f"avert learned {avert['task'].value:.0%} of the task with {avert['drift'].value:.0%} of the drift",
-                "good" if kept else "unsure",
+                "good" if passed else "unsure",
             )
         )
     columns = [c for c in m["base"]]

@@ -1,4 +1,4 @@
-"""Where a training run starts: everything it was given, read and checked, and nothing written yet."""
+"""Where a training run starts: all its inputs, read and checked; nothing is written yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +75,7 @@ def prepare(
     given = read_data(data, out)
     model, tokenizer = load_base(base)
     settings = replace(settings, max_length=context_length(model, settings.max_length))
-    layer_path(model)  # an unknown architecture is told before anything is trained
+    layer_path(model)  # an unknown architecture is reported before anything is trained
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
     rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
@@ -93,7 +93,7 @@ def prepare(
 
 
 def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
-    """Part rows into those that are trained on and those that are measured on.
+    """Split rows into those for training and those for measuring.
 
     Raises:
         BadInput: fewer than ten.

@@ -1,4 +1,4 @@
-"""What is looked at while a run trains: its loss, its evaluations, the best adapter."""
+"""What is observed while a run trains: its loss, its evaluations, the best adapter."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from despur.core.model.states import evaluating
 from despur.flows.progress import Progress
 
 Evaluate = Callable[[Any, int], Mapping[str, float] | None]  # model, step -> figures
-JUDGED = "held_out_loss"  # what patience looks at; the lower, the better
+JUDGED = "held_out_loss"  # what patience watches; lower is better
 _MARK = "despur"  # an evaluation's figures in Trainer's own log, which every checkpoint holds
 
 
@@ -41,16 +41,16 @@ class Watch(TrainerCallback):
 
     def __init__(
         self, stage: str, progress: Progress, lr: float, *, every: int = 0, evaluate: Evaluate | None = None, patience: int = 0,
-        told: Callable[[Fitted], None] | None = None,
+        on_evaluation: Callable[[Fitted], None] | None = None,
     ) -> None:  # fmt: skip
         self.stage, self.progress, self.lr = stage, progress, lr
-        self.every, self.evaluate, self.patience, self.told = every, evaluate, patience, told
+        self.every, self.evaluate, self.patience, self.on_evaluation = every, evaluate, patience, on_evaluation
         self.resumed = 0
         self.best: dict[str, Tensor] | None = None
         self.trainer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint's state says how often the former start saved; this one says it anew."""
+        """Set how often to save: a checkpoint's state has the former start's value."""
         state.save_steps = args.save_steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **kwargs: Any) -> None:
@@ -83,8 +83,8 @@ class Watch(TrainerCallback):
             if best_step(curve) == step:
                 self.best = self.trainer.best = _trained(model)
             control.should_training_stop |= stale(curve) >= self.patience
-        if self.told is not None:
-            self.told(self.fitted(state))
+        if self.on_evaluation is not None:
+            self.on_evaluation(self.fitted(state))
 
     def fitted(self, state: Any) -> Fitted:
         """How the run went so far."""
