@@ -1,4 +1,4 @@
-"""EWC: a spring on every weight, as stiff as the base's own text needs it."""
+"""EWC: a quadratic penalty on every weight, as stiff as the base's own text needs it."""
 
 from collections.abc import Mapping
 from typing import Literal, final
@@ -56,11 +56,11 @@ def mean_gradient(model: nn.Module, modules: list[str], text: OwnText) -> dict[s
         for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(base, text.rows)), pad=0):
             ids, mask = ids.to(device), mask.to(device)
 
-            def said(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
+            def log_likelihood(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
                 logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
                 return (logp * mask[:, 1:]).sum()
 
-            for name, (x, delta) in flows(base, modules, said).items():
+            for name, (x, delta) in flows(base, modules, log_likelihood).items():
                 part = torch.einsum("bto,bti->oi", delta, x)
                 total[name] = total[name] + part if name in total else part
     tokens = sum(len(r) - 1 for r in text.rows)
@@ -101,9 +101,11 @@ class _Spring(Edit):
         parts: list[Tensor] = []
         for name, pair in self.pairs.items():
             down, up = pair.factors(ctx.model)
-            held = self.stiffness[name]
+            stiffness = self.stiffness[name]
             parts.append(
-                (held * (up @ down).square()).sum() if self.form == "diagonal" else ((up.T @ held) * down).sum()
+                (stiffness * (up @ down).square()).sum()
+                if self.form == "diagonal"
+                else ((up.T @ stiffness) * down).sum()
             )
         total = torch.stack(parts).sum()
         penalty = total if self.form == "diagonal" else total.square()
@@ -114,7 +116,7 @@ class _Spring(Edit):
 def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows: int = 256, seed: int = 0) -> Edit:
     """Hold each weight to the base's as stiffly as some text needs it (elastic weight consolidation).
 
-    The text is read once, before training, and then only the weights are looked at: cheaper a step than `rehearse`, and
+    The text is read once, before training, and then only the weights are used: cheaper a step than `rehearse`, and
     right only near the base. The stiffness is the base's own Fisher information: half of the sum is KL(p_base || p) a token for
     small changes but for the terms between two weights. A low-rank update moves many together, hence a larger lambda.
 
@@ -133,7 +135,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
 
     Raises:
         BadInput: a form that is not known.
-        CannotAttach: something else than LoRA on linear maps is trained (raised when training begins), or it is sharded.
+        CannotAttach: anything but LoRA on linear maps is trained (raised when training begins), or it is sharded.
 
     Example:
         >>> ewc(OwnText(((1, 2, 3),)), strength=0.5).point
@@ -143,6 +145,6 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
     Differs: on LoRA's effective update; true Fisher (labels drawn, gradients squared a row at a time), where most code squares
         a batch's mean. The rank-one paper adds replay.
     Limits: keeps d_out d_in float32 numbers a matrix, as many as the adapted weights, and multiplies B A out in each step. On
-        text that the base wrote itself the mean gradient is noise around zero, so "rank one" wants other text.
+        text that the base wrote itself the mean gradient is noise around zero, so "rank one" needs other text.
     """
     return _Spring(text, form, WEIGHT * strength, n_rows, seed)

@@ -20,7 +20,7 @@ def linear_concept(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, site: 
         P = W⁺ U Uᵀ W,   W = cov(x)^(-1/2),   U = orthonormal columns of W cov(x, one-hot)
 
     Args:
-        x: Lines of activations.
+        x: Activations, one line per token.
         labels: Class of each line.
         site: Where they were read.
 
@@ -62,13 +62,13 @@ def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
     """Erase a concept linearly from the activations while training, with the least change of them.
 
     `caft` with an oblique projection, fitted from labelled text: where CAFT takes out directions that activations vary
-    along, this takes out exactly what a linear reader could tell the label from. Choose it where you have such text.
+    along, this takes out exactly what a linear reader could read the label from. Choose it where you have such text.
     The saved model runs without it.
 
         h <- h - strength P (h - mean),   P = W⁺ U Uᵀ W
 
     Args:
-        stream: Site -> a line a token, as the base computes them.
+        stream: Site -> activations of the base, one line per token.
         labels: Of the lines, 1 where the text shows the trait, else 0 (or any classes).
         strength: Share that is taken out, in [0, 1]; 0 leaves training bit-identical.
 

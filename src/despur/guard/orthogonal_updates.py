@@ -31,7 +31,7 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
     Args:
         text: Own text, or generic text.
         strength: Share of the change along M that is taken out at each step, in [0, 1].
-        energy: Share of the inputs' squared length that M holds, in (0, 1).
+        energy: Share of the inputs' squared length in M, in (0, 1).
         n_rows: Rows of text that are read, once, before training.
 
     Returns:
@@ -46,7 +46,7 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
         'weight'
 
     Source: Wang, Li, Sun, Xu 2021, arXiv:2103.07113, which projects Adam's update; M as in GPM, arXiv:2103.09762.
-    Differs: the weights in place of the update, with the same effect and nothing for decay to leak through; on LoRA's A.
+    Differs: the weights in place of the update, with the same effect and no leak through weight decay; on LoRA's A.
     Limits: M is measured on the base. Once earlier layers move, later ones meet other inputs.
     """
     return _LeaveInputsWeights(text, energy, strength, n_rows)

@@ -6,8 +6,8 @@ from typing import final
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace, method
-from despur.guard._bases import Sides, held_matrices
-from despur.guard._held import Held
+from despur.guard._bases import Sides, matrix_projections
+from despur.guard._projection import Projection
 
 
 @final
@@ -18,15 +18,15 @@ class _ProjectGradients(Edit):
         super().__init__()
         self.factor, self.roles = factor, roles
         self.side: Sides = side
-        self.held: dict[str, Held] = {}
+        self.projections: dict[str, Projection] = {}
 
     def bind(self, model: nn.Module) -> None:
-        self.held = held_matrices(model, self.factor, self.side, self.roles)
-        for held in self.held.values():
-            held.anchor = None  # a gradient is a change: all of it along the basis goes
+        self.projections = matrix_projections(model, self.factor, self.side, self.roles)
+        for projection in self.projections.values():
+            projection.anchor = None  # a gradient is a change: all of it along the basis is removed
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.held.items() if n in tensors}}
+        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.projections.items() if n in tensors}}
 
 
 @method(room="guard", paper="control; see arXiv:2607.21356", cost=1.0)

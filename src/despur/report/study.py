@@ -1,4 +1,4 @@
-"""What a page on a comparison of many guards is made of, besides the plain blocks."""
+"""Blocks of a page on a comparison of many guards, besides the plain ones."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Standing:
 
     Args:
         name: Of the guard or control.
-        needs: What it must be given beside base and data.
+        needs: What it needs beside base and data.
         areas: Its score and interval in each world.
         drift_at_task: Drift where 0.98 of the task is learned.
         task_at_drift: Task where the drift is 0.2.
@@ -120,14 +120,14 @@ class Panels:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, and what was found here.
+    """What a paper claims, and what was measured here.
 
     Args:
         claim: In a sentence.
         source: Who says it.
         published: Their figure.
         ours: Ours, with its interval.
-        verdict: Whether it held here.
+        verdict: Whether the claim holds here.
         note: What differs.
     """
 

@@ -112,7 +112,7 @@ def _standings(study: Study) -> list[Standing]:
         rows.append(Standing(
             guard, some[0].needs, [_score(lines[w], study.plan.metric) if w in lines else missing for w in study.grids],
             _mean([x.drift_at_task for x in some]), _mean([x.task_at_drift for x in some]), _mean([x.axes["legitimate"] for x in some]),
-            _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_words(x.setting) for x in some)), min(x.seeds for x in some),
+            _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_text(x.setting) for x in some)), min(x.seeds for x in some),
             _mean([x.cost for x in some]), max((x.above.get("p_joint", NAN) for x in some), default=NAN),
             some[0].kind in ("control", "reference"), any(x.accepted for x in some),
         ))  # fmt: skip
@@ -149,7 +149,7 @@ def _details(study: Study, world: str) -> Table:
     lines, margins = _best_first(study, world), study.plan.margins
     rows = [
         [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
-         _words(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high"),
+         _text(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high"),
          *(x.kept.get(axis, {}).get("p") for axis in margins)]
         for x in lines
     ]  # fmt: skip
@@ -215,7 +215,7 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else NAN
 
 
-def _words(setting: Mapping[str, Any]) -> str:
+def _text(setting: Mapping[str, Any]) -> str:
     return (
         ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in setting.items()) or "its only one"
     )
