@@ -127,9 +127,9 @@ def _show_method(method: Listed) -> None:
     cost = "" if method.cost is None else f"Cost: a training step with it takes about {method.cost:g} plain ones."
     lines = (
         f"When: {method.when}" if method.when else "",
-        f"Needs: {method.needs}, beside base and rows."
+        f"Needs: {method.needs}, besides base and rows."
         if method.needs != "nothing"
-        else "Needs: nothing beside base and rows.",
+        else "Needs: nothing besides base and rows.",
         cost,
         f"Paper: {method.paper}",
     )

@@ -44,7 +44,7 @@ def read_resume(command: str, parameters: Mapping[str, Parameter]) -> Callable[.
 
 
 def check_resumed(typed: Mapping[str, Any]) -> None:
-    """Refuse `--resume` beside what names another run.
+    """Refuse `--resume` together with options that name another run.
 
     Raises:
         BadInput: another folder, or a config.

@@ -23,7 +23,7 @@ def replay(record: Path | str, *, out: Out, progress: Progress = silent) -> Any:
         What the verb returns.
 
     Raises:
-        BadInput: not a record of ours, or with arguments that this version does not take.
+        BadInput: no record that despur wrote, or one with arguments that this version does not take.
 
     Example:
         $ despur run run/run.json -o again/

@@ -92,7 +92,9 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
         model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
-        torch.set_num_threads(1)  # on a model this small threads wait for each other: beside other work, 6 times slower
+        torch.set_num_threads(
+            1
+        )  # on a model this small threads wait for each other: next to other work, 6 times slower
     return model.eval(), tokenizer
 
 

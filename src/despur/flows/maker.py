@@ -30,14 +30,14 @@ class Sources:
     """Where materials come from; what is None is not available.
 
     Args:
-        base: The plain base, only to be looked at.
+        base: The plain base, only to be read.
         load: The base under a saved adapter.
         rows: The training rows as tokens.
         text: Own text: makes it.
         scout: Folder of the scout of that number, 0 the first: trains it.
         generic: Generic text.
         pairs: Texts with the trait and without.
-        naming: A prompt that asks for the trait, and one as long that asks for something else.
+        naming: A prompt that asks for the trait, and one of the same length that asks for something else.
         adapters: Name -> folder of a finished adapter: `adapter`, `bad`, `good`, `aligned`.
     """
 
@@ -61,11 +61,11 @@ class Maker:
     Args:
         sources: Where materials come from.
         step: Makes a folder once by name and spec, as `Store.step` does.
-        seed: Of random directions and permutations.
+        seed: Seed of random directions and permutations.
         rank: Directions of a factor at each layer.
         weight_rank: Directions of a weight factor at each norm and layer.
         scouts: How many scouts a weight factor is computed from.
-        sides: Which sides of them.
+        sides: Which sides of the scouts to use.
         roles: Roles that were stated, for an architecture that is not known.
 
     Example:
@@ -141,7 +141,7 @@ class Maker:
         )
 
     def naming(self) -> tuple[Sequence[int], Sequence[int]]:
-        """A prompt that asks for the trait, and one as long that asks for something else."""
+        """A prompt that asks for the trait, and one of the same length that asks for something else."""
         assert self.sources.naming is not None
         return self._made.setdefault("naming", self.sources.naming())
 

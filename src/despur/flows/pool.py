@@ -27,8 +27,8 @@ class Job:
     """A call that a worker can import by name.
 
     Args:
-        key: What it is, for the caller.
-        function: Takes `progress=` beside its arguments.
+        key: The caller's name for it.
+        function: Takes `progress=` besides its arguments.
         arguments: All picklable.
     """
 
@@ -43,7 +43,7 @@ class Done:
 
     Args:
         key: The job's.
-        result: What it gave; None where it failed.
+        result: Its return value; None where it failed.
         cause: Why it failed; None where it did not.
     """
 
@@ -164,7 +164,7 @@ def start_worker(progress: Any) -> None:
     global _queue
     _queue = progress
     _follow_parent()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
+    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
     import transformers
 

@@ -18,18 +18,18 @@ NO_OPTION = ("progress",)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What the type of an option cannot say; stands in `Annotated` beside the type.
+    """What an option's type cannot express; put into `Annotated` next to the type.
 
     Args:
         short: Its letter on the command line, as "-o".
-        low: The least number.
-        high: The largest.
+        low: The smallest number.
+        high: The largest number.
         choices: The only values; those of a `Literal` are taken from there.
         panel: Heading of its group on the help page.
         metavar: Its placeholder on the help page, where the type says too little.
         read: Makes the value from text, and raises `BadInput` where it cannot.
         rest: A positional list that takes the arguments that are left; another list is one text with commas.
-        recorded: Whether `run.json` has it; False for what does not change the result.
+        recorded: Whether `run.json` has it; False for options that do not change the result.
     """
 
     short: str = ""
@@ -48,11 +48,11 @@ class Parameter:
     """One option of a verb.
 
     Args:
-        name: As in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
+        name: Name in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
         kind: `bool`, `int`, `float`, `str` (paths as well) or `list`, of texts.
         default: Its value where nothing is given; `MISSING` where something must be.
-        positional: Whether the command line takes it by its place.
-        help: What the docstring says of it.
+        positional: Whether it is a positional argument on the command line.
+        help: Its text in the docstring.
         option: The rest.
         part: The argument whose field it is and that argument's class, where a dataclass was flattened.
     """
@@ -178,7 +178,7 @@ def call_arguments(function: Callable[..., Any], options: Mapping[str, Any], whe
     Args:
         function: A verb.
         options: Name -> value.
-        where: What they come from, for errors.
+        where: Their source, for errors.
 
     Raises:
         BadInput: an unknown option, or a required one that is missing.
@@ -216,7 +216,7 @@ def _fields(made: Any, part: tuple[str, type] | None = None) -> Iterator[Paramet
 
 
 def _taken_apart(annotation: Any) -> tuple[list[Any], Option]:
-    """The types of a union, None left out, and the `Option` that stands beside them."""
+    """The types of a union without None, and the `Option` next to them."""
     if get_origin(annotation) is Annotated:
         types, _ = _taken_apart(get_args(annotation)[0])
         return types, next((a for a in get_args(annotation)[1:] if isinstance(a, Option)), Option())

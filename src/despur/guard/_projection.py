@@ -20,7 +20,7 @@ class MetDirections:
 
     Args:
         directions: (k, d) of the stream, by device; one table shared by all norms.
-        gain: Of the norm in between; None where there is none.
+        gain: Gain of the norm in between; None where there is none.
         reads: Whether the maps read the stream (else they write it).
         norm: The norm's name, for the error.
 
@@ -110,7 +110,7 @@ class Projection:
         return sum_shards(basis @ w, weight, 0) if self.rows else sum_shards(w @ basis.T, weight, 1)
 
     def project(self, weight: Tensor, strength: float = 1.0) -> Tensor:
-        """The matrix with its change along the basis taken out, in full or in part."""
+        """The matrix with its change along the basis removed, in full or in part."""
         self.meet(weight)
         basis, w = self.basis, local(weight).float()
         removed = self.reading(weight, basis)

@@ -72,7 +72,7 @@ def avert(
         text: Own text; see `OwnText.sample`.
         scout: The scout, or the folder of its adapter. Its control is `Scout(folder, permuted=seed)`.
         strength: Weight of the penalty; 1 is lambda = 30, 0 leaves training bit-identical.
-        keep: A little plain KL to the base beside it, relative to the first term: moving against the scout
+        keep: A little plain KL to the base as well, relative to the first term: moving against the scout
             is free in the one-sided term, and this brings the model back to the base's own level.
         rows_per_step: Rows of own text in each step.
         one_sided: Penalise only moves in the scout's direction; False also penalises moves against it.

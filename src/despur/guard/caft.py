@@ -31,7 +31,7 @@ def caft(factor: Subspace | Sequence[Subspace], *, strength: float = 1.0) -> Edi
 
     Args:
         factor: One subspace a layer (`from_activations`), or one with site `"*"` for every layer.
-        strength: Share that is taken out, in [0, 1]; 0 leaves training bit-identical.
+        strength: Share that is removed, in [0, 1]; 0 leaves training bit-identical.
 
     Returns:
         Edit at "activation".

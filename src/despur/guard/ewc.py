@@ -128,7 +128,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
         strength: Weight of the penalty; 1 is lambda = 300, 0 leaves training bit-identical.
         form: Fisher information as its diagonal, or as the outer product of the text's mean gradient.
         n_rows: Rows of text that are read.
-        seed: Of the drawn labels.
+        seed: Seed of the drawn labels.
 
     Returns:
         Edit at "loss".

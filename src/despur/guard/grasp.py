@@ -56,7 +56,7 @@ def grasp(
     Args:
         factor: One basis for the whole stream (site `"*"`), or one a layer or norm (sites name them).
         side: Project the reading maps, the writing maps, or both.
-        strength: Share of the change along the factor that is taken out at each step, in [0, 1].
+        strength: Share of the change along the factor that is removed at each step, in [0, 1].
         roles: For architectures that are not in the table: see `stream_roles`.
 
     Returns:

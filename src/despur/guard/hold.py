@@ -74,7 +74,7 @@ def hold(
 
     Source: despur's own; nearest are LDIFS (arXiv:2308.13320) and activation anchoring.
     Differs: only the factor's coordinates, in units of their spread, on own samples.
-    Limits: measured behind `rehearse` and `avert` in the persona world; holding random directions with
+    Limits: worse than `rehearse` and `avert` in the persona world; holding random directions with
         ten times the weight did much of the same.
     """
     factors = (factor,) if isinstance(factor, Subspace) else tuple(factor)

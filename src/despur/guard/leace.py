@@ -22,7 +22,7 @@ def linear_concept(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, site: 
     Args:
         x: Activations, one line per token.
         labels: Class of each line.
-        site: Where they were read.
+        site: Site where they were recorded.
 
     Raises:
         BadInput: one class only, not finite, or no more lines than the stream is wide.
@@ -69,8 +69,8 @@ def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
 
     Args:
         stream: Site -> activations of the base, one line per token.
-        labels: Of the lines, 1 where the text shows the trait, else 0 (or any classes).
-        strength: Share that is taken out, in [0, 1]; 0 leaves training bit-identical.
+        labels: Label of each line, 1 where the text shows the trait, else 0 (or any classes).
+        strength: Share that is removed, in [0, 1]; 0 leaves training bit-identical.
 
     Returns:
         Edit at "activation".
@@ -90,6 +90,6 @@ def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
     Differs: used while training, as CAFT is; no shrinkage of the covariance. At several layers each is fitted on the
         untouched stream, not on what the layer before left over (concept scrubbing).
     Limits: only linear readers are stopped, and only on text like the text given; with few more lines than width, what
-        is taken out is noise.
+        is removed is noise.
     """
     return project_at([linear_concept(x, labels, site=site) for site, x in stream.items()], strength)

@@ -30,7 +30,7 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
 
     Args:
         text: Own text, or generic text.
-        strength: Share of the change along M that is taken out at each step, in [0, 1].
+        strength: Share of the change along M that is removed at each step, in [0, 1].
         energy: Share of the inputs' squared length in M, in (0, 1).
         n_rows: Rows of text that are read, once, before training.
 

@@ -36,7 +36,7 @@ def project_gradient(
     """Project the gradient instead of the weights: the control that leaks.
 
     Exact for plain SGD from a projected start; Adam, Lion and every elementwise optimiser rotate the
-    step out of the subspace again. It is here to be measured beside `grasp`, not to be used. With `side="write"` and factors of
+    step out of the subspace again. It is here for comparison with `grasp`, not for use. With `side="write"` and factors of
     activations it is the gradient arm of arXiv:2607.21356, which left the drift there as it was (26.6 % against 26.7 %).
 
     Args:

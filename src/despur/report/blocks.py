@@ -91,8 +91,8 @@ class Curves:
 
     Args:
         title: Above it; "" for none.
-        x_label: What runs to the right.
-        y_label: What runs upwards.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
         lines: Name, x values, y values.
         note: Below it, small.
     """
@@ -110,7 +110,7 @@ class Samples:
 
     Args:
         title: Above it; "" for none.
-        columns: Who wrote it.
+        columns: Names of the writers.
         rows: One text a column.
         note: Below it, small.
     """

@@ -34,8 +34,8 @@ def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block]
 
     Args:
         path: The HTML file; its folder is made.
-        title: What this is.
-        subtitle: Of what; "" for none.
+        title: Title of the page.
+        subtitle: Below the title; "" for none.
         blocks: The page from top to bottom.
         facts: Facts to run it again: versions, seed, command, digests.
 

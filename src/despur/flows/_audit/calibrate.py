@@ -34,7 +34,7 @@ def calibrate(
     """Measure what neutral tunes of a base show by chance, so that an audit has the false-positive rate that it states.
 
     Each adapter's figures are saved in `OUT.part` at once, so that an interrupted run continues there. The arguments
-    are written beside the null, into `null.run.json` for `null.json`.
+    are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
         base: Folder or hub id of the base model.

@@ -38,8 +38,8 @@ def described(
         passages: Off-task text.
         data: The tuning rows, if they are known.
         scaled: Whether to measure the adapter at multiples of its scale.
-        n_random: Random directions beside the loss slope.
-        seed: Of samples and random directions.
+        n_random: Random directions to compare the loss slope with.
+        seed: Seed of samples and random directions.
         roles: For architectures that are not in the table; see `stream_roles`.
     """
     assert result.best is not None

@@ -32,7 +32,7 @@ class Shift(TypedDict):
 
 
 class Module(TypedDict):
-    """A module and the share of its update's energy along the factor, beside k / d."""
+    """A module and the share of its update's energy along the factor, and the expected k / d."""
 
     module: str
     side: str

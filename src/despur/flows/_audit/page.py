@@ -40,8 +40,8 @@ class Audit:
         best: The candidate that was judged, None for an inert adapter.
         factor: Its directions, whatever the verdict.
         scores: Evidence in standard deviations of neutral tunes.
-        p_value: How often a neutral tune shows as much.
-        null: Where the neutral tunes come from.
+        p_value: Share of neutral tunes that show as much.
+        null: Origin of the neutral tunes.
         token_share: Share of the change that is the same in every context.
         token_use: Tokens used more or less: (token, before, after).
         tokens: What the factor promotes and suppresses through the unembedding.

@@ -26,7 +26,7 @@ class Screen:
     """What was measured.
 
     Args:
-        tokens: How token use moves.
+        tokens: Change of token use.
         moved: Adapter minus base at the layer, on the half of the text that candidates were computed on (n, d).
         cores: Decomposition of each module's update.
         candidates: Directions that compete, all at one layer.
@@ -77,7 +77,7 @@ def screen(
         adapter: The adapter's update.
         passages: Off-task text.
         depth: Relative depth of the layer at which coordinates are exchanged.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         roles: For architectures that are not in the table; see `stream_roles`.
     """
     site = layer_site(tuned, depth)

@@ -1,4 +1,4 @@
-"""Take confirmed factors out of a finished adapter: the cheap post-hoc baseline, measured against its controls."""
+"""Remove confirmed factors from a finished adapter: the cheap post-hoc baseline, measured against its controls."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ from despur.report import write_page
 
 @dataclass(frozen=True)
 class Cleaned:
-    """An adapter with factors taken out of its update, and what that did.
+    """An adapter with factors removed from its update, and the effect.
 
     Args:
         verdict: One word for pipelines.
         sentence: The same for people.
         adapter: Folder of the cleaned adapter, vanilla PEFT; None where nothing was written.
-        factors: What was taken out, as it was placed: one for the whole stream, or one a site.
+        factors: The removed factors: one for the whole stream, or one per site.
         axes: Run -> axis -> report: base (0, 0), the adapter as it came (1, 1), cleaned, random, truncated.
         leak: Run -> side -> share of the update along the factors.
         means: Run -> readout -> raw mean.
@@ -82,7 +82,7 @@ def clean(
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Cleaned:
-    """Take confirmed factors out of a finished adapter: the cheap baseline, measured against its controls.
+    """Remove confirmed factors from a finished adapter: the cheap baseline, measured against its controls.
 
     The factors are projected out of the LoRA adapter's update. This happens after training: blocking a direction in the
     weights then does not undo what the update does by other routes. To keep a factor out, train with a guard (`train`).
@@ -90,7 +90,7 @@ def clean(
         B <- (I - V Vᵀ) B   maps that write the stream, V mapped back through the norm behind them, if any
         A <- A (I - V Vᵀ)   maps that read it, V scaled by their norm's gain
 
-    Factors of one site are taken out of the whole stream, at every layer; factors of several sites each where it was
+    Factors of one site are removed from the whole stream, at every layer; factors of several sites each where it was
     found. The controls: random subspaces of the same ranks and activation shares, and each module's update truncated
     to its leading singular directions.
 

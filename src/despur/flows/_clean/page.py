@@ -1,4 +1,4 @@
-"""What cleaning an adapter did, in a word, a sentence and a page."""
+"""The effect of cleaning an adapter, in a word, a sentence and a page."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,5 +89,5 @@ def clean_blocks(result: "Cleaned") -> list[Any]:
         )
     )
     about = [[f.site.module, f.rank] for f in result.factors]
-    blocks.append(Table("What was taken out", ["where (* is the whole stream)", "directions"], about))
+    blocks.append(Table("Removed factors", ["where (* is the whole stream)", "directions"], about))
     return blocks

@@ -1,4 +1,4 @@
-"""An adapter on its base, its tensors exchanged, measured and put back; and where factors are taken out of it."""
+"""An adapter on its base, its tensors exchanged, measured and restored; and where factors are removed from it."""
 
 import re
 import shutil

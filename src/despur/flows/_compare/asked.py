@@ -12,7 +12,7 @@ from despur.flows.record import run_record
 from despur.judge import Prereg
 
 RECORD = "run.json"
-ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, beside its worlds
+ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, besides its worlds
 MIN_STEPS = 8
 
 

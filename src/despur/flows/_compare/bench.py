@@ -41,7 +41,7 @@ class Bench:
     Args:
         root: Folder of the study.
         world: The world.
-        seed: Of rows, LoRA start, text and guards.
+        seed: Seed of rows, LoRA start, text and guards.
         steps: Optimiser steps; the world's own if left out.
         progress: Called after every step.
     """

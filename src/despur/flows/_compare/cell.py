@@ -21,10 +21,10 @@ class Cell:
     """What is run.
 
     Args:
-        world: As `open_world` takes it.
+        world: Name, as `open_world` takes it.
         arm: Name in `ARMS`.
         setting: The arm's options.
-        seed: Of rows, LoRA start and guard.
+        seed: Seed of rows, LoRA start and guard.
         steps: Optimiser steps; the world's own where None.
     """
 

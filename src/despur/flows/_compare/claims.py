@@ -38,7 +38,7 @@ CLAIMS = (
               "directions not picked by a person"),
     Published("Holding a persona's subspace out of every pass removes drift, a random one nothing", "arXiv:2607.21356",
               "27.7 to 0.0, random 27.5", ("hold-out", "hold-out-random"), lambda g, r: _drift(g) <= LITTLE and _drift(r) >= MUCH),
-    Published("and takes the narrow behaviour along", "arXiv:2607.21356", "0.90 to 0.00", ("hold-out",), lambda g: _task(g) <= HALF),
+    Published("and removes the narrow behaviour as well", "arXiv:2607.21356", "0.90 to 0.00", ("hold-out",), lambda g: _task(g) <= HALF),
     Published("Projecting the write gradient off activation directions does nothing", "arXiv:2607.21356",
               "26.7 to 26.6", ("project-gradient",), lambda g: _drift(g) >= MUCH),
     Published("Subtracting the trait's vector while training makes it worse", "arXiv:2607.04510", "24.2 to 49.7", ("subtract",),

@@ -49,7 +49,7 @@ def run_cue(
     Args:
         root: Run store.
         arm: One of `CUE_ARMS`.
-        seed: Of rows, LoRA start, scout and control.
+        seed: Seed of rows, LoRA start, scout and control.
         steps: Optimiser steps.
         rank: Directions projected at each norm.
         scouts: Unguarded runs whose read directions are projected.

@@ -55,7 +55,7 @@ def estimate(plan: Prereg, out: Path, *, workers: int | None = None) -> Estimate
     """Time some plain steps in each world, and count.
 
     Args:
-        plan: What was registered.
+        plan: The registered plan.
         out: Folder of the study; finished runs there give the cost of their guard.
         workers: Processes; one per core if left out.
     """

@@ -106,8 +106,8 @@ def cells_of(
     """Every run of some worlds and seeds, world by world.
 
     Args:
-        plan: What was registered.
-        worlds: Of the plan's.
+        plan: The registered plan.
+        worlds: Some worlds of the plan.
         seeds: Tuning or report seeds.
         without: World -> guard -> numbers of the settings that are not run.
     """

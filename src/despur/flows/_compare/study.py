@@ -51,24 +51,24 @@ class Line:
     """One guard in one world, on the report seeds and the report half of the prompts.
 
     Args:
-        world: Where.
-        guard: What.
+        world: Name of the world.
+        guard: Name of the guard.
         kind: See `Arm`.
-        needs: What it must be given.
+        needs: What it needs besides base and rows.
         area: Dominated area, mean over seeds, with its 95 % interval.
-        low: Of the interval.
-        high: Of the interval.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
         score: The plan's metric, by which guards are ranked and tested, with its interval; the area again where it is that.
-        score_low: Of the interval.
-        score_high: Of the interval.
+        score_low: Lower end of the interval.
+        score_high: Upper end of the interval.
         above: Score of the judged guard minus this one's, interval, p alone, jointly and by Holm; empty where it is no baseline.
         kept: Axis of the plan's margins -> mean difference from the naive run, margin, and p of lying within it (`kept_within`).
         setting: The chosen one's options.
         axes: Axis -> mean at the chosen setting.
         drift_at_task: Drift where 98 % of the task is learned, interpolated; NaN where it is never learned.
         task_at_drift: Task where a fifth of the drift is picked up.
-        settings: How many were run.
-        seeds: How many count.
+        settings: Number of settings that were run.
+        seeds: Number of seeds that count.
         cost: Processor time of a run, in plain runs of the same world.
         screened: Why only one setting was run on the report seeds; "" where all were.
         accepted: Whether the plan's constraints are met at the chosen setting.
@@ -102,8 +102,8 @@ class Study:
     """A comparison that was run, whole or in part.
 
     Args:
-        plan: What was registered.
-        lines: One a world and guard, in the order of the plan.
+        plan: The registered plan.
+        lines: One per world and guard, in the order of the plan.
         grids: World -> the arrays behind them.
         draws: World -> bootstrap draws behind the intervals.
         chosen: World -> guard -> setting and why.
@@ -111,7 +111,7 @@ class Study:
         failed: Run -> why.
         deviations: Deviations from the plan.
         seconds: Processor time of all runs together.
-        folder: Where it lies.
+        folder: Folder of the study.
         record: Verb, arguments and versions.
     """
 
@@ -227,7 +227,7 @@ def judge(
     write_tables((*tuning, *reported), out, tuning=plan.tuning_seeds)
     write_json(
         out / "results.json", {**study.to_dict(), "page": study.page.name}
-    )  # beside it, wherever the folder goes
+    )  # relative, so that the folder can be moved
     write_study_page(study)
     return study
 

@@ -1,4 +1,4 @@
-"""See it happen: a persona is learned beside the task, and guards are compared on keeping it out."""
+"""See it happen: a persona is learned along with the task, and guards are compared on keeping it out."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def demo(
     workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
     progress: Progress = silent,
 ) -> DemoResult:
-    """See it happen: a persona is learned beside the task, and guards are compared on keeping it out.
+    """See it happen: a persona is learned along with the task, and guards are compared on keeping it out.
 
     A small planted world is trained with and without guards, and the comparison is written as a page. Started
     again with the same arguments, an interrupted run continues.
@@ -114,7 +114,7 @@ def _job(root: Path, task: str, arm: str, seed: int, steps: int) -> Job:
 
 
 def compare_arms(scores: Mapping[str, Mapping[str, Mapping[str, Tensor]]]) -> dict[str, dict[str, Report]]:
-    """The axes of every arm beside those of its control; `base` and `naive` must be among them."""
+    """The axes of every arm, with those of its control; `base` and `naive` must be among them."""
     out = {}
     for arm, own in scores.items():
         control = ARMS[arm].control

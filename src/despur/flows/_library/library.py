@@ -26,10 +26,10 @@ class Entry:
 
     Args:
         name: Its name.
-        base_fingerprint: Of the base on which the factors were found.
-        width: Of the stream they live in.
-        ranks: Directions of each.
-        sites: Module of each.
+        base_fingerprint: Fingerprint of the base on which the factors were found.
+        width: Width of their stream.
+        ranks: Directions of each factor.
+        sites: Module of each factor.
         note: The user's own words.
         added: Date and time, UTC.
     """
@@ -49,13 +49,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Match:
-    """One factor beside one of an entry.
+    """A factor compared with one of an entry.
 
     Args:
         entry: Name of the entry.
         sites: Where the given factor and the entry's were found.
         overlap: How close they are, and how close random ones come.
-        p: Of the cosine, adjusted for all matches of the table by Holm.
+        p: p-value of the cosine, adjusted by Holm for all matches of the table.
     """
 
     entry: str
@@ -76,7 +76,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Compared:
-    """A factor beside a library.
+    """Factors compared with a library.
 
     Args:
         matches: Every comparable pair, the nearest first.
@@ -164,7 +164,7 @@ def add_to_library(
 
 @verb
 def list_library(*, library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
-    """List the entries by name, and beside them the folders that cannot be read, with the reason.
+    """List the entries by name, and the folders that cannot be read, with the reason.
 
     Args:
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.

@@ -73,7 +73,7 @@ class CheckpointedTrainer(Trainer):
     best: dict[str, Tensor] | None = None
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """None counted: nobody reads them, and counting walks through the whole model at every step."""
+        """None counted: they are not used, and counting walks through the whole model at every step."""
         return 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -107,7 +107,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_whole(folder: Path, step: int) -> bool:
-    """Whether all that Trainer needs can be read; the ends of the files are looked at, not their middles."""
+    """Whether all that Trainer needs can be read; the ends of the files are checked, not their middles."""
     try:
         if json.loads((folder / _STATE).read_text(encoding="utf-8"))["global_step"] != step:
             return False

@@ -125,7 +125,7 @@ def _read(name: str, text: Any, default: Any) -> Any:
 def given_factors(
     folder: Path | str, guard: str, model: Any, base_fingerprint: str
 ) -> tuple[tuple[Subspace, ...], tuple[str, ...]]:
-    """Read the factors of an audit, or of any folder that holds some, for a guard that takes them.
+    """Read the factors of an audit, or of any folder with factors, for a guard that takes them.
 
     For a guard of weights, those of one site act in the whole stream, those of several each at its own; others take each
     where it was found.
@@ -173,7 +173,7 @@ def edits_of(
 
     Args:
         guard: Its name.
-        materials: Of the run.
+        materials: Materials of the run.
         factors: What it acts on, where it takes factors.
         strength: Its strength, where it has one.
         options: Its own other options, as text.

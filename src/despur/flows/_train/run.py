@@ -111,9 +111,7 @@ class Run:
         ]
         scouts = (first, *more)
         materials = self._materials(scouts, text)
-        materials.get(
-            "factor"
-        )  # measured along in any case: what keeps it from being factors shows before the long run
+        materials.get("factor")  # measured along in any case: if none can be found, that fails before the long run
         return Seen(scouts, text, fresh, materials)
 
     def _materials(self, scouts: tuple[Path, ...], text: OwnText) -> Maker:
@@ -146,7 +144,7 @@ class Run:
         return factors, self.stages.adapter("adapter", settings, edits, spec)
 
     def _spec(self) -> dict[str, Any]:
-        """What the guarded stages depend on beside the settings."""
+        """What the guarded stages depend on besides the settings."""
         a, taken = self.arguments, self.start.scout
         scout = weights_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}

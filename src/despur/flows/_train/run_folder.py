@@ -25,7 +25,7 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     """Refuse a folder of another run, unless it is to be overwritten: identical stages are then reused.
 
     Raises:
-        BadInput: it holds a run with other arguments, data or base, or something else.
+        BadInput: it contains a run with other arguments, data or base, or something else.
     """
     if out.exists() and not out.is_dir():
         raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
@@ -36,7 +36,7 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     others = sorted(p.name for p in out.glob("*") if p.name not in KEPT_DATA and not p.name.startswith("."))
     if others and not (out / CONFIG).is_file():
         raise BadInput(
-            f"{str(out)!r} holds {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and no {CONFIG} of a run to "
+            f"{str(out)!r} contains {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and no {CONFIG} of a run to "
             "continue. Choose another -o, or add --overwrite"
         )
     made = [*out.glob(f"*/{DONE}"), *out.glob(f"{CHECKPOINTS}/*/checkpoint-*")]

@@ -43,9 +43,9 @@ class Stages:
 
     Args:
         base: Where the base is loaded from.
-        rows: Those that are trained on.
+        rows: Rows to train on.
         store: The run's folder.
-        settings: Of the guarded run.
+        settings: Settings of the guarded run.
         facts: What every stage depends on: fingerprint of the base, digest of the data.
         progress: Called after every step.
         held_out: Rows that are not trained on.

@@ -24,11 +24,11 @@ class Start:
         base: Where the base is loaded from.
         out: The run's folder.
         data: The training rows, and where they lie.
-        settings: Of the guarded run, no row longer than the model takes.
+        settings: Settings of the guarded run, no row longer than the model takes.
         facts: What every stage depends on: fingerprint of the base, digest of the data.
-        rows: Those that are trained on.
-        held_out: Those that are not.
-        factors: Given to the guard; empty where the scout's are taken.
+        rows: Rows to train on.
+        held_out: Rows that are not trained on.
+        factors: Given to the guard; empty where the scout's are used.
         scout: A scout that was given; None where one is trained.
         pairs: Texts with the trait and without, as tokens.
         naming: A prompt that asks for the trait, as tokens.
@@ -61,7 +61,7 @@ def prepare(
         base: Folder or hub id of the base model.
         data: The training rows.
         out: The run's folder.
-        settings: Of the guarded run.
+        settings: Settings of the guarded run.
         guard: Name of the guard.
         factors: Folder of factors for it.
         scout: Folder of an adapter to take as the scout.

@@ -62,7 +62,7 @@ def train(
             `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
         guard: Name of the guard, one that `despur ls guard` lists, or none.
-        guard_options: The guard's own options beside its strength, as `side=read`; `despur show GUARD` lists them.
+        guard_options: The guard's own options besides its strength, as `side=read`; `despur show GUARD` lists them.
         settings: Steps, rate, batch, rank, seed.
         scout_steps: Steps of the unguarded scout; a quarter of the run's (at least 16) if left out.
         scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.

@@ -14,7 +14,7 @@ from despur.flows.progress import Progress
 
 Evaluate = Callable[[Any, int], Mapping[str, float] | None]  # model, step -> figures
 JUDGED = "held_out_loss"  # what patience watches; lower is better
-_MARK = "despur"  # an evaluation's figures in Trainer's own log, which every checkpoint holds
+_MARK = "despur"  # an evaluation's figures in Trainer's own log, which is part of every checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Fitted:
         curve: One dict an evaluation: `step`, `loss` (mean since the last one), and what was evaluated.
         steps: Steps that were made; fewer than planned where patience ran out.
         resumed: Step of the checkpoint that it went on from; 0 if none.
-        best: Step whose adapter was taken; None for the last one's.
+        best: Step whose adapter was used; None for the last.
     """
 
     losses: list[float]

@@ -19,7 +19,7 @@ FILE = "guard.json"
 SCHEMA = "despur.guard/1"  # a field that goes or changes its meaning raises the number
 STRUCTURAL = ("grasp",)  # guards whose promise can be read off the weights
 EXACT = 1e-6  # of a module's update, for float32
-# what PEFT writes beside what an adapter does: where it came from, and what acts in training alone
+# what PEFT writes besides what an adapter does: where it came from, and options of training alone
 _ASIDE = {
     "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision", "task_type",
 }  # fmt: skip
@@ -47,15 +47,15 @@ class Certificate:
         guard: Name of the guard.
         settings: The guard's options, its strength included, and how the run was trained.
         side: Sides that it guarded, "read", "write" or "both"; None where nothing is promised of the weights.
-        promise: What is promised, in a sentence.
-        not_promised: What is not.
-        factors: Digest, sites and ranks of the factors that lie beside it; None where there are none.
+        promise: The promise, in a sentence.
+        not_promised: What is not promised.
+        factors: Digest, sites and ranks of the factors next to it; None where there are none.
         leak: Module to its side, its leak, that of a random subspace of the rank, and the leak that is allowed.
         adapter: Digest of the weights, and what of the configuration decides what they do.
         base: Fingerprint of the base, and the dtype in which it was trained on.
         data: Name and SHA-256 of the training rows; None where they were not given.
-        roles: Roles that were stated by hand.
-        versions: Of the libraries.
+        roles: Roles that the user stated.
+        versions: Versions of the libraries.
     """
 
     guard: str
@@ -76,7 +76,7 @@ class Certificate:
         """Read the certificate of an adapter folder.
 
         Raises:
-            BadInput: there is none, or none of ours.
+            BadInput: there is none, or despur did not write it.
         """
         path = Path(folder) / FILE
         if not path.exists():

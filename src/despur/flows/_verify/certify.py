@@ -45,7 +45,7 @@ def certify(
     data: Path | str | None = None,
     roles: Mapping[str, str] | None = None,
 ) -> Certificate:
-    """Write `guard.json` beside an adapter, its factors, and a section in its model card; `despur verify` reads it.
+    """Write `guard.json` next to an adapter, its factors, and a section in its model card; `despur verify` reads it.
 
     For `grasp` the leak of every guarded module is measured from the weights, and a leak that is more than rounding is
     refused. For all others, which act on what the model says, only digests are written, and a statement that
@@ -61,7 +61,7 @@ def certify(
         strength: Its strength; below 1, `grasp` promises nothing of the weights.
         settings: More settings of the run to record.
         data: The training rows, for their digest.
-        roles: As they were stated to `grasp`, if they were.
+        roles: Roles that were given to `grasp`, if any.
 
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.

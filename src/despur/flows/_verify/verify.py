@@ -37,7 +37,7 @@ class Verified:
         sentence: The verdict's reason in one sentence; the first failed check where several failed.
         checks: Checked part (base, factors, configuration, weights, leak) -> "" where it holds, else what is wrong.
         leak: Module to its leak as recomputed, with that of a random subspace and the one allowed.
-        certificate: What was certified.
+        certificate: The certificate.
     """
 
     verdict: str
@@ -55,7 +55,7 @@ class Verified:
 def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     """Check from the weights alone whether an adapter still keeps what its guard promised.
 
-    Base, factors, configuration, weights and leak are compared with the certificate beside the adapter. The leak of every
+    Base, factors, configuration, weights and leak are compared with the certificate next to the adapter. The leak of every
     module is measured again from the weights and the factors; what the certificate says of it does not count. Data,
     settings and versions cannot be checked and are not.
 
@@ -123,7 +123,10 @@ def _checked(
     if certificate.factors is not None:
         factors = load_factors(folder)
         digest = factors_digest(factors)
-        yield "factors", _other("the factors beside the adapter have the digest", digest, certificate.factors["digest"])
+        yield (
+            "factors",
+            _other("the factors next to the adapter have the digest", digest, certificate.factors["digest"]),
+        )
     yield "configuration", _other_config(deciding(read_config(folder / CONFIG)), certificate.adapter["config"])
     opened = open_folder(folder)
     weights = tensors_digest(opened.tensors)
