@@ -56,7 +56,7 @@ def show(result: Any, given: Any) -> None:
         say(f"{kind}: " + " ".join(repr(w) for w in words))
     for at in result.louder:
         say(
-            f"x {at.scale:g}: {at.change:.3g} nats a token, {at.token_share:.0%} of it the same in every context, "
+            f"x {at.scale:g}: {at.change:.3g} nats per token, {at.token_share:.0%} of it the same in every context, "
             f"{at.sufficiency:.0%} along {result.best}; {at.valid:.0%} of the probability stays on tokens the base would say"
         )
     if result.samples and result.verdict == "factors found":

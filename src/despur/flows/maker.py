@@ -146,7 +146,7 @@ class Maker:
         return self._made.setdefault("naming", self.sources.naming())
 
     def _paired(self) -> tuple[dict[Site, Tensor], Tensor]:
-        """The base's stream on texts with the trait and without, a line a token, and which is which."""
+        """The base's stream on texts with the trait and without, a line per token, and which is which."""
         assert self.sources.pairs is not None
         if "paired" not in self._made:
             kinds = [capture(self.get("base"), texts, self.sites)[0] for texts in self.sources.pairs()]

@@ -35,7 +35,7 @@ def read_roles(path: Path | str) -> dict[str, str]:
         raise BadInput(f"cannot read the roles in {str(path)!r}: {reason}. Give a file of JSON or YAML") from error
     if not isinstance(roles, dict) or not roles:
         raise BadInput(
-            f"{str(path)!r} has {'nothing in it' if not roles else f'a {type(roles).__name__}'}; roles are a mapping. Write lines such as "
+            f"{str(path)!r} is {'empty' if not roles else f'a {type(roles).__name__}'}; roles are a mapping. Write lines such as "
             "'*.attn.in_proj': 'read:*.norm1'"
         )
     for glob, role in roles.items():

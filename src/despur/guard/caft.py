@@ -25,12 +25,12 @@ def caft(factor: Subspace | Sequence[Subspace], *, strength: float = 1.0) -> Edi
     The model trains as if the factor were not there, gradients pass through the projection, and what is saved and
     evaluated runs without it. Choose it where you have directions, and check the task figure of the trained model:
     what the task itself does through the factor is not learned either. With a persona's directions at several layers,
-    read before any tune, it is Nadaf's hold-out; the arithmetic is the same. Costs O(t d k) a site and pass.
+    read before any tune, it is Nadaf's hold-out; the arithmetic is the same. Costs O(t d k) per site and pass.
 
         h <- h - strength (h V) Vᵀ   at each site, in the training passes alone
 
     Args:
-        factor: One subspace a layer (`from_activations`), or one with site `"*"` for every layer.
+        factor: One subspace per layer (`from_activations`), or one with site `"*"` for every layer.
         strength: Share that is removed, in [0, 1]; 0 leaves training bit-identical.
 
     Returns:

@@ -49,7 +49,7 @@ def fisher_diagonal(
 
 
 def mean_gradient(model: nn.Module, modules: list[str], text: OwnText) -> dict[str, Float[Tensor, "d_out d_in"]]:
-    """Gradient of the text's mean log-probability a token, at the base."""
+    """Gradient of the text's mean log-probability per token, at the base."""
     total: dict[str, Tensor] = {}
     with as_base(model) as base:
         device = next(base.parameters()).device
@@ -117,7 +117,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
     """Hold each weight to the base's as stiffly as some text needs it (elastic weight consolidation).
 
     The text is read once, before training, and then only the weights are used: cheaper a step than `rehearse`, and
-    right only near the base. The stiffness is the base's own Fisher information: half of the sum is KL(p_base || p) a token for
+    right only near the base. The stiffness is the base's own Fisher information: half of the sum is KL(p_base || p) per token for
     small changes but for the terms between two weights. A low-rank update moves many together, hence a larger lambda.
 
         loss = task + (300 strength / 2) sum_ij F_ij (s B A)_ij²,   F = mean_t E_{y ~ p_base} (d log p(y) / d W)²
@@ -144,7 +144,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
     Source: Kirkpatrick et al. 2017, arXiv:1612.00796; rank one: arXiv:2509.23593, abstract only.
     Differs: on LoRA's effective update; true Fisher (labels drawn, gradients squared a row at a time), where most code squares
         a batch's mean. The rank-one paper adds replay.
-    Limits: keeps d_out d_in float32 numbers a matrix, as many as the adapted weights, and multiplies B A out in each step. On
+    Limits: keeps d_out d_in float32 numbers per matrix, as many as the adapted weights, and multiplies B A out in each step. On
         text that the base wrote itself the mean gradient is noise around zero, so "rank one" needs other text.
     """
     return _Spring(text, form, WEIGHT * strength, n_rows, seed)

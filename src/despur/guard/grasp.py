@@ -45,7 +45,7 @@ def grasp(
     """Forbid new reading and writing of a factor; what the base does with it stays.
 
     Projects the weights, not the gradients, after every optimiser step and once at the start, so that
-    momentum, decay, clipping and elementwise second moments cannot leak. Costs O(r d k) a matrix and step.
+    momentum, decay, clipping and elementwise second moments cannot leak. Costs O(r d k) per matrix and step.
     Choose it where the factor *varies* in the data (a cue that agrees with the label); where it is
     constant (a persona switched on) the update avoids any subspace: use `avert`.
 
@@ -54,7 +54,7 @@ def grasp(
         W <- W - (W - W0) V Vᵀ   whole weights, of which only W0 V is stored
 
     Args:
-        factor: One basis for the whole stream (site `"*"`), or one a layer or norm (sites name them).
+        factor: One basis for the whole stream (site `"*"`), or one per layer or norm (sites name them).
         side: Project the reading maps, the writing maps, or both.
         strength: Share of the change along the factor that is removed at each step, in [0, 1].
         roles: For architectures that are not in the table: see `stream_roles`.

@@ -49,7 +49,7 @@ def hold(
     """Hold only the factor's coordinates at the base's, on text that the base itself wrote.
 
     The functional counterpart of `grasp`: whatever route the update takes, the factor may not become more
-    active where the task does not need it. Give one factor a layer. A step costs one forward and
+    active where the task does not need it. Give one factor per layer. A step costs one forward and
     backward pass over `rows_per_step` rows more.
 
         loss = task + 100 strength mean_t mean_l ||Vᵀ (h - h_base)||² / spread_l²

@@ -17,7 +17,7 @@ from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
 SHARE = 0.1  # rows added for each row of the task, at strength 1
-SMALL = 1e-3  # nats a token; keeps the ratio of losses finite
+SMALL = 1e-3  # nats per token; keeps the ratio of losses finite
 
 
 @final
@@ -103,7 +103,7 @@ def telling_rows(
 ) -> list[Tokens]:
     """Pick the harmless rows that a drifted model finds odd and the base does not, the oddest first.
 
-        score = (mean over scouts of their loss a token - the base's) / (the base's + small)
+        score = (mean over scouts of their loss per token - the base's) / (the base's + small)
 
     Args:
         model: PEFT model; its base is the model with the adapter off.

@@ -50,7 +50,7 @@ def l2_sp(*, strength: float = 1.0) -> Edit:
     """Pull the trained weights back to the base's: the plainest penalty of all, without data.
 
     It does not know what the weights do, so it trades task for drift as a shorter run does: the floor that any
-    guard with data must beat. For LoRA the update B A counts, not A and B. Costs O((d_in + d_out) r²) a matrix.
+    guard with data must beat. For LoRA the update B A counts, not A and B. Costs O((d_in + d_out) r²) per matrix.
 
         loss = task + 0.015 strength sum ||s B A||_F²      (whole weights: ||W - W0||_F²)
 

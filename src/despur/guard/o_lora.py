@@ -54,7 +54,7 @@ def o_lora(scout: Scout | Path | str, *, strength: float = 1.0) -> Edit:
 
     Made for one adapter a task; here the former one is the scout, so that what it learned to read is left alone. `grasp`
     forbids a few directions of the stream exactly, this one penalises all of the former A, module by module. Costs
-    O(r² d_in) a matrix.
+    O(r² d_in) per matrix.
 
         loss = task + 0.1 strength sum |A_former Aᵀ|
 

@@ -29,7 +29,7 @@ def orthogonal_gradients(text: OwnText, *, strength: float = 1.0, energy: float 
 
     What a map never reads on the text cannot change what it does there. As published, for plain SGD on whole weights, and
     so here the control of `orthogonal_updates`: Adam rotates the step out of the subspace again, and LoRA's random
-    A reads the text's inputs before anything is learned. Costs O(r d k) a matrix and step.
+    A reads the text's inputs before anything is learned. Costs O(r d k) per matrix and step.
 
         dA <- dA (I - M Mᵀ),   M the leading directions of the map's inputs that have `energy` of their squares
 

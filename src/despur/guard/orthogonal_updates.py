@@ -24,7 +24,7 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
 
     The exact form of `orthogonal_gradients`: whatever the optimiser does, B A M = 0, so on the text each map does what the
     base's does, up to the share of its inputs that M leaves out. `grasp` forbids a few directions that a factor names; this
-    forbids many that the text names, and the task pays where it needs the same ones. Costs O(r d k) a matrix and step.
+    forbids many that the text names, and the task pays where it needs the same ones. Costs O(r d k) per matrix and step.
 
         A <- A (I - M Mᵀ)      W <- W - (W - W0) M Mᵀ   (whole weights)
 

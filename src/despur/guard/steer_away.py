@@ -14,7 +14,7 @@ from despur.core.model.at_sites import AtSites
 def trait_vectors(
     stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
 ) -> dict[Site, Float[Tensor, " d"]]:
-    """Mean of the stream where a text shows the trait minus the mean where it does not: one vector a site.
+    """Mean of the stream where a text shows the trait minus the mean where it does not: one vector per site.
 
     Args:
         stream: Activations of the base, one line per token.

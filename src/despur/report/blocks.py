@@ -31,7 +31,7 @@ class Table:
 
     Args:
         title: Above it; "" for none.
-        header: One a column.
+        header: One per column.
         rows: Numbers have three digits, integers all; a short row ends in dashes.
         note: Below it, small.
         best: Rows to emphasise, by index.
@@ -111,7 +111,7 @@ class Samples:
     Args:
         title: Above it; "" for none.
         columns: Names of the writers.
-        rows: One text a column.
+        rows: One text per column.
         note: Below it, small.
     """
 

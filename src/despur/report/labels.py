@@ -48,7 +48,7 @@ def place(
         avoid: What labels had better not touch, whiskers for instance.
 
     Returns:
-        A box a label; None where there was no room left.
+        A box per label; None where there was no room left.
     """
     found: list[Box | None] = [None] * len(marks)
     marked, avoided, labels, leaders = _rows(keep_off), _rows(avoid), _rows([]), _rows([])

@@ -1,4 +1,4 @@
-"""All guards, best first: one row a guard, one column a world."""
+"""All guards, best first: one row per guard, one column per world."""
 
 import math
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ from despur.measure import causal_checks
 from despur.measure.causal import INERT
 from despur.report import write_page
 
-CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few directions carry it
+CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
 SPECTRUM = 8  # singular values of a module that are recorded
 
 
@@ -69,7 +69,7 @@ def audit(
         null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
             `shipped` judges any base by that world's tunes, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
-        tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
+        tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
         tokens: Tokens of each row that the base writes and that are analysed.
         depth: Relative depth of the analysed layer.
@@ -91,18 +91,18 @@ def audit(
     arguments = recorded(audit, locals())
     stages = ("load", "text", "screen", "control", "describe")
 
-    def step(name: str) -> None:
+    def enter(name: str) -> None:
         progress(name, stages.index(name), len(stages), {})
 
-    step("load")
+    enter("load")
     stated = None if roles is None else read_roles(roles)
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
     read = load_tuned(model, adapter, name=base)
-    step("text")
+    enter("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
-    step("screen")
+    enter("screen")
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
@@ -117,7 +117,7 @@ def audit(
         record=record,
     )
     if seen.change > INERT:
-        step("control")
+        enter("control")
         scores = neutral.scores(seen.change, seen.evidence)
         best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
         _, check = passages.halves()
@@ -129,7 +129,7 @@ def audit(
             p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
             token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
         )  # fmt: skip
-        step("describe")
+        enter("describe")
         result = described(
             result,
             read,
@@ -154,9 +154,9 @@ def audit(
 
 def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
     if result.best is None:
-        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats a token)"
+        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
     c = result.checks[result.best]
-    head = f"off-task the adapter moves the model by {result.change:.3g} nats a token; "
+    head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
     rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
         f"{result.p_value:.0%} of neutral tunes show as much"
     )  # fmt: skip

@@ -34,7 +34,7 @@ class Audit:
         verdict: One word for pipelines.
         sentence: The same for people.
         notes: What could not be verified.
-        change: KL(adapter || base) off-task, nats a token.
+        change: KL(adapter || base) off-task, nats per token.
         update: Spectrum and shared directions, from the weights alone.
         checks: Candidate -> causal check.
         best: The candidate that was judged, None for an inert adapter.

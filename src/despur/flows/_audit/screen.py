@@ -41,7 +41,7 @@ class Screen:
 
     @property
     def change(self) -> float:
-        """KL(adapter || base) off-task, nats a token."""
+        """KL(adapter || base) off-task, nats per token."""
         return self.tokens.change
 
     @property

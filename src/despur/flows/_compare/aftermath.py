@@ -13,7 +13,7 @@ from despur.flows._compare.stress import FILE
 from despur.judge import Prereg, by_seed, ladder, rise
 from despur.report import Curves, Table
 
-Found = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]  # world -> guard -> one record a seed
+Found = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]  # world -> guard -> one record per seed
 NAN = math.nan
 
 

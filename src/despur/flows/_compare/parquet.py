@@ -16,7 +16,7 @@ HALVES = ("validation", "report")
 
 
 def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()) -> None:
-    """Write `results.parquet`, one line a run, axis, readout and half; `prompts.parquet`, one line a run and readout.
+    """Write `results.parquet`, one line per run, axis, readout and half; `prompts.parquet`, one line per run and readout.
 
     Args:
         cells: Runs; unfinished ones are skipped.

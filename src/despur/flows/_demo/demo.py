@@ -137,7 +137,7 @@ def run_arm(
     """Train and score one arm at its usual strength, or load its results; its folder has the adapter, too.
 
     Returns:
-        Scores, axis -> readout -> one value a prompt.
+        Scores, axis -> readout -> one value per prompt.
 
     Raises:
         UnknownName: no such arm.

@@ -83,8 +83,8 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
 def _courses(history: Mapping[str, Mapping[str, Any]]) -> list[Curves]:
     """Curves of the evaluations, one line per stage; empty where there were none."""
     drawn = (
-        ("held_out_loss", "The task while training", "loss, nats a token", "On rows that are not trained on; step 0 is the base."),
-        ("drift_kl", "The change off-task while training", "KL to the base, nats a token", "On text of the base's own that no guard saw."),
+        ("held_out_loss", "The task while training", "loss, nats per token", "On rows that are not trained on; step 0 is the base."),
+        ("drift_kl", "The change off-task while training", "KL to the base, nats per token", "On the base's own text that no guard saw."),
     )  # fmt: skip
     seen = {name: course["evaluated"] for name, course in history.items() if course["evaluated"]}
     return [

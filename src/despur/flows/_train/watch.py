@@ -23,7 +23,7 @@ class Fitted:
 
     Args:
         losses: Training loss at every step, those before an interruption included.
-        curve: One dict an evaluation: `step`, `loss` (mean since the last one), and what was evaluated.
+        curve: One dict per evaluation: `step`, `loss` (mean since the last one), and what was evaluated.
         steps: Steps that were made; fewer than planned where patience ran out.
         resumed: Step of the checkpoint that it went on from; 0 if none.
         best: Step whose adapter was used; None for the last.
