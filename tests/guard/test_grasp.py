@@ -171,7 +171,7 @@ REFUSALS = {
         lambda tiny: lora(tiny(), target_modules=["o_proj"]), {"side": "read"}, CannotAttach, "side='read'",
     ),
     "nothing trainable": (
-        lambda tiny: lora(tiny()).requires_grad_(False), {}, CannotAttach, "would be held|no trainable",
+        lambda tiny: lora(tiny()).requires_grad_(False), {}, CannotAttach, "would be projected|no trainable",
     ),
 }  # fmt: skip
 
