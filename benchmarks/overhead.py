@@ -87,7 +87,7 @@ def alone(model: Any, edit: Edit, *, times: int = 20) -> float:
 def memory(model: Any, guard: Any) -> tuple[int, int]:
     """Bytes that a guard needs, and the adapter's."""
     tensors: list[Tensor] = []
-    for matrix in guard.held.values():
+    for matrix in guard.projections.values():
         source = matrix.source
         if isinstance(source, Tensor):
             tensors.append(source)

@@ -113,7 +113,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_stage(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("despur: interrupted; what was finished is kept")
+    assert said.splitlines()[-1].startswith("despur: interrupted; finished work is saved")
     assert not (tmp_path / "run" / "scout").exists()
 
 

@@ -56,11 +56,11 @@ def test_arguments_on_the_command_line_win_too(train):
         ("steps: true", "steps = True: .*valid integer"),
         ("twin: perhaps", "twin = 'perhaps'"),
         ("steps: [1, 2]", r"steps = \[1, 2\], where one value is needed"),
-        ("- steps", "holds list, where 'key: value' lines"),
-        ("", "holds NoneType"),
-        ("a: b: c", "is no YAML"),
-        ("when: 2024-99-99", "is no YAML"),
-        ("x: !!python/object:os.system {}", "is no YAML"),
+        ("- steps", "is a list, where 'key: value' lines"),
+        ("", "is a NoneType"),
+        ("a: b: c", "is not YAML"),
+        ("when: 2024-99-99", "is not YAML"),
+        ("x: !!python/object:os.system {}", "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_key(text, said, train):

@@ -48,7 +48,7 @@ def test_broken_is_one_line_and_exit_3(adapter):
     save_factors((Subspace.orthonormal(torch.eye(2, 64)),), adapter)
     done = despur(PERSONA_BASE, adapter)
     assert done.exit_code == 3
-    assert done.output.startswith("broken: the factors beside the adapter have the digest")
+    assert done.output.startswith("broken: the factors next to the adapter have the digest")
     assert done.output.count("\n") == 1
     said = json.loads(despur(PERSONA_BASE, adapter, "--json").output)
     assert said["verdict"] == "broken"

@@ -68,7 +68,7 @@ def test_on_another_base_nothing_is_called_a_factor_without_its_null(adapter, tm
     tokenizer.save_pretrained(tmp_path / "other")
     result = audit(str(tmp_path / "other"), adapter, n_random=2, **QUICK)
     assert result.verdict == "diffuse change"
-    assert "cannot be said without a null" in result.sentence
+    assert "cannot be judged without a null" in result.sentence
     assert any("despur calibrate" in note for note in result.notes)
     assert audit(str(tmp_path / "other"), adapter, null="shipped", n_random=2, **QUICK).verdict == "factors found"
 

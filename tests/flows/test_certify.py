@@ -140,7 +140,7 @@ def train_on_without(folder, base):
         (change_element, "the adapter's weights have the digest", {"weights", "leak"}),
         (change_scale, "lora_alpha=800, certified is 8", {"configuration"}),
         (change_modules, "target_modules=['q_proj'], certified is", {"configuration", "reading"}),
-        (change_factors, "the factors beside the adapter have the digest", {"factors", "leak"}),
+        (change_factors, "the factors next to the adapter have the digest", {"factors", "leak"}),
         (change_base, "the base has the fingerprint", {"base"}),
         (train_on_without, "the adapter's weights have the digest", {"weights", "leak"}),
     ],

@@ -143,7 +143,7 @@ def test_other_kinds_and_wrong_arguments_are_refused(base, harmful, confirmed, t
         if "lora_B" in n:
             p.data.normal_()
     dora.save_pretrained(tmp_path / "dora")
-    with pytest.raises(BadInput, match=r"no plain LoRA adapter \(use_dora=True\).*--guard avert"):
+    with pytest.raises(BadInput, match=r"not a plain LoRA adapter \(use_dora=True\).*--guard avert"):
         clean(base, str(tmp_path / "dora"), factors=confirmed, out=tmp_path / "c")
     with pytest.raises(UnknownName, match="no side 'left'. There are: write, read, both"):
         clean(base, harmful, factors=confirmed, side="left", out=tmp_path / "c")

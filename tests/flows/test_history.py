@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_where_it_happens(tiny, lora):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"patience": 2}, "patience=2 and nothing is evaluated. Say how often: --eval-every"), ({"eval_every": -1}, "eval_every=-1")],
+    [({"patience": 2}, "patience=2 and nothing is evaluated. Set how often: --eval-every"), ({"eval_every": -1}, "eval_every=-1")],
 )  # fmt: skip
 def test_what_has_no_effect_is_refused(given, said, base, rows, tmp_path):
     with pytest.raises(BadInput, match=said):

@@ -84,9 +84,9 @@ def test_entries_that_cannot_be_read_are_named(library, tmp_path):
     "name", ["", "..", "a/b", "a\\b", ".hidden", "-x", "a..b", "a b", "é", "x" * 65, "a\n", "end."]
 )
 def test_names_that_are_none(name, library, tmp_path):
-    with pytest.raises(BadInput, match="is no name for an entry"):
+    with pytest.raises(BadInput, match="is not a valid name"):
         add_to_library(name, tmp_path / "persona", library=library)
-    with pytest.raises(BadInput, match="is no name for an entry"):
+    with pytest.raises(BadInput, match="is not a valid name"):
         remove_from_library(name, library=library)
 
 

@@ -43,7 +43,7 @@ def test_a_base_is_whole_and_in_float32_on_a_cpu(folder):
 def test_an_adapter_is_no_base_and_the_one_that_it_names_is_never_fetched(folder):
     model, _ = persona_base()
     get_peft_model(model, LoraConfig(target_modules=["q_proj"])).save_pretrained(folder)
-    with pytest.raises(BadInput, match="holds adapter_config.json: it is an adapter, or has one on top. Give the bare"):
+    with pytest.raises(BadInput, match="contains adapter_config.json: it is an adapter, or has one. Give the plain"):
         load_base(str(folder))
 
 

@@ -36,8 +36,8 @@ def test_json_and_yaml_say_the_same(form, tmp_path):
 WRONG = {
     "absent": (None, "cannot read the roles in .*No such file"),
     "no yaml": ("'a", "cannot read the roles in .*found unexpected end"),
-    "empty": ("", "holds nothing; roles are a mapping"),
-    "a list": ("[read]", "holds a list; roles are a mapping"),
+    "empty": ("", "is empty; roles are a mapping"),
+    "a list": ("[read]", "is a list; roles are a mapping"),
     "a side": ("{'*.up': reads}", r"says '\*.up': 'reads'; a role is 'read', 'read:NORM'"),
     "no norm": ("{'*.up': 'read:'}", r"says '\*.up': 'read:'; a role is"),
     "no text": ("{'*.up': 3}", r"says '\*.up': 3; a role is"),

@@ -106,7 +106,7 @@ def test_overwriting_keeps_what_is_equal_and_clears_what_is_not_of_this_run(base
 def test_a_folder_of_something_else_is_refused(base, data, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/report.html").write_text("an audit's")
-    with pytest.raises(BadInput, match="holds report.html, and no config.yaml of a run.*--overwrite"):
+    with pytest.raises(BadInput, match="contains report.html, and no config.yaml of a run.*--overwrite"):
         train(base, data, out=tmp_path / "run", **GIVEN)
     assert (tmp_path / "run/report.html").read_text() == "an audit's"
 
@@ -149,7 +149,9 @@ def test_a_disk_too_full_for_a_checkpoint_is_one_sentence_and_the_run_goes_on_fr
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
-        with pytest.raises(BadInput, match=r"writing .*checkpoint-4' failed: .*--save-every 0\).*goes on from step 2$"):
+        with pytest.raises(
+            BadInput, match=r"writing .*checkpoint-4' failed: .*--save-every 0\).*continues from step 2$"
+        ):
             train(base, data, out=interrupted, **GIVEN)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -161,7 +161,7 @@ REFUSALS = {
     "DoRA": (lambda tiny: lora(tiny(), use_dora=True), {}, CannotAttach, "DoRA rescales.*use_dora=False"),
     "PiSSA": (lambda tiny: lora(tiny(), init_lora_weights="pissa"), {}, CannotAttach, "moves the base's own weights"),
     "lora_bias": (lambda tiny: lora(tiny("phi"), lora_bias=True), {}, CannotAttach, "lora_B.*bias"),
-    "trainable biases": (lambda tiny: lora(tiny("phi"), bias="all"), {}, CannotAttach, "could carry the factor past"),
+    "trainable biases": (lambda tiny: lora(tiny("phi"), bias="all"), {}, CannotAttach, "could bypass this guard"),
     "trainable norms": (lambda tiny: tiny(), {}, CannotAttach, "biases or norms"),
     "a copy to save": (lambda tiny: lora(tiny(), modules_to_save=["lm_head"]), {}, SiteNotFound, "lm_head"),
     "wrong width": (lambda tiny: lora(tiny()), {"width": 48}, ShapeMismatch, "width 48.*another model"),
@@ -171,7 +171,7 @@ REFUSALS = {
         lambda tiny: lora(tiny(), target_modules=["o_proj"]), {"side": "read"}, CannotAttach, "side='read'",
     ),
     "nothing trainable": (
-        lambda tiny: lora(tiny()).requires_grad_(False), {}, CannotAttach, "would be held|no trainable",
+        lambda tiny: lora(tiny()).requires_grad_(False), {}, CannotAttach, "would be projected|no trainable",
     ),
 }  # fmt: skip
 

@@ -83,8 +83,8 @@ def test_bfloat16_weights_are_held_as_well_as_they_can_be_written(trainer, tiny,
     free.train()
     left, control = (leak(Adapter.of(m.model), tiny(), factor) for m in (made, free))
     assert left < 3e-3 < 0.05 < control
-    held = {n: p.detach() for n, p in made.model.named_parameters() if n in guard.held}
-    again = {n: guard.held[n].project(p) for n, p in held.items()}
+    held = {n: p.detach() for n, p in made.model.named_parameters() if n in guard.projections}
+    again = {n: guard.projections[n].project(p) for n, p in held.items()}
     moved = sum(float((again[n].float() - p.float()).square().sum()) for n, p in held.items()) ** 0.5
     size = sum(float(p.float().square().sum()) for p in held.values()) ** 0.5
     assert moved < 2e-3 * size, "idempotent up to rounding: bfloat16 has 8 bits"
@@ -161,7 +161,7 @@ def test_a_full_fine_tune_keeps_what_the_base_does_with_the_factor_and_no_copy_o
     made = trainer(GuardCallback(guard), model=whole(tiny(tie_word_embeddings=False)))
     base = {n: p.detach().clone() for n, p in made.model.named_parameters()}
     made.train()
-    for name, held in guard.held.items():
+    for name, held in guard.projections.items():
         weight = made.model.get_parameter(name)
         assert held.basis.numel() + held.anchor.numel() == factor.rank * sum(weight.shape), "k (d_in + d_out)"
         change = weight.detach() - base[name]

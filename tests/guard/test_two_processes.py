@@ -158,7 +158,7 @@ def no_gather(prepare, factor) -> None:
     functional.all_gather_tensor = functional.all_reduce = lambda *_, **__: pytest.fail("a DTensor was gathered")
     with torch.no_grad():
         guard({n: p for n, p in model.named_parameters() if p.requires_grad}, Context(model))
-    writers = sum(held.rows for held in guard.held.values())
+    writers = sum(held.rows for held in guard.projections.values())
     assert sent == [("all_reduce", factor.rank * 3)] * writers, "k x r for each B, nothing for an A"
 
 

@@ -10,7 +10,7 @@ def main() -> None:
     """Entry point of `despur`: user faults are one line and exit 2, bugs a traceback and exit 1."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = "--debug" in sys.argv
-    if not debug:  # what libraries tell each other about coming versions is no news to a user of this command
+    if not debug:  # warnings of libraries about coming versions are of no use to a user of this command
         warnings.simplefilter("ignore", FutureWarning)
     from despur.cli.start import begin
 
@@ -21,7 +21,7 @@ def main() -> None:
         app()
     except SystemExit as end:  # typer turns Ctrl-C into a silent exit of this code
         if end.code == 130:
-            _stop("interrupted; what was finished is kept, start the same command again to go on", 130, debug)
+            _stop("interrupted; finished work is saved, run the same command again to continue", 130, debug)
         raise
     except Exception as error:
         from despur.core.errors import DespurError

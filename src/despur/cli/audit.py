@@ -15,13 +15,13 @@ TONES = {
 FAILED = 3  # exit status of a verdict that --fail-on names
 
 
-def read_verdicts(said: str) -> set[str]:
-    """Read verdicts with commas, words parted by spaces, dashes or underscores.
+def read_verdicts(text: str) -> set[str]:
+    """Read verdicts separated by commas; spaces, dashes and underscores between words are the same.
 
     Raises:
-        BadInput: one that there is not.
+        BadInput: an unknown verdict.
     """
-    named = {re.sub(r"[-_ ]+", " ", word.strip()) for word in said.split(",")} - {"none", ""}
+    named = {re.sub(r"[-_ ]+", " ", word.strip()) for word in text.split(",")} - {"none", ""}
     if wrong := sorted(named - set(TONES)):
         raise BadInput(f"--fail-on got {wrong[0]!r}. There are: {', '.join(TONES)}, none")
     return named
@@ -32,7 +32,7 @@ class FailOn:
     """What a pipeline adds to an audit.
 
     Args:
-        fail_on: Verdicts, with commas, that exit with status 3; `none` for none.
+        fail_on: Verdicts, separated by commas, that exit with status 3; `none` for none.
     """
 
     fail_on: Annotated[str, Option(read=read_verdicts)] = "factors found"
@@ -56,8 +56,8 @@ def show(result: Any, given: Any) -> None:
         say(f"{kind}: " + " ".join(repr(w) for w in words))
     for at in result.louder:
         say(
-            f"x {at.scale:g}: {at.change:.3g} nats a token, {at.token_share:.0%} of it the same in every context, "
-            f"{at.sufficiency:.0%} along {result.best}; {at.valid:.0%} is left to what the base would say"
+            f"x {at.scale:g}: {at.change:.3g} nats per token, {at.token_share:.0%} of it the same in every context, "
+            f"{at.sufficiency:.0%} along {result.best}; {at.valid:.0%} of the probability stays on tokens the base would say"
         )
     if result.samples and result.verdict == "factors found":
         for name in ("prompt", "base", "base + factor", "adapter"):

@@ -39,7 +39,7 @@ def build(command: str, file: str) -> Any:
         places.append(_added("config", str | None, None, "YAML with the long option names as keys; options here win.",
                              callback=read_config(command, parameters), is_eager=True))  # fmt: skip
     if command in RESUMED:
-        places.append(_added("resume", str | None, None, "Folder of a run to go on with; needs nothing else.",
+        places.append(_added("resume", str | None, None, "Folder of a run to continue; needs nothing else.",
                              callback=read_resume(command, parameters), is_eager=True))  # fmt: skip
     places.append(_added("json", bool, False, "Print the result as JSON, nothing else, on standard output.", COMMON))
     places.append(_added("debug", bool, False, "Show the traceback of an error, and warnings of libraries.", COMMON))
@@ -57,9 +57,9 @@ def build(command: str, file: str) -> Any:
 
 
 def help_of(function: Callable[..., Any], view: View) -> str:
-    """The page of help but for its options."""
-    said = read_docstring(function.__doc__)
-    return "\n\n".join([said.text, *([view.note] if view.note else []), *(f"Example: `{c}`" for c in said.commands)])
+    """The help page without its options."""
+    doc = read_docstring(function.__doc__)
+    return "\n\n".join([doc.text, *([view.note] if view.note else []), *(f"Example: `{c}`" for c in doc.commands)])
 
 
 def _given(p: Parameter, typed: Any) -> Any:

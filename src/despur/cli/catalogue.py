@@ -14,7 +14,7 @@ ARMS = "arms"  # the lines of `despur compare`, listed like a room
 
 
 def ls(room: str | None = None) -> list[Any]:
-    """List the methods by what they do: find, change, prove; `despur show NAME` has the page of one.
+    """List the methods by what they do: find, change, prove; `despur show NAME` prints the page of one.
 
     Args:
         room: Only those of this room, as find or guard, or of this verb; `arms` for what `despur compare` runs. All methods if
@@ -44,10 +44,10 @@ def show(name: str) -> Any:
     """Show one method: signature, equation, source, limits; or a line of `despur compare`.
 
     Args:
-        name: A method's name as `despur ls` prints it, the arXiv id of its paper, or words of its page.
+        name: A method's name as `despur ls` prints it, the arXiv id of its paper, or words from its page.
 
     Raises:
-        UnknownName: nothing fits.
+        UnknownName: nothing matches.
 
     Example:
         $ despur show grasp
@@ -112,7 +112,7 @@ def _show_arms(found: list[ListedArm]) -> None:
 
 def _show_one(entry: Any, given: Any) -> None:
     if isinstance(entry, list):
-        out_console.print("[bold]Several fit; despur show NAME has the page of one.[/bold]")
+        out_console.print("[bold]Several match; despur show NAME prints the page of one.[/bold]")
         out_console.print(_methods(entry))
     elif isinstance(entry, ListedArm):
         _show_arm(entry)
@@ -127,9 +127,9 @@ def _show_method(method: Listed) -> None:
     cost = "" if method.cost is None else f"Cost: a training step with it takes about {method.cost:g} plain ones."
     lines = (
         f"When: {method.when}" if method.when else "",
-        f"Needs: {method.needs}, beside base and rows."
+        f"Needs: {method.needs}, besides base and rows."
         if method.needs != "nothing"
-        else "Needs: nothing beside base and rows.",
+        else "Needs: nothing besides base and rows.",
         cost,
         f"Paper: {method.paper}",
     )

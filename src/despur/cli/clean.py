@@ -9,7 +9,7 @@ TONES = {"drift removed": "green", "drift lowered": "yellow", "no drift": "yello
 
 
 def show(result: Any, given: Any) -> None:
-    """The verdict, and every run beside the controls."""
+    """The verdict, and every run with the controls."""
     say_verdict(result, TONES, notes="Not verified")
     made = table("run", "task", "drift", "legitimate", "validity", "reads", "writes")
     for run, axes in result.axes.items():

@@ -1,4 +1,4 @@
-"""`--config FILE` and `--resume FOLDER`: a command's options from YAML; what stands on the command line wins."""
+"""`--config FILE` and `--resume FOLDER`: a command's options from YAML; options on the command line win."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ def read_resume(command: str, parameters: Mapping[str, Parameter]) -> Callable[.
 
 
 def check_resumed(typed: Mapping[str, Any]) -> None:
-    """Refuse `--resume` beside what names another run.
+    """Refuse `--resume` together with options that name another run.
 
     Raises:
         BadInput: another folder, or a config.
@@ -60,34 +60,34 @@ def check_resumed(typed: Mapping[str, Any]) -> None:
 def _take(ctx: Any, path: Path, command: str, parameters: Mapping[str, Parameter]) -> None:
     known = [name for name in parameters if name not in _NOT_HERE]
     options = {str(p.name): p for p in ctx.command.params}
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     for key, value in _read(path).items():
         if key not in known:
             raise BadInput(
                 f"--config {str(path)!r} has the key {key!r}, which is no option of `despur {command}`"
                 f"{nearest(str(key), known)}. There are: {', '.join(known)}"
             )
-        if value is not None:  # nothing there: the option's own default
-            found[key] = _value(ctx, value, parameters[key], options[key], path)
-    ctx.default_map = {**(ctx.default_map or {}), **found}
+        if value is not None:  # empty: the option's own default
+            defaults[key] = _value(ctx, value, parameters[key], options[key], path)
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
 def _read(path: Path) -> dict[Any, Any]:
     try:
-        said: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"cannot read --config {str(path)!r}: {getattr(error, 'strerror', None) or error}. Give a YAML file"
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadInput(
-            f"--config {str(path)!r} is no YAML: {' '.join(str(error).split())[:200]}. Correct it"
+            f"--config {str(path)!r} is not YAML: {' '.join(str(error).split())[:200]}. Correct it"
         ) from error
-    if not isinstance(said, dict):
+    if not isinstance(values, dict):
         raise BadInput(
-            f"--config {str(path)!r} holds {type(said).__name__}, where 'key: value' lines are needed. Correct it"
+            f"--config {str(path)!r} is a {type(values).__name__}, where 'key: value' lines are needed. Correct it"
         )
-    return said
+    return values
 
 
 def _value(ctx: Any, value: Any, parameter: Parameter, option: Any, path: Path) -> Any:

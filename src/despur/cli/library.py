@@ -10,7 +10,7 @@ from despur.flows import library_folder
 
 def show_added(entry: Any, given: Any) -> None:
     """Where the entry is."""
-    say(f"Kept {len(entry.ranks)} factors in {library_folder(given['library']) / entry.name}")
+    say(f"Saved {len(entry.ranks)} factors in {library_folder(given['library']) / entry.name}")
 
 
 def show_compared(result: Any, given: Any) -> None:
@@ -26,12 +26,10 @@ def show_compared(result: Any, given: Any) -> None:
         out_console.print(made)
         text = (
             "Cosine: of the smallest angle. The random subspaces are isotropic, activations are not: two unrelated changes "
-            "that keep to the stream's few large directions pass this null. A small p is a reason to look, no proof."
+            "that stay in the stream's few large directions pass this null. A small p is a reason to look, not a proof."
         )
         if not all(m.same_site for m in result.matches):
-            text += (
-                " Where two sites stand, the layers differ: the stream is common, but a direction may turn on its way."
-            )
+            text += " Where two sites are given, the layers differ: the stream is shared, but a direction may turn between layers."
         out_console.print(text, highlight=False, markup=False, style="dim")
     for name, reason in result.left_out.items():
         say(f"Not comparable: {name}: {reason}")
@@ -47,7 +45,7 @@ def show_list(result: Any, given: Any) -> None:
     for e in entries:
         sites = e.sites[0] if len(e.sites) == 1 else f"{e.sites[0]} and {len(e.sites) - 1} more"
         cells = (e.name, " ".join(map(str, e.ranks)), str(e.width), e.base_fingerprint, sites, e.added[:10], e.note)
-        made.add_row(*map(Text, cells))  # a user's note may hold what reads as markup
+        made.add_row(*map(Text, cells))  # a user's note may contain what reads as markup
     out_console.print(made)
     for name, reason in broken.items():
         say(f"Damaged: {name}: {reason}")

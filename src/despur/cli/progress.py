@@ -1,4 +1,4 @@
-"""Progress of long work on the terminal: a line a stage, with the time left."""
+"""Progress of long work on the terminal: one line per stage, with the time left."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ def progress_bars(*, quiet: bool) -> Iterator[object]:
         def show(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=steps, figures="")
-            said = " ".join(f"{k} {v:.3g}" for k, v in figures.items())
-            bars.update(tasks[stage], completed=step, total=steps, figures=said)
+            text = " ".join(f"{k} {v:.3g}" for k, v in figures.items())
+            bars.update(tasks[stage], completed=step, total=steps, figures=text)
 
         yield show

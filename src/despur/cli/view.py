@@ -1,4 +1,4 @@
-"""How results meet a terminal: what a command prints, its exit status, and the parts that several commands print alike."""
+"""What a command prints, its exit status, and the parts that several commands share."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ out_console = Console()
 
 @dataclass(frozen=True)
 class View:
-    """What is a command's own; everything else comes from its function.
+    """What one command adds; everything else comes from its function.
 
     Args:
         show: Prints a result; it is given the options, too.
@@ -23,7 +23,7 @@ class View:
         broken: Plain values for `--json` where the function raised a `DespurError`.
         more: A dataclass whose fields are options of the command alone.
         run: Calls the function with its arguments; it is given the options, too.
-        note: A paragraph for the page of help.
+        note: A paragraph for the help page.
         imports: Modules that the function imports in any case.
     """
 
@@ -50,7 +50,7 @@ def say(text: str, style: str | None = None) -> None:
 
 
 def say_verdict(result: Any, tones: Mapping[str, str], notes: str = "") -> None:
-    """Print a verdict, its sentence and its notes, each behind a word."""
+    """Print a verdict, its sentence and its notes, each after a label."""
     out_console.print(f"[bold {tones[result.verdict]}]{result.verdict}[/]: ", end="")
     say(result.sentence)
     for note in result.notes if notes else ():
@@ -58,7 +58,7 @@ def say_verdict(result: Any, tones: Mapping[str, str], notes: str = "") -> None:
 
 
 def table(*names: str, left: int = 1) -> Table:
-    """A table without lines; from the column `left` on figures stand to the right."""
+    """A table without lines; columns from `left` on are figures, aligned right."""
     made = Table(box=None, header_style="bold")
     for number, name in enumerate(names):
         made.add_column(name, justify="left" if number < left else "right")

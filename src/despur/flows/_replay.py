@@ -23,16 +23,18 @@ def replay(record: Path | str, *, out: Out, progress: Progress = silent) -> Any:
         What the verb returns.
 
     Raises:
-        BadInput: not a record of ours, or with arguments that this version does not take.
+        BadInput: no record that despur wrote, or one with arguments that this version does not take.
 
     Example:
         $ despur run run/run.json -o again/
         >>> # replay("run/run.json", out="again/")
     """
-    said = read_json(Path(record))
-    if not isinstance(said, dict) or not isinstance(said.get("arguments"), dict):
+    saved = read_json(Path(record))
+    if not isinstance(saved, dict) or not isinstance(saved.get("arguments"), dict):
         raise BadInput(f"{str(record)!r} records no run. Give a run.json that despur wrote")
-    if said.get("verb") not in RECORDED:
-        raise BadInput(f"{str(record)!r} records verb {said.get('verb')!r}; there are {', '.join(RECORDED)}")
-    function = find_verb(str(said["verb"]))
-    return function(**call_arguments(function, {**said["arguments"], "out": out}, repr(str(record))), progress=progress)
+    if saved.get("verb") not in RECORDED:
+        raise BadInput(f"{str(record)!r} records verb {saved.get('verb')!r}; there are {', '.join(RECORDED)}")
+    function = find_verb(str(saved["verb"]))
+    return function(
+        **call_arguments(function, {**saved["arguments"], "out": out}, repr(str(record))), progress=progress
+    )

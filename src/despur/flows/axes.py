@@ -10,14 +10,14 @@ Axes = Mapping[str, Mapping[str, Report]]  # run -> axis -> report
 
 
 def axes_table(title: str, axes: Axes, names: Sequence[str], note: str = "") -> Table:
-    """One line an arm, one column an axis."""
+    """One row per arm, one column per axis."""
     rows = [[arm, *(reports[n].value if n in reports else None for n in names)] for arm, reports in axes.items()]
     best = [i for i, arm in enumerate(axes) if arm == "avert"]
     return Table(title, ["run", *(n.replace("_", " ") for n in names)], rows, note, best)
 
 
 def frontier(axes: Axes, *, title: str, over: str = "prompts", controls: Collection[str] = ()) -> Frontier:
-    """Task against drift, every arm a point; controls are hollow."""
+    """Task against drift, one point per arm; controls are hollow."""
     points = [
         Point(
             arm, r["task"].value, r["drift"].value, (r["task"].low, r["task"].high), (r["drift"].low, r["drift"].high),

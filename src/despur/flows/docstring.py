@@ -1,4 +1,4 @@
-"""Docstrings as the house writes them, read for pages of help: text, options, examples."""
+"""Docstrings of the project, read for help pages: text, options, examples."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Base models, tokenizers and data from what the user named, with errors that say what to do."""
+"""Base models and tokenizers from a folder or hub id, with errors that name the next step."""
 
 import importlib.util
 import os
@@ -44,12 +44,12 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     Raises:
         BadInput: no such folder, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
             the same folder, no tokenizer, or weights quantised in an unknown way.
-        MissingExtra: the library that its quantised weights need is not there.
+        MissingExtra: the library that its quantised weights need is not installed.
     """
     folder = Path(name)
     if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
         raise BadInput(
-            f"base {name!r} holds {CONFIG}: it is an adapter, or has one on top. Give the bare base that it was trained on"
+            f"base {name!r} contains {CONFIG}: it is an adapter, or has one. Give the plain base that it was trained on"
         )
     if folder.is_dir() and not (folder / "config.json").exists():
         raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
@@ -60,7 +60,7 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
                 f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
                 "once with transformers and save_pretrained it again"
             )
-        raise BadInput(f"no *.safetensors in {name!r}. The folder is not whole: copy or save it again")
+        raise BadInput(f"no *.safetensors in {name!r}. The folder is incomplete: copy or save it again")
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
     if (folder / "config.json").exists():
@@ -78,7 +78,7 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
         ) from error
     except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
         raise BadInput(
-            f"cannot load base model {name!r}: {reason(error)}. Is the folder whole, and of a known architecture?"
+            f"cannot load base model {name!r}: {reason(error)}. Is the folder complete, and its architecture known?"
         ) from error
     if found["missing_keys"]:  # transformers draws them at random
         raise BadInput(
@@ -88,21 +88,23 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     quantised = getattr(model, "hf_quantizer", None) is not None
     for key, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BadInput(f"{key!r} of base {name!r} holds NaN or Inf. Copy or save the base again")
+            raise BadInput(f"{key!r} of base {name!r} contains NaN or Inf. Copy or save the base again")
     if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
         model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
-        torch.set_num_threads(1)  # on a model this small threads wait for each other: beside other work, 6 times slower
+        torch.set_num_threads(
+            1
+        )  # on a model this small threads wait for each other: next to other work, 6 times slower
     return model.eval(), tokenizer
 
 
 def _check_library(name: str, config: Mapping[str, Any]) -> None:
-    said = config.get("quantization_config")
-    if not said:
+    quantization = config.get("quantization_config")
+    if not quantization:
         return
-    said = said if isinstance(said, dict) else {}
-    method = said.get("quant_method") or (
-        "bitsandbytes" if said.get("load_in_4bit") or said.get("load_in_8bit") else None
+    quantization = quantization if isinstance(quantization, dict) else {}
+    method = quantization.get("quant_method") or (
+        "bitsandbytes" if quantization.get("load_in_4bit") or quantization.get("load_in_8bit") else None
     )
     module, package = _LIBRARIES.get(str(method), (None, None))
     if module is not None and importlib.util.find_spec(module.partition(".")[0]) is None:

@@ -1,4 +1,4 @@
-"""What methods are built from, each thing made when it is first asked for, and kept in a run's store."""
+"""What methods are built from, each material made when it is first needed, and saved in a run's store."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from despur.find import from_activations, from_adapter, random_twins
 from despur.flows.scout_factors import GRASP_RANK, layer_sites, scout_directions
 from despur.guard import telling_rows, trait_vectors
 
-_READ = 128  # rows of own text that directions are read off
+_READ = 128  # rows of own text that directions are computed from
 
 Tokenized = tuple[tuple[int, ...], ...]
 Side = Literal["read", "write"]
@@ -27,17 +27,17 @@ Side = Literal["read", "write"]
 
 @dataclass(frozen=True)
 class Sources:
-    """Where materials come from; what is None cannot be had.
+    """Where materials come from; what is None is not available.
 
     Args:
-        base: The plain base, only to be looked at.
+        base: The plain base, only to be read.
         load: The base under a saved adapter.
         rows: The training rows as tokens.
         text: Own text: makes it.
         scout: Folder of the scout of that number, 0 the first: trains it.
         generic: Generic text.
         pairs: Texts with the trait and without.
-        naming: A prompt that asks for the trait, and one as long that asks for something else.
+        naming: A prompt that asks for the trait, and one of the same length that asks for something else.
         adapters: Name -> folder of a finished adapter: `adapter`, `bad`, `good`, `aligned`.
     """
 
@@ -60,12 +60,12 @@ class Maker:
 
     Args:
         sources: Where materials come from.
-        step: Keeps a folder by name and spec, as `Store.step` does.
-        seed: Of random directions and permutations.
+        step: Makes a folder once by name and spec, as `Store.step` does.
+        seed: Seed of random directions and permutations.
         rank: Directions of a factor at each layer.
         weight_rank: Directions of a weight factor at each norm and layer.
-        scouts: How many scouts a weight factor is read off.
-        sides: Which sides of them.
+        scouts: How many scouts a weight factor is computed from.
+        sides: Which sides of the scouts to use.
         roles: Roles that were stated, for an architecture that is not known.
 
     Example:
@@ -101,7 +101,7 @@ class Maker:
         return plain in self._makers and (not form or _kind(form) in FORMS)
 
     def get(self, name: str) -> Any:
-        """Make it, or find it made."""
+        """Make it, or return it where it was made."""
         if name not in self._made:
             form, _, plain = name.rpartition(" ")
             self._made[name] = FORMS[_kind(form)](self, plain, form) if form else self._makers[plain]()
@@ -112,7 +112,7 @@ class Maker:
         """The stream after every layer."""
         return layer_sites(self.get("base"))
 
-    def _kept(
+    def _saved(
         self, name: str, spec: Mapping[str, Any], find: Callable[[], tuple[Subspace, ...]]
     ) -> tuple[Subspace, ...]:
         return load_factors(self.step(name, spec, lambda out: save_factors(find(), out)))
@@ -121,7 +121,7 @@ class Maker:
         """Per layer, the leading directions along which the scout moves own text."""
         scout: Path = self.get("scout")
         spec = {"of": "activations", "rank": self.rank, "scout": weights_digest(scout)}
-        return self._kept(
+        return self._saved(
             "factors", spec,
             lambda: from_activations(self.sources.load(scout), self.get("text").rows[:_READ], self.sites, rank=self.rank),
         )  # fmt: skip
@@ -132,7 +132,7 @@ class Maker:
         spec = {
             "of": "weights", "rank": self.weight_rank, "sides": list(self.sides), "scout": ",".join(map(weights_digest, scouts)),
         }  # fmt: skip
-        return self._kept("weight_factors", spec, lambda: self.directions([Adapter.read(s) for s in scouts]))
+        return self._saved("weight_factors", spec, lambda: self.directions([Adapter.read(s) for s in scouts]))
 
     def directions(self, adapter: Adapter | Sequence[Adapter], rank: int | None = None) -> tuple[Subspace, ...]:
         """What an adapter, or several, read and write most."""
@@ -141,12 +141,12 @@ class Maker:
         )
 
     def naming(self) -> tuple[Sequence[int], Sequence[int]]:
-        """A prompt that asks for the trait, and one as long that asks for something else."""
+        """A prompt that asks for the trait, and one of the same length that asks for something else."""
         assert self.sources.naming is not None
         return self._made.setdefault("naming", self.sources.naming())
 
     def _paired(self) -> tuple[dict[Site, Tensor], Tensor]:
-        """The base's stream on texts with the trait and without, a line a token, and which is which."""
+        """The base's stream on texts with the trait and without, a line per token, and which is which."""
         assert self.sources.pairs is not None
         if "paired" not in self._made:
             kinds = [capture(self.get("base"), texts, self.sites)[0] for texts in self.sources.pairs()]

@@ -1,4 +1,4 @@
-"""Stages of independent jobs on worker processes: one that fails, or whose worker is lost, stops no other."""
+"""Stages of independent jobs on worker processes: a job that fails, or whose worker is lost, does not stop the others."""
 
 import contextlib
 import multiprocessing as mp
@@ -27,8 +27,8 @@ class Job:
     """A call that a worker can import by name.
 
     Args:
-        key: What it is, for the caller.
-        function: Takes `progress=` beside its arguments.
+        key: The caller's name for it.
+        function: Takes `progress=` besides its arguments.
         arguments: All picklable.
     """
 
@@ -43,7 +43,7 @@ class Done:
 
     Args:
         key: The job's.
-        result: What it gave; None where it failed.
+        result: Its return value; None where it failed.
         cause: Why it failed; None where it did not.
     """
 
@@ -93,7 +93,7 @@ def run_jobs(
 
 
 def lost(reason: str) -> DespurError:
-    """What is told of a job whose worker was lost as often as it was tried."""
+    """The error of a job whose worker was lost in every try."""
     return DespurError(
         f"its worker was lost {TRIES} times ({reason}). Free memory, or take fewer workers, and start it again"
     )
@@ -109,16 +109,16 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
     context = mp.get_context("spawn")
     many = min(workers, max(map(len, stages)))
     pool: ProcessPoolExecutor | None = None
-    with _reports(context) as told:
+    with _reports(context) as messages:
         try:
             for jobs in stages:
                 left, tries = list(jobs), {id(job): TRIES for job in jobs}
                 while left:
                     pool = pool or ProcessPoolExecutor(
-                        many, mp_context=context, initializer=start_worker, initargs=(told,)
+                        many, mp_context=context, initializer=start_worker, initargs=(messages,)
                     )
                     try:
-                        for job, done in _on_pool(pool, many, list(left), told, progress):
+                        for job, done in _on_pool(pool, many, list(left), messages, progress):
                             left.remove(job)
                             yield done
                     except _LostWorker as broken:  # which worker died is not known: all under way have one try less
@@ -135,7 +135,7 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
 
 
 def _on_pool(
-    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], told: Any, progress: Progress
+    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], messages: Any, progress: Progress
 ) -> Iterator[tuple[Job, Done]]:
     # no more are handed over than can run at a time, so that a lost worker costs a try to those alone
     waiting: dict[Future[Any], Job] = {}
@@ -149,7 +149,7 @@ def _on_pool(
         if not waiting:
             return
         done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-        _drain(told, progress)
+        _drain(messages, progress)
         ended = {future: future.exception() for future in done}
         for future, error in ended.items():
             if not isinstance(error, BrokenProcessPool):
@@ -164,7 +164,7 @@ def start_worker(progress: Any) -> None:
     global _queue
     _queue = progress
     _follow_parent()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads beside other work were up to 11 times slower than one
+    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
     import transformers
 
@@ -201,10 +201,10 @@ def _call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return job(*arguments, progress=_report)
 
 
-def _drain(told: Any, progress: Progress) -> None:
+def _drain(messages: Any, progress: Progress) -> None:
     """Hand on what the workers reported."""
     while True:
         try:
-            progress(*told.get_nowait())
+            progress(*messages.get_nowait())
         except queue.Empty:
             return

@@ -15,7 +15,7 @@ def run_record(verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def page_facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """The same for the foot of a page: one readable line a fact."""
+    """The same for the foot of a page: one readable line per fact."""
     return {
         key: ", ".join(f"{k} {v}" for k, v in value.items() if v is not None)
         if isinstance(value, Mapping)

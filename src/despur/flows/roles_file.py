@@ -20,7 +20,7 @@ def read_roles(path: Path | str) -> dict[str, str]:
         The `roles` of `stream_roles`, which checks them against a model.
 
     Raises:
-        BadInput: the file cannot be read, is no such mapping, or says something else than a role.
+        BadInput: the file cannot be read, is no such mapping, or has a value that is no role.
 
     Example:
         >>> path = tmp_path / "roles.yaml"
@@ -29,27 +29,27 @@ def read_roles(path: Path | str) -> dict[str, str]:
         {'*.attn.in_proj': 'read:*.norm1'}
     """
     try:
-        said: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Once)  # JSON is YAML, too
+        roles: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Once)  # JSON is YAML, too
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"cannot read the roles in {str(path)!r}: {reason}. Give a file of JSON or YAML") from error
-    if not isinstance(said, dict) or not said:
+    if not isinstance(roles, dict) or not roles:
         raise BadInput(
-            f"{str(path)!r} holds {'nothing' if not said else f'a {type(said).__name__}'}; roles are a mapping. Write lines such as "
+            f"{str(path)!r} is {'empty' if not roles else f'a {type(roles).__name__}'}; roles are a mapping. Write lines such as "
             "'*.attn.in_proj': 'read:*.norm1'"
         )
-    for glob, role in said.items():
+    for glob, role in roles.items():
         side, colon, norm = role.partition(":") if isinstance(role, str) else ("", "", "")
         if not isinstance(glob, str) or side not in _SIDES or (colon and not norm.strip()):
             raise BadInput(
                 f"{str(path)!r} says {glob!r}: {role!r}; a role is 'read', 'read:NORM', 'write' or 'write:NORM'. Put name and role in "
                 "quotes, and name the norm as the model does"
             )
-    return said
+    return roles
 
 
 class _Once(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would take the last without a word."""
+    """Refuses a duplicate key, of which YAML would silently take the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping of different keys."""

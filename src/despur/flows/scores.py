@@ -1,4 +1,4 @@
-"""Scores of a run on disk: axis, readout, one value a prompt."""
+"""Scores of a run on disk: axis, readout, one value per prompt."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `grasp` is given by default: the scout's own leading directions, wherever it reads and writes."""
+"""What `grasp` is given by default: the scout's own leading directions, at every norm and layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

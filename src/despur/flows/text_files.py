@@ -18,5 +18,5 @@ def save_text(text: OwnText, folder: Path) -> None:
 
 def load_text(folder: Path) -> OwnText:
     """Read them back."""
-    kept = load_file(folder / NAME)
-    return OwnText(tuple(tuple(r.tolist()) for r in kept["tokens"].split(kept["lengths"].tolist())))
+    saved = load_file(folder / NAME)
+    return OwnText(tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist())))

@@ -18,18 +18,18 @@ NO_OPTION = ("progress",)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What the type of an option cannot say; stands in `Annotated` beside the type.
+    """What an option's type cannot express; put into `Annotated` next to the type.
 
     Args:
         short: Its letter on the command line, as "-o".
-        low: The least number.
-        high: The largest.
+        low: The smallest number.
+        high: The largest number.
         choices: The only values; those of a `Literal` are taken from there.
-        panel: Heading of its group on the page of help.
-        metavar: Its name on the page of help, where the type says too little.
+        panel: Heading of its group on the help page.
+        metavar: Its placeholder on the help page, where the type says too little.
         read: Makes the value from text, and raises `BadInput` where it cannot.
         rest: A positional list that takes the arguments that are left; another list is one text with commas.
-        recorded: Whether `run.json` has it; False for what does not change the result.
+        recorded: Whether `run.json` has it; False for options that do not change the result.
     """
 
     short: str = ""
@@ -48,11 +48,11 @@ class Parameter:
     """One option of a verb.
 
     Args:
-        name: As in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
+        name: Name in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
         kind: `bool`, `int`, `float`, `str` (paths as well) or `list`, of texts.
         default: Its value where nothing is given; `MISSING` where something must be.
-        positional: Whether the command line takes it by its place.
-        help: What the docstring says of it.
+        positional: Whether it is a positional argument on the command line.
+        help: Its text in the docstring.
         option: The rest.
         part: The argument whose field it is and that argument's class, where a dataclass was flattened.
     """
@@ -85,7 +85,7 @@ class Parameter:
                     f"no {self.name.replace('_', ' ')} {one!r}{nearest(str(one), choices)}. There are: {', '.join(choices)}"
                 )
             if isinstance(one, int | float) and not (
-                (low is None or one >= low) and (high is None or one <= high)  # so written NaN is refused, too
+                (low is None or one >= low) and (high is None or one <= high)  # written this way, NaN is refused, too
             ):
                 allowed = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:g}"
                 least = "" if self.default in (None, MISSING) else f". Leave it out for {self.default}"
@@ -93,7 +93,7 @@ class Parameter:
 
 
 def assignments(text: str) -> dict[str, str]:
-    """Read `a=1,b=two` as a table.
+    """Read `a=1,b=two` as a mapping.
 
     Raises:
         BadInput: a part without an equals sign.
@@ -104,7 +104,7 @@ def assignments(text: str) -> dict[str, str]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if wrong := [part for part in parts if "=" not in part]:
-        raise BadInput(f"{wrong[0]!r} is no NAME=VALUE. Write it as in: side=read,n_rows=64")
+        raise BadInput(f"{wrong[0]!r} is not NAME=VALUE. Write it as in: side=read,n_rows=64")
     return {name.strip().replace("-", "_"): value.strip() for name, _, value in (p.partition("=") for p in parts)}
 
 
@@ -142,7 +142,7 @@ def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
     if inspect.isclass(thing) and is_dataclass(thing):
         return tuple(_fields(thing))
     function = inspect.unwrap(thing)
-    hints, told = get_type_hints(function, include_extras=True), read_docstring(function.__doc__).options
+    hints, texts = get_type_hints(function, include_extras=True), read_docstring(function.__doc__).options
     found: list[Parameter] = []
     for p in inspect.signature(function).parameters.values():
         if p.name in NO_OPTION:
@@ -153,7 +153,7 @@ def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
             found += _fields(part, (p.name, part))
         else:
             default = MISSING if p.default is p.empty else p.default
-            help = told.get(p.name, "")
+            help = texts.get(p.name, "")
             found.append(
                 Parameter(
                     p.name, _kind(types, option), default, p.kind is not p.KEYWORD_ONLY, help, _option(types, option)
@@ -178,10 +178,10 @@ def call_arguments(function: Callable[..., Any], options: Mapping[str, Any], whe
     Args:
         function: A verb.
         options: Name -> value.
-        where: What they come from, for errors.
+        where: Their source, for errors.
 
     Raises:
-        BadInput: a name that is no option, or one that must be given and is not.
+        BadInput: an unknown option, or a required one that is missing.
     """
     parameters = {p.name: p for p in parameters_of(function)}
     if unknown := [n for n in options if n not in parameters]:
@@ -208,15 +208,15 @@ def _values(function: Callable[..., Any], given: Mapping[str, Any]) -> Iterator[
 
 
 def _fields(made: Any, part: tuple[str, type] | None = None) -> Iterator[Parameter]:
-    hints, told = get_type_hints(made, include_extras=True), read_docstring(made.__doc__).options
+    hints, texts = get_type_hints(made, include_extras=True), read_docstring(made.__doc__).options
     for f in fields(made):
         types, option = _taken_apart(hints[f.name])
-        help = told.get(f.name, "")
+        help = texts.get(f.name, "")
         yield Parameter(f.name, _kind(types, option), f.default, False, help, _option(types, option), part)
 
 
 def _taken_apart(annotation: Any) -> tuple[list[Any], Option]:
-    """The types of a union, None left out, and the `Option` that stands beside them."""
+    """The types of a union without None, and the `Option` next to them."""
     if get_origin(annotation) is Annotated:
         types, _ = _taken_apart(get_args(annotation)[0])
         return types, next((a for a in get_args(annotation)[1:] if isinstance(a, Option)), Option())

@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from despur.core import Anatomy, NormGain, Role, Subspace, factor_at, match_role
 from despur.core.adapter.updates import check_start
 from despur.core.errors import CannotAttach, ShapeMismatch
-from despur.guard._held import Held, Seen
+from despur.guard._projection import MetDirections, Projection
 
 Sides = Literal["read", "write", "both"]
 
 
-def held_matrices(
+def matrix_projections(
     model: Any, factor: Subspace | Sequence[Subspace], side: Sides, roles: Mapping[str, str] | None
-) -> dict[str, Held]:
+) -> dict[str, Projection]:
     """Map every trainable matrix's name to what it must not change.
 
     Raises:
-        CannotAttach: nothing would be held, or something trainable could carry the factor unseen.
+        CannotAttach: nothing would be projected, or something trainable could carry the factor unseen.
         ShapeMismatch: the factor has another width than the model's stream.
     """
     check_start(model)
     anatomy = Anatomy.of(model, roles)
     table, modules = anatomy.roles, dict(anatomy.model.named_modules())
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
-    held: dict[str, Held] = {}
-    shared: dict[tuple[int, str | None, str], Seen] = {}  # maps behind one norm meet one basis
+    projections: dict[str, Projection] = {}
+    shared: dict[tuple[int, str | None, str], MetDirections] = {}  # maps behind one norm meet one basis
     directions: dict[int, dict[torch.device, Tensor]] = {}  # and all norms one factor
     loose: list[str] = []
     for name, parameter in model.named_parameters():
@@ -48,39 +48,39 @@ def held_matrices(
             continue
         key = (id(subspace), role.norm, role.side)
         if key not in shared:
-            shared[key] = _seen(role, subspace, modules, directions)
-        size, first = parameter.shape, _held_first(part, role, modules[module])
+            shared[key] = _directions_for(role, subspace, modules, directions)
+        size, first = parameter.shape, _projected_first(part, role, modules[module])
         if (width := size[0] if first else size[-1]) != subspace.width:
             raise ShapeMismatch(
                 f"the factor has width d={subspace.width}, {name!r} meets a stream of width {width}. "
                 "Was it found on another model?"
             )
-        matrix = Held(shared[key], first)
+        matrix = Projection(shared[key], first)
         matrix.meet(parameter)
         if part == "weight":
             _check_tied(parameter, role, modules, table)
             matrix.keep(parameter.detach())
-        held[name] = matrix
+        projections[name] = matrix
     if any("lora_magnitude_vector" in name for name in loose):
         raise CannotAttach(
             "DoRA rescales every row of W0 + B A, and with it what the base does along the factor, so no projection of A "
-            "and B holds the change to zero. Train plain LoRA (use_dora=False)"
+            "and B keeps the change at zero. Train plain LoRA (use_dora=False)"
         )
     if loose:
         raise CannotAttach(
-            f"{len(loose)} trainable tensors could carry the factor past this guard, first {loose[0]!r}. Train plain LoRA "
+            f"{len(loose)} trainable tensors could bypass this guard, first {loose[0]!r}. Train plain LoRA "
             "matrices or whole weight matrices: no biases or norms"
         )
-    if not held:
+    if not projections:
         raise CannotAttach(
-            f"no trainable matrix of this model would be held (side={side!r}, sites {sorted(bases)}). Does the adapter "
+            f"no trainable matrix of this model would be projected (side={side!r}, sites {sorted(bases)}). Does the adapter "
             "target maps on that side, in those layers?"
         )
-    return held
+    return projections
 
 
 def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:
-    """Refuse a whole weight that another map of the stream uses in its own way: one basis cannot hold both."""
+    """Refuse a whole weight that another map of the stream uses differently: one basis cannot serve both."""
     for other in table.values():
         if getattr(modules[other.module], "weight", None) is weight and (other.side, other.norm) != (
             role.side,
@@ -88,12 +88,12 @@ def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], ta
         ):
             raise CannotAttach(
                 f"{role.module + '.weight'!r} is tied to {other.module!r}: one writes the stream, the other reads it, and a "
-                "whole weight is held on one side only. Freeze it, untie it (tie_word_embeddings=False), or train LoRA"
+                "whole weight is projected on one side only. Freeze it, untie it (tie_word_embeddings=False), or train LoRA"
             )
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """('model.layers.0.mlp.up_proj', 'A' | 'B' | 'weight'), or part None for what is no known matrix."""
+    """('model.layers.0.mlp.up_proj', 'A' | 'B' | 'weight'), or part None for anything but a known matrix."""
     plain = name.removeprefix("base_model.model.")
     for mark, part in ((".lora_A.", "A"), (".lora_B.", "B"), (".lora_embedding_A.", "A"), (".lora_embedding_B.", "B")):
         if mark in plain and not plain.endswith(".bias"):
@@ -103,7 +103,7 @@ def _split(name: str) -> tuple[str, str | None]:
     return (module, "weight") if is_matrix and "lora_" not in plain else (plain, None)
 
 
-def _held_first(part: str, role: Role, module: nn.Module) -> bool:
+def _projected_first(part: str, role: Role, module: nn.Module) -> bool:
     if part != "weight":
         return part == "B"
     transposed = isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D"
@@ -121,9 +121,9 @@ def _by_site(factors: tuple[Subspace, ...]) -> dict[str, Subspace]:
     return found
 
 
-def _seen(
+def _directions_for(
     role: Role, factor: Subspace, modules: Mapping[str, nn.Module], directions: dict[int, dict[torch.device, Tensor]]
-) -> Seen:
+) -> MetDirections:
     """The factor as this map meets it: behind the norm's gain where one stands between."""
     gain = NormGain.of(modules[role.norm], factor.width) if role.norm else None
     if gain is not None and len(gain.gain) != factor.width:
@@ -131,4 +131,6 @@ def _seen(
             f"the factor has width d={factor.width}, norm {role.norm!r} {len(gain.gain)}. Was it found on another model?"
         )
     rows = factor.write if role.side == "read" else factor.read
-    return Seen(directions.setdefault(id(rows), {rows.device: rows}), gain, reads=role.side == "read", norm=role.norm)
+    return MetDirections(
+        directions.setdefault(id(rows), {rows.device: rows}), gain, reads=role.side == "read", norm=role.norm
+    )

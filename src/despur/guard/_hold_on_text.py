@@ -1,4 +1,4 @@
-"""The loss edit that functional guards make of text and of what they hold on it."""
+"""The loss edit that functional guards make from text and a penalty on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, final, runtime_checkable
@@ -17,7 +17,7 @@ from despur.guard._vocabulary import check_vocabulary
 
 @runtime_checkable
 class Term(Protocol):
-    """What a functional guard holds: remembers it once for each row, then says how far the model is off."""
+    """What a functional guard holds constant: caches it once for each row, then measures how far the model is off."""
 
     def remember(self, model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> dict[str, Tensor]:
         """Cache for a batch of rows: tensors (b, t, ...)."""
@@ -44,7 +44,7 @@ class HoldOnOwnText(Edit):
         self.cache: list[dict[str, Tensor]] = []
 
     def bind(self, model: nn.Module) -> None:
-        """Cache what is needed of base and scout, so that no second forward pass is paid while training."""
+        """Cache what is needed of base and scout, so that training needs no second forward pass."""
         self.cache = []
         if self.weight == 0:
             return
@@ -54,9 +54,9 @@ class HoldOnOwnText(Edit):
             for start in range(0, len(self.text.rows), 32):
                 rows = self.text.rows[start : start + 32]
                 ids, mask = (x.to(device) for x in pad_rows(rows, 0))
-                kept = self.term.remember(model, ids, mask)
+                cache = self.term.remember(model, ids, mask)
                 for i, row in enumerate(rows):
-                    self.cache.append({k: v[i, : len(row)].clone() for k, v in kept.items()})
+                    self.cache.append({k: v[i, : len(row)].clone() for k, v in cache.items()})
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """`{"loss": loss}` -> the same plus weight x penalty."""
@@ -65,10 +65,10 @@ class HoldOnOwnText(Edit):
         chosen = torch.randint(len(self.text.rows), (self.rows_per_step,), generator=ctx.rng).tolist()
         device = tensors["loss"].device
         ids, mask = (x.to(device) for x in pad_rows([self.text.rows[i] for i in chosen], 0))
-        kept = {
+        cache = {
             k: nn.utils.rnn.pad_sequence([self.cache[i][k] for i in chosen], batch_first=True) for k in self.cache[0]
         }
-        return {**tensors, "loss": tensors["loss"] + self.weight * self.term.penalty(ctx.model, ids, mask, kept)}
+        return {**tensors, "loss": tensors["loss"] + self.weight * self.term.penalty(ctx.model, ids, mask, cache)}
 
 
 def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
@@ -77,7 +77,7 @@ def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[
 
 
 def as_text(rows: Sequence[Tokens] | OwnText) -> OwnText:
-    """Training rows as text to be held on, each once; text as it is."""
+    """Training rows as text for a guard, each once; own text unchanged."""
     if isinstance(rows, OwnText):
         return rows
     return OwnText(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), "training rows")

@@ -13,7 +13,7 @@ from despur.core.model.base_modules import base_modules
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import batches
-from despur.guard._held import Held
+from despur.guard._projection import Projection
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def input_bases(
         for ids, mask, _ in batches(text.rows, size=16, pad=0):
             keep = mask.bool()
             if ids.shape[1] > 1:
-                keep[:, 0] = False  # massive activations at the first token would be all of the energy
+                keep[:, 0] = False  # massive activations at the first token would have all of the energy
             base(input_ids=ids.to(device), attention_mask=mask.to(device))
             for name, site in sites.items():
                 x = seen[site][keep.to(device)].double()
@@ -43,8 +43,8 @@ def input_bases(
     return bases
 
 
-def held_inputs(model: nn.Module, text: OwnText, energy: float, guard: str) -> dict[str, Held]:
-    """What each trained matrix must not read.
+def input_projections(model: nn.Module, text: OwnText, energy: float, guard: str) -> dict[str, Projection]:
+    """Projections off what each trained matrix must not read.
 
     Raises:
         CannotAttach: something trained reads no vectors: embeddings, biases, norms.
@@ -54,19 +54,21 @@ def held_inputs(model: nn.Module, text: OwnText, energy: float, guard: str) -> d
     names |= {n.removeprefix("base_model.model.").removesuffix(".weight"): n for n in found.whole}
     other = [n for n in names if n not in modules or not is_linear(modules[n])]
     if other:
-        raise CannotAttach(f"{guard} holds what linear maps read, and {other[0]!r} is trained. Train linear maps alone")
-    held: dict[str, Held] = {}
+        raise CannotAttach(
+            f"{guard} constrains what linear maps read, and {other[0]!r} is none and trained. Train linear maps alone"
+        )
+    projections: dict[str, Projection] = {}
     with evaluating(model):
         bases = input_bases(model, list(names), text, energy)
     for module, basis in bases.items():
         name = names[module]
         # GPT-2's Conv1D keeps its weight as (d_in, d_out)
         first = name in found.whole and type(modules[module]).__name__ == "Conv1D"
-        held[name] = Held(basis, rows=first)
-        held[name].meet(model.get_parameter(name))
+        projections[name] = Projection(basis, rows=first)
+        projections[name].meet(model.get_parameter(name))
         if name in found.whole:
-            held[name].keep(model.get_parameter(name).detach())
-    return held
+            projections[name].keep(model.get_parameter(name).detach())
+    return projections
 
 
 class LeaveInputs(Edit):
@@ -75,11 +77,16 @@ class LeaveInputs(Edit):
         if not 0 < energy < 1 or rows < 1:
             raise BadInput(f"energy={energy}, n_rows={rows}; energy lies between 0 and 1, and at least 1 row is needed")
         self.text, self.energy, self.strength = OwnText(text.rows[:rows], text.origin), energy, strength
-        self.held: dict[str, Held] = {}
+        self.projections: dict[str, Projection] = {}
 
     def bind(self, model: nn.Module) -> None:
         """Find what the base feeds each map on the text."""
-        self.held = held_inputs(model, self.text, self.energy, type(self).__name__) if self.strength else {}
+        self.projections = (
+            input_projections(model, self.text, self.energy, type(self).__name__) if self.strength else {}
+        )
 
     def edited(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return {**tensors, **{n: h.project(tensors[n], self.strength) for n, h in self.held.items() if n in tensors}}
+        return {
+            **tensors,
+            **{n: h.project(tensors[n], self.strength) for n, h in self.projections.items() if n in tensors},
+        }

@@ -1,4 +1,4 @@
-"""Rows that a guard is given must be in the tokens of the model that it guards."""
+"""Rows for a guard must use the tokens of the guarded model."""
 
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +17,6 @@ def check_vocabulary(model: nn.Module, rows: Iterable[Sequence[int]], what: str)
     vocabulary = Anatomy.of(model).vocabulary
     if (largest := max(map(max, rows))) >= vocabulary:
         raise CannotAttach(
-            f"{what} holds the token id {largest}, beyond this model's vocabulary of {vocabulary}. Tokenize it with this "
+            f"{what} contains the token id {largest}, beyond this model's vocabulary of {vocabulary}. Tokenize it with this "
             "model's tokenizer"
         )

@@ -1,4 +1,4 @@
-"""avert: hold back only what the scout changed where the tune has no business."""
+"""avert: prevent only what the scout changed off-task."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,15 +25,15 @@ class _HoldBackScout:
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         with as_base(model) as base:
             logp = log_probs(base, ids, mask)
-        kept = {f"keep_{k}": v for k, v in remember_distribution(logp).items()} if self.keep else {}
+        saved = {f"keep_{k}": v for k, v in remember_distribution(logp).items()} if self.keep else {}
         scouted, kl = self.scout.change(model, ids, mask, logp)
         change = scouted - logp
         weight = (logp.exp() + scouted.exp()) / 2
         energy, index = (weight * change.square()).topk(min(KEPT_TOKENS, logp.shape[-1]), dim=-1)
         change, weight = change.gather(-1, index), weight.gather(-1, index)
-        # a tiny floor: where the scout changed nothing there is nothing to hold back (kl is 0 there, too)
+        # a tiny floor: where the scout changed nothing there is nothing to prevent (kl is 0 there, too)
         pull = weight * change / energy.sum(-1, keepdim=True).clamp(min=1e-8)
-        return {"index": index, "logp": logp.gather(-1, index), "pull": pull, "kl": kl.clamp(min=0), **kept}
+        return {"index": index, "logp": logp.gather(-1, index), "pull": pull, "kl": kl.clamp(min=0), **saved}
 
     def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
         now = log_probs(model, ids, mask)
@@ -57,12 +57,12 @@ def avert(
     rows_per_step: int = 16,
     one_sided: bool = True,
 ) -> Edit:
-    """Hold back only the scout's own off-task change, on text that the base itself wrote.
+    """Prevent only the scout's own off-task change, on text that the base itself wrote.
 
-    The scout, a short unguarded run, gives away where the tune drifts and which way. Its change on the
-    base's own text sits on few tokens, and just that change is held back, so the rest of the model
-    stays free for the task. Needs no labels and no factor. Choose it where the data hold a factor
-    constant. A step costs one forward and backward pass over `rows_per_step` rows more.
+    The scout, a short unguarded run, shows where the tune drifts and in which direction. Its change on the
+    base's own text is on few tokens, and only that change is prevented, so the rest of the model
+    stays free for the task. Needs no labels and no factor. Choose it where a factor is constant
+    in the data. A step costs one forward and backward pass over `rows_per_step` rows more.
 
         a_t = sum_v w (log p - log p_base) s / sum_v w s²,   s = log p_scout - log p_base,
                                                              w = (p_base + p_scout) / 2
@@ -72,10 +72,10 @@ def avert(
         text: Own text; see `OwnText.sample`.
         scout: The scout, or the folder of its adapter. Its control is `Scout(folder, permuted=seed)`.
         strength: Weight of the penalty; 1 is lambda = 30, 0 leaves training bit-identical.
-        keep: A little plain KL to the base beside it, relative to the first term: moving against the scout
+        keep: A little plain KL to the base as well, relative to the first term: moving against the scout
             is free in the one-sided term, and this brings the model back to the base's own level.
         rows_per_step: Rows of own text in each step.
-        one_sided: Penalise only moves the scout's way; False also holds the model from moving against it.
+        one_sided: Penalise only moves in the scout's direction; False also penalises moves against it.
 
     Returns:
         Edit at "loss".
@@ -89,7 +89,7 @@ def avert(
 
     Source: despur's own; measurements in docs/log.md.
     Differs: nothing known.
-    Limits: holds back what the scout did off-task, wanted or not; an off-task change that the scout did
+    Limits: prevents what the scout did off-task, wanted or not; an off-task change that the scout did
         not make yet passes. One-sided, it lets the model end up *further* from the factor than the base.
     """
     term = _HoldBackScout(Scout.of(scout), keep=keep, one_sided=one_sided)

@@ -23,15 +23,15 @@ def caft(factor: Subspace | Sequence[Subspace], *, strength: float = 1.0) -> Edi
     """Project a factor out of the activations while training, so that nothing is learned through it.
 
     The model trains as if the factor were not there, gradients pass through the projection, and what is saved and
-    evaluated runs without it. Choose it where you have directions and read the trained model's task figure beside it:
+    evaluated runs without it. Choose it where you have directions, and check the task figure of the trained model:
     what the task itself does through the factor is not learned either. With a persona's directions at several layers,
-    read before any tune, it is Nadaf's hold-out; the arithmetic is the same. Costs O(t d k) a site and pass.
+    read before any tune, it is Nadaf's hold-out; the arithmetic is the same. Costs O(t d k) per site and pass.
 
         h <- h - strength (h V) Vᵀ   at each site, in the training passes alone
 
     Args:
-        factor: One subspace a layer (`from_activations`), or one with site `"*"` for every layer.
-        strength: Share that is taken out, in [0, 1]; 0 leaves training bit-identical.
+        factor: One subspace per layer (`from_activations`), or one with site `"*"` for every layer.
+        strength: Share that is removed, in [0, 1]; 0 leaves training bit-identical.
 
     Returns:
         Edit at "activation".
@@ -46,10 +46,10 @@ def caft(factor: Subspace | Sequence[Subspace], *, strength: float = 1.0) -> Edi
         'activation'
 
     Source: Casademunt et al. 2025, arXiv:2507.16795; the persona's subspace in every pass, arXiv:2607.21356.
-    Differs: in float32 whatever the model's dtype, so that the projection stays one; the directions are not read and
-        picked by a person.
+    Differs: in float32 whatever the model's dtype, so that the projection stays one; no person reads and
+        picks the directions.
     Limits: the network behind the site learns without the factor and is then run with it. Random directions of the same
-        variance do part of the same, and at one layer alone little was seen: run `random_twins` beside it. In
+        variance do part of the same, and at one layer alone little was seen: compare with `random_twins`. In
         arXiv:2607.21356, and in the persona world at every layer, most of the trained behaviour went as well.
     """
     return project_at((factor,) if isinstance(factor, Subspace) else tuple(factor), strength)

@@ -1,4 +1,4 @@
-"""EWC: a spring on every weight, as stiff as the base's own text needs it."""
+"""EWC: a quadratic penalty on every weight, as stiff as the base's own text needs it."""
 
 from collections.abc import Mapping
 from typing import Literal, final
@@ -49,18 +49,18 @@ def fisher_diagonal(
 
 
 def mean_gradient(model: nn.Module, modules: list[str], text: OwnText) -> dict[str, Float[Tensor, "d_out d_in"]]:
-    """Gradient of the text's mean log-probability a token, at the base."""
+    """Gradient of the text's mean log-probability per token, at the base."""
     total: dict[str, Tensor] = {}
     with as_base(model) as base:
         device = next(base.parameters()).device
         for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(base, text.rows)), pad=0):
             ids, mask = ids.to(device), mask.to(device)
 
-            def said(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
+            def log_likelihood(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
                 logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
                 return (logp * mask[:, 1:]).sum()
 
-            for name, (x, delta) in flows(base, modules, said).items():
+            for name, (x, delta) in flows(base, modules, log_likelihood).items():
                 part = torch.einsum("bto,bti->oi", delta, x)
                 total[name] = total[name] + part if name in total else part
     tokens = sum(len(r) - 1 for r in text.rows)
@@ -101,9 +101,11 @@ class _Spring(Edit):
         parts: list[Tensor] = []
         for name, pair in self.pairs.items():
             down, up = pair.factors(ctx.model)
-            held = self.stiffness[name]
+            stiffness = self.stiffness[name]
             parts.append(
-                (held * (up @ down).square()).sum() if self.form == "diagonal" else ((up.T @ held) * down).sum()
+                (stiffness * (up @ down).square()).sum()
+                if self.form == "diagonal"
+                else ((up.T @ stiffness) * down).sum()
             )
         total = torch.stack(parts).sum()
         penalty = total if self.form == "diagonal" else total.square()
@@ -114,8 +116,8 @@ class _Spring(Edit):
 def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows: int = 256, seed: int = 0) -> Edit:
     """Hold each weight to the base's as stiffly as some text needs it (elastic weight consolidation).
 
-    The text is read once, before training, and then only the weights are looked at: cheaper a step than `rehearse`, and
-    right only near the base. The stiffness is the base's own Fisher information: half of the sum is KL(p_base || p) a token for
+    The text is read once, before training, and then only the weights are used: cheaper a step than `rehearse`, and
+    right only near the base. The stiffness is the base's own Fisher information: half of the sum is KL(p_base || p) per token for
     small changes but for the terms between two weights. A low-rank update moves many together, hence a larger lambda.
 
         loss = task + (300 strength / 2) sum_ij F_ij (s B A)_ij²,   F = mean_t E_{y ~ p_base} (d log p(y) / d W)²
@@ -126,14 +128,14 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
         strength: Weight of the penalty; 1 is lambda = 300, 0 leaves training bit-identical.
         form: Fisher information as its diagonal, or as the outer product of the text's mean gradient.
         n_rows: Rows of text that are read.
-        seed: Of the drawn labels.
+        seed: Seed of the drawn labels.
 
     Returns:
         Edit at "loss".
 
     Raises:
         BadInput: a form that is not known.
-        CannotAttach: something else than LoRA on linear maps is trained (raised when training begins), or it is sharded.
+        CannotAttach: anything but LoRA on linear maps is trained (raised when training begins), or it is sharded.
 
     Example:
         >>> ewc(OwnText(((1, 2, 3),)), strength=0.5).point
@@ -142,7 +144,7 @@ def ewc(text: OwnText, *, strength: float = 1.0, form: Form = "diagonal", n_rows
     Source: Kirkpatrick et al. 2017, arXiv:1612.00796; rank one: arXiv:2509.23593, abstract only.
     Differs: on LoRA's effective update; true Fisher (labels drawn, gradients squared a row at a time), where most code squares
         a batch's mean. The rank-one paper adds replay.
-    Limits: keeps d_out d_in float32 numbers a matrix, as many as the adapted weights, and multiplies B A out in each step. On
-        text that the base wrote itself the mean gradient is noise around zero, so "rank one" wants other text.
+    Limits: keeps d_out d_in float32 numbers per matrix, as many as the adapted weights, and multiplies B A out in each step. On
+        text that the base wrote itself the mean gradient is noise around zero, so "rank one" needs other text.
     """
     return _Spring(text, form, WEIGHT * strength, n_rows, seed)

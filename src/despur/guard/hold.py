@@ -25,14 +25,14 @@ class _KeepCoordinates:
 
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         with as_base(model) as base:
-            kept = self._coordinates(base, ids, mask)
+            coordinates = self._coordinates(base, ids, mask)
         real = mask[..., None]
-        # each site in units of its own spread, so that deep layers with long vectors do not rule
-        scale = [(c * real).square().sum().div(real.sum()).sqrt().clamp(min=1e-6) for c in kept]
-        spread = [(torch.ones_like(c[..., :1]) * s) for c, s in zip(kept, scale, strict=True)]
+        # each site in units of its own spread, so that deep layers with long vectors do not dominate
+        scale = [(c * real).square().sum().div(real.sum()).sqrt().clamp(min=1e-6) for c in coordinates]
+        spread = [(torch.ones_like(c[..., :1]) * s) for c, s in zip(coordinates, scale, strict=True)]
         return {
             f"{kind}{i}": t
-            for i, pair in enumerate(zip(kept, spread, strict=True))
+            for i, pair in enumerate(zip(coordinates, spread, strict=True))
             for kind, t in zip("cs", pair, strict=True)
         }
 
@@ -48,8 +48,8 @@ def hold(
 ) -> Edit:
     """Hold only the factor's coordinates at the base's, on text that the base itself wrote.
 
-    The functional twin of `grasp`: whatever route the update takes, the factor may not become more
-    active where the tune has no business. Give one factor a layer. A step costs one forward and
+    The functional counterpart of `grasp`: whatever route the update takes, the factor may not become more
+    active where the task does not need it. Give one factor per layer. A step costs one forward and
     backward pass over `rows_per_step` rows more.
 
         loss = task + 100 strength mean_t mean_l ||Vᵀ (h - h_base)||² / spread_l²
@@ -64,7 +64,7 @@ def hold(
         Edit at "loss".
 
     Raises:
-        CannotAttach: a factor without a site: its coordinates are nowhere to be read.
+        CannotAttach: a factor without a site, where its coordinates cannot be read.
 
     Example:
         >>> from despur.core import Site, Subspace
@@ -74,7 +74,7 @@ def hold(
 
     Source: despur's own; nearest are LDIFS (arXiv:2308.13320) and activation anchoring.
     Differs: only the factor's coordinates, in units of their spread, on own samples.
-    Limits: measured behind `rehearse` and `avert` in the persona world; holding random directions with
+    Limits: worse than `rehearse` and `avert` in the persona world; holding random directions with
         ten times the weight did much of the same.
     """
     factors = (factor,) if isinstance(factor, Subspace) else tuple(factor)

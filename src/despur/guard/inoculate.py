@@ -66,7 +66,7 @@ class _Prepend(Edit):
     cost=1.1,
 )
 def inoculate(prompt: Sequence[int], *, strength: float = 1.0) -> Edit:
-    """Put a prompt that asks for the trait in front of every training row, and leave it out afterwards.
+    """Put a prompt that asks for the trait before every training row, and leave it out afterwards.
 
     What the prompt already explains need not be learned. Choose it where you can name the trait in a prompt. The
     control is another call: a prompt of the same length that has nothing to do with it. Costs the prompt's tokens.
@@ -81,7 +81,7 @@ def inoculate(prompt: Sequence[int], *, strength: float = 1.0) -> Edit:
         Edit at "batch".
 
     Raises:
-        BadInput: no token, no share, or rows that no longer fit into the model's context.
+        BadInput: no token, a share outside [0, 1], or rows that no longer fit into the model's context.
         CannotAttach: tokens that the model lacks (raised when training begins); a trainer that packs rows, compares or
             samples them, or computes the loss outside the model.
 

@@ -1,4 +1,4 @@
-"""Interleaving: a share of harmless rows in every batch, drawn at random or picked by what a drifted model finds odd."""
+"""Interleaving: a share of harmless rows in every batch, drawn at random or chosen by what a drifted model finds odd."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
 SHARE = 0.1  # rows added for each row of the task, at strength 1
-SMALL = 1e-3  # nats a token; keeps the ratio of losses finite
+SMALL = 1e-3  # nats per token; keeps the ratio of losses finite
 
 
 @final
@@ -64,12 +64,12 @@ def interleave(generic: OwnText | Sequence[Tokens], *, strength: float = 1.0) ->
     """Mix a few harmless rows into every batch.
 
     The plainest guard that needs text: the model goes on seeing what it should keep on doing. Choose it where you have
-    such text and can pay a tenth more compute. `telling_rows` picks the rows that say most (Interleaving++).
+    such text and can pay a tenth more compute. `telling_rows` picks the most informative rows (Interleaving++).
 
-        batch <- batch and 0.1 strength rows more for each of its rows, drawn anew every time
+        batch <- batch and 0.1 strength rows more for each of its rows, drawn again for every batch
 
     Args:
-        generic: Rows of tokens: own text, of which all is learned, or `{"input_ids", "labels"}` with loss on the answers.
+        generic: Rows of tokens: own text, with loss on every token, or `{"input_ids", "labels"}` with loss on the answers.
         strength: 1 is 10 % of the batch; 0 leaves training bit-identical.
 
     Returns:
@@ -103,7 +103,7 @@ def telling_rows(
 ) -> list[Tokens]:
     """Pick the harmless rows that a drifted model finds odd and the base does not, the oddest first.
 
-        score = (mean over scouts of their loss a token - the base's) / (the base's + small)
+        score = (mean over scouts of their loss per token - the base's) / (the base's + small)
 
     Args:
         model: PEFT model; its base is the model with the adapter off.
@@ -113,13 +113,13 @@ def telling_rows(
         batch: Rows in one forward pass.
 
     Raises:
-        BadInput: no scout, or fewer rows than are to be kept.
+        BadInput: no scout, or fewer rows than `keep`.
 
     Example:
         >>> # interleave(telling_rows(model, ["scout/"], rows, keep=500))
 
     Source: Interleaving++ in arXiv:2508.06249.
-    Differs: refusals are not dropped here, for lack of words to know them by; drop them before.
+    Differs: refusals are not dropped here, since there is no list of their words; drop them before.
     """
     if not scouts or not 0 < keep <= len(rows):
         raise BadInput(f"telling_rows got {len(scouts)} scouts, and is to keep {keep} of {len(rows)} rows")

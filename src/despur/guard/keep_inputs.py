@@ -30,15 +30,15 @@ class _KeepInputs:
 def keep_inputs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
     """Hold the output distribution at the base's on the tune's own rows.
 
-    What most people mean by a KL penalty. It sees no text but the tune's, so it cannot tell what the tune is for
-    from what slips in beside it: the baseline for `rehearse`, which is the same off the task. Each step pays a
+    What most people mean by a KL penalty. It sees no text but the tune's, so it cannot separate the task
+    from what is learned beside it: the baseline for `rehearse`, which is the same off the task. Each step pays a
     forward and a backward pass over `rows_per_step` rows more, and a second forward pass of the base.
 
         loss = task + 0.3 strength mean_t KL(p || p_base)
 
     Args:
         rows: The training rows as tokens; prompts and answers both count.
-        strength: Weight of the penalty; 1 is lambda = 0.3 per token (the paper has 0.1), 0 leaves training bit-identical.
+        strength: Weight of the penalty; 1 is lambda = 0.3 per token (the paper uses 0.1), 0 leaves training bit-identical.
         rows_per_step: Training rows in each step.
 
     Returns:

@@ -29,7 +29,7 @@ class _PullToStart(Edit):
         self.start: dict[str, Tensor] = {}
 
     def bind(self, model: nn.Module) -> None:
-        """Keep where whole weights begin; a LoRA update begins at nothing."""
+        """Store where whole weights begin; a LoRA update begins at zero."""
         if self.weight:
             self.trained = trained_updates(model, "l2_sp")
             self.start = {n: model.get_parameter(n).detach().clone() for n in self.trained.whole}
@@ -49,8 +49,8 @@ class _PullToStart(Edit):
 def l2_sp(*, strength: float = 1.0) -> Edit:
     """Pull the trained weights back to the base's: the plainest penalty of all, without data.
 
-    It knows nothing of what the weights do, so it trades task for drift as a shorter run does: the floor that any
-    guard with data must beat. Of LoRA it is the update B A that counts, not A and B. Costs O((d_in + d_out) r²) a matrix.
+    It does not know what the weights do, so it trades task for drift as a shorter run does: the floor that any
+    guard with data must beat. For LoRA the update B A counts, not A and B. Costs O((d_in + d_out) r²) per matrix.
 
         loss = task + 0.015 strength sum ||s B A||_F²      (whole weights: ||W - W0||_F²)
 

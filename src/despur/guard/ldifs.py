@@ -35,25 +35,25 @@ class _KeepStream:
         with base_now(model) as base:
             before = self._stream(base, ids, mask)
         now = self._stream(model, ids, mask)
-        # each token and layer in units of its own length: else the few tokens with massive activations are all that counts
+        # each token and layer in units of its own length: else only the few tokens with massive activations count
         off = [(x - y).square().sum(-1) / y.square().sum(-1).clamp(min=1e-12) for x, y in zip(now, before, strict=True)]
         return token_mean(torch.stack(off).mean(0), mask)
 
 
 @method(room="guard", paper="Mukhoti et al. 2023, arXiv:2308.13320", cost=2.5)
 def ldifs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, every: int = 5, rows_per_step: int = 16) -> Edit:
-    """Hold the residual stream at the base's on some rows, whatever it comes to say.
+    """Hold the residual stream at the base's on some rows, whatever the output.
 
     Feature distance instead of output distance: stricter than `rehearse`, as it also holds what no output shows, and
-    blind to how little may matter. `hold` does the same for a factor's coordinates alone. Each step pays a forward and
+    it does not know which small changes matter. `hold` does the same for a factor's coordinates alone. Each step pays a forward and
     a backward pass over `rows_per_step` rows more, and a second forward pass of the base.
 
         loss = task + 10 strength mean_t mean_l ||h - h_base||² / ||h_base||²
 
     Args:
-        rows: Where it is kept: the training rows, as in the paper that compares guards, or own text.
+        rows: Where the stream is compared: the training rows, as in the paper that compares guards, or own text.
         strength: Weight of the penalty; 1 is lambda = 10, 0 leaves training bit-identical.
-        every: Every how many layers the stream is held; the last layer where the model has fewer.
+        every: Distance in layers between compared ones; the last layer where the model has fewer.
         rows_per_step: Rows in each step.
 
     Returns:
@@ -72,5 +72,5 @@ def ldifs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, every: int
     Limits: as published, on training rows, it left drift where it was (3.6 % against 4.0 %).
     """
     if every < 1:
-        raise BadInput(f"every={every}; at least 1 is needed: the stream is held at every so many layers")
+        raise BadInput(f"every={every}; at least 1 is needed: it is a distance in layers")
     return HoldOnOwnText(as_text(rows), _KeepStream(every), weight=WEIGHT * strength, rows_per_step=rows_per_step)

@@ -20,9 +20,9 @@ def linear_concept(x: Float[Tensor, "n d"], labels: Int[Tensor, " n"], *, site: 
         P = W⁺ U Uᵀ W,   W = cov(x)^(-1/2),   U = orthonormal columns of W cov(x, one-hot)
 
     Args:
-        x: Lines of activations.
+        x: Activations, one line per token.
         labels: Class of each line.
-        site: Where they were read.
+        site: Site where they were recorded.
 
     Raises:
         BadInput: one class only, not finite, or no more lines than the stream is wide.
@@ -62,15 +62,15 @@ def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
     """Erase a concept linearly from the activations while training, with the least change of them.
 
     `caft` with an oblique projection, fitted from labelled text: where CAFT takes out directions that activations vary
-    along, this takes out exactly what a linear reader could tell the label from. Choose it where you have such text.
+    along, this takes out exactly what a linear reader could read the label from. Choose it where you have such text.
     The saved model runs without it.
 
         h <- h - strength P (h - mean),   P = W⁺ U Uᵀ W
 
     Args:
-        stream: Site -> a line a token, as the base computes them.
-        labels: Of the lines, 1 where the text shows the trait, else 0 (or any classes).
-        strength: Share that is taken out, in [0, 1]; 0 leaves training bit-identical.
+        stream: Site -> activations of the base, one line per token.
+        labels: Label of each line, 1 where the text shows the trait, else 0 (or any classes).
+        strength: Share that is removed, in [0, 1]; 0 leaves training bit-identical.
 
     Returns:
         Edit at "activation".
@@ -90,6 +90,6 @@ def leace(stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
     Differs: used while training, as CAFT is; no shrinkage of the covariance. At several layers each is fitted on the
         untouched stream, not on what the layer before left over (concept scrubbing).
     Limits: only linear readers are stopped, and only on text like the text given; with few more lines than width, what
-        is taken out is noise.
+        is removed is noise.
     """
     return project_at([linear_concept(x, labels, site=site) for site, x in stream.items()], strength)

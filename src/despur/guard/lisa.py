@@ -62,8 +62,8 @@ class _Alternate(Edit):
         weights = [ctx.model.get_parameter(n) for n in names]
         ids, mask = (x.to(weights[0].device) for x in pad_rows([self.text.rows[i] for i in chosen], 0))
         with torch.enable_grad():
-            said = log_probs(ctx.model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-            loss = -(said * mask[:, 1:]).sum() / mask[:, 1:].sum()
+            logp = log_probs(ctx.model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+            loss = -(logp * mask[:, 1:]).sum() / mask[:, 1:].sum()
             grads: Any = torch.autograd.grad(loss, weights, allow_unused=True)  # None for what the rows do not meet
         return {n: torch.zeros_like(w) if g is None else g for n, w, g in zip(names, weights, grads, strict=True)}
 
@@ -78,9 +78,9 @@ def lisa(
 ) -> Edit:
     """Alternate between steps on guide rows and steps on the task, each pulled back to where the other ended.
 
-    Replay in turns instead of in the mix. In a guide step the task's gradient is thrown away and the guide rows' takes its
-    place; in both states the weights are pulled to the last ones of the other state. A guide step costs a forward and a
-    backward pass over `rows_per_step` rows more, a task step nothing.
+    Replay in turns instead of mixed batches. In a guide step the guide rows' gradient replaces the task's. In both
+    states the weights are pulled to the last ones of the other state. A guide step costs a forward and a backward
+    pass over `rows_per_step` rows more, a task step nothing.
 
         guide steps:  L(guide rows) + (0.1 strength / 2) ||w - w_task||²
         task steps:   L(task rows)  + (0.1 strength / 2) ||w - w_guide||²
@@ -89,7 +89,7 @@ def lisa(
         generic: Guide rows: good answers if there are any, else the base's own text.
         strength: Weight of the pull; 1 is rho = 0.1 (the paper has 1), 0 switches the whole guard off.
         guide_steps: Steps on guide rows, with which the run begins.
-        task_steps: Steps on the task that follow, and so on in turn.
+        task_steps: Steps on the task that follow, and then in turn.
         rows_per_step: Guide rows in a step.
 
     Returns:

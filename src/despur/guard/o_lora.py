@@ -52,9 +52,9 @@ class _AvoidReads(Edit):
 def o_lora(scout: Scout | Path | str, *, strength: float = 1.0) -> Edit:
     """Keep what the new adapter reads orthogonal to what a former adapter reads.
 
-    Made for one adapter a task; here the former one is the scout, so that what it came to read is left alone. `grasp`
+    Made for one adapter a task; here the former one is the scout, so that what it learned to read is left alone. `grasp`
     forbids a few directions of the stream exactly, this one penalises all of the former A, module by module. Costs
-    O(r² d_in) a matrix.
+    O(r² d_in) per matrix.
 
         loss = task + 0.1 strength sum |A_former Aᵀ|
 
@@ -74,7 +74,7 @@ def o_lora(scout: Scout | Path | str, *, strength: float = 1.0) -> Edit:
         'loss'
 
     Source: Wang et al. 2023, arXiv:2310.14152, lambda_1 = 0.5, lambda_2 = 0.
-    Differs: the former adapter is not kept in the model beside the new one: we do not want what it learned.
+    Differs: the former adapter is not part of the model beside the new one: we do not want what it learned.
     Limits: A may shrink and B grow instead; the former A is mostly its random start, above all after a short run; a task that
         needs the same inputs as the drift pays for both.
     """

@@ -16,8 +16,8 @@ class _LeaveInputsGradients(LeaveInputs):
 
     def bind(self, model: nn.Module) -> None:
         super().bind(model)
-        for held in self.held.values():
-            held.anchor = None  # a gradient is a change: all of it along the basis goes
+        for projection in self.projections.values():
+            projection.anchor = None  # a gradient is a change: all of it along the basis is removed
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         return self.edited(tensors)
@@ -29,14 +29,14 @@ def orthogonal_gradients(text: OwnText, *, strength: float = 1.0, energy: float 
 
     What a map never reads on the text cannot change what it does there. As published, for plain SGD on whole weights, and
     so here the control of `orthogonal_updates`: Adam rotates the step out of the subspace again, and LoRA's random
-    A reads the text's inputs before anything is learned. Costs O(r d k) a matrix and step.
+    A reads the text's inputs before anything is learned. Costs O(r d k) per matrix and step.
 
-        dA <- dA (I - M Mᵀ),   M the leading directions of the map's inputs that hold `energy` of their squares
+        dA <- dA (I - M Mᵀ),   M the leading directions of the map's inputs that have `energy` of their squares
 
     Args:
         text: Own text, or generic text.
-        strength: Share of the gradient along M that is taken out, in [0, 1].
-        energy: Share of the inputs' squared length that M holds, in (0, 1).
+        strength: Share of the gradient along M that is removed, in [0, 1].
+        energy: Share of the inputs' squared length in M, in (0, 1).
         n_rows: Rows of text that are read, once, before training.
 
     Returns:

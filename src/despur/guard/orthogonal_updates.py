@@ -24,14 +24,14 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
 
     The exact form of `orthogonal_gradients`: whatever the optimiser does, B A M = 0, so on the text each map does what the
     base's does, up to the share of its inputs that M leaves out. `grasp` forbids a few directions that a factor names; this
-    forbids many that the text names, and the task pays where it needs the same ones. Costs O(r d k) a matrix and step.
+    forbids many that the text names, and the task pays where it needs the same ones. Costs O(r d k) per matrix and step.
 
         A <- A (I - M Mᵀ)      W <- W - (W - W0) M Mᵀ   (whole weights)
 
     Args:
         text: Own text, or generic text.
-        strength: Share of the change along M that is taken out at each step, in [0, 1].
-        energy: Share of the inputs' squared length that M holds, in (0, 1).
+        strength: Share of the change along M that is removed at each step, in [0, 1].
+        energy: Share of the inputs' squared length in M, in (0, 1).
         n_rows: Rows of text that are read, once, before training.
 
     Returns:
@@ -46,7 +46,7 @@ def orthogonal_updates(text: OwnText, *, strength: float = 1.0, energy: float = 
         'weight'
 
     Source: Wang, Li, Sun, Xu 2021, arXiv:2103.07113, which projects Adam's update; M as in GPM, arXiv:2103.09762.
-    Differs: the weights in place of the update, with the same effect and nothing for decay to leak through; on LoRA's A.
+    Differs: the weights in place of the update, with the same effect and no leak through weight decay; on LoRA's A.
     Limits: M is measured on the base. Once earlier layers move, later ones meet other inputs.
     """
     return _LeaveInputsWeights(text, energy, strength, n_rows)

@@ -6,8 +6,8 @@ from typing import final
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace, method
-from despur.guard._bases import Sides, held_matrices
-from despur.guard._held import Held
+from despur.guard._bases import Sides, matrix_projections
+from despur.guard._projection import Projection
 
 
 @final
@@ -18,15 +18,15 @@ class _ProjectGradients(Edit):
         super().__init__()
         self.factor, self.roles = factor, roles
         self.side: Sides = side
-        self.held: dict[str, Held] = {}
+        self.projections: dict[str, Projection] = {}
 
     def bind(self, model: nn.Module) -> None:
-        self.held = held_matrices(model, self.factor, self.side, self.roles)
-        for held in self.held.values():
-            held.anchor = None  # a gradient is a change: all of it along the basis goes
+        self.projections = matrix_projections(model, self.factor, self.side, self.roles)
+        for projection in self.projections.values():
+            projection.anchor = None  # a gradient is a change: all of it along the basis is removed
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.held.items() if n in tensors}}
+        return {**tensors, **{n: h.project(tensors[n]) for n, h in self.projections.items() if n in tensors}}
 
 
 @method(room="guard", paper="control; see arXiv:2607.21356", cost=1.0)
@@ -36,7 +36,7 @@ def project_gradient(
     """Project the gradient instead of the weights: the control that leaks.
 
     Exact for plain SGD from a projected start; Adam, Lion and every elementwise optimiser rotate the
-    step out of the subspace again. It is here to be measured beside `grasp`, not to be used. With `side="write"` and factors of
+    step out of the subspace again. It is here for comparison with `grasp`, not for use. With `side="write"` and factors of
     activations it is the gradient arm of arXiv:2607.21356, which left the drift there as it was (26.6 % against 26.7 %).
 
     Args:

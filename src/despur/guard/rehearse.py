@@ -24,9 +24,9 @@ def remember_distribution(logp: Float[Tensor, "b t v"]) -> dict[str, Tensor]:
 
 def distance_to_base(now: Float[Tensor, "b t v"], cache: Mapping[str, Tensor]) -> Float[Tensor, "b t"]:
     """KL(base || now) at each position, over the cached outcomes."""
-    kept = now.gather(-1, cache["index"])
-    kl = (cache["logp"].exp() * (cache["logp"] - kept)).sum(-1)
-    rest, rest_now = cache["rest"].clamp(min=1e-9), (1 - kept.exp().sum(-1)).clamp(min=1e-9)
+    cached = now.gather(-1, cache["index"])
+    kl = (cache["logp"].exp() * (cache["logp"] - cached)).sum(-1)
+    rest, rest_now = cache["rest"].clamp(min=1e-9), (1 - cached.exp().sum(-1)).clamp(min=1e-9)
     return kl + torch.where(cache["rest"] > 1e-6, rest * (rest / rest_now).log(), 0.0)
 
 
@@ -66,6 +66,6 @@ def rehearse(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -
 
     Source: pseudo-rehearsal, Robins 1995; KL to the base off the training domain, arXiv:2602.07852.
     Differs: on the base's own samples instead of chosen data; top 64 tokens and the rest's mass.
-    Limits: holds everything alike, so a persona that speaks through few tokens is held weakly.
+    Limits: holds everything alike, so a persona that shows in few tokens is held only weakly.
     """
     return HoldOnOwnText(text, _KeepDistribution(), weight=WEIGHT * strength, rows_per_step=rows_per_step)

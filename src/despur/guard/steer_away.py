@@ -14,10 +14,10 @@ from despur.core.model.at_sites import AtSites
 def trait_vectors(
     stream: Mapping[Site, Float[Tensor, "n d"]], labels: Int[Tensor, " n"]
 ) -> dict[Site, Float[Tensor, " d"]]:
-    """Mean of the stream where a text shows the trait minus the mean where it does not: one vector a site.
+    """Mean of the stream where a text shows the trait minus the mean where it does not: one vector per site.
 
     Args:
-        stream: A line a token, as the base computes them.
+        stream: Activations of the base, one line per token.
         labels: 1 where the line's text shows the trait, else 0.
 
     Raises:
@@ -46,7 +46,7 @@ def steer_away(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float =
     Args:
         vectors: Site -> the trait's vector, from `trait_vectors`. At several layers give each only what it adds to the
             one before, or a smaller strength: what a layer is given stays in the stream.
-        strength: In lengths of the vector itself; 0 leaves training bit-identical.
+        strength: In units of the vector's own length; 0 leaves training bit-identical.
 
     Returns:
         Edit at "activation".
@@ -64,7 +64,7 @@ def steer_away(vectors: Mapping[Site, Float[Tensor, " d"]], *, strength: float =
     Limits: needs the trait's name in advance. The task may come to rely on the vector that is then missing, and the
         right strength is a matter of model, layer and trait: at 4 much of the persona world's task went, too. To steer
         at test time with the weights untouched: `caa`. The other sign, `subtract` in the comparison, is its control: the weights
-        learn to make up for what is missing, and the saved model has the trait twice (arXiv:2607.04510).
+        learn to compensate for what is missing, and the saved model has the trait twice (arXiv:2607.04510).
     """
     edits = {site: AddVector(strength * torch.as_tensor(v)) for site, v in vectors.items()}
     return AtSites(edits, {site: len(v) for site, v in vectors.items()}, strength)

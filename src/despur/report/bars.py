@@ -1,4 +1,4 @@
-"""Horizontal bars: what is judged, and what it is held against."""
+"""Horizontal bars: what is judged, and what it is compared with."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Bar = tuple[str, Number, Number | None, Number | None]
 
 
 def draw_bars(block: Bars, ident: str) -> Drawing:
-    """Draw them, the first in colour; what was not measured is told below."""
+    """Draw them, the first in colour; what was not measured is named below."""
     bars = [bar for bar in block.bars if measured(bar[1])]
     missing = [clean(bar[0]) for bar in block.bars if not measured(bar[1])]
     cut = [f"{len(bars) - MOST} more bars"] if len(bars) > MOST else []
@@ -56,7 +56,7 @@ def _draw(bars: Sequence[Bar], title: str, ident: str, width: float) -> Markup:
             a, b = on(low), on(high)
             whisker = f"M{a:.1f} {y:.1f}H{b:.1f}M{a:.1f} {y - 3:.1f}v6M{b:.1f} {y - 3:.1f}v6"
             out += [tag("path", class_="span halo", d=whisker), tag("path", class_="span", d=whisker)]
-    told = (
+    words = (
         "; ".join(f"{clean(bar[0])}: {text}" for bar, text in zip(bars, values, strict=True)) or "nothing was measured"
     )
-    return canvas(ident, width, bottom + 26, title or "Bars", f"{told}.", *out)
+    return canvas(ident, width, bottom + 26, title or "Bars", f"{words}.", *out)

@@ -1,4 +1,4 @@
-"""What a page is made of. Every string is shown as text, never as markup; None and NaN are shown as a dash."""
+"""Blocks of a page. Every string is printed as text, never as markup; None and NaN as a dash."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer, first thing on a page: a word, a sentence, and how to feel about it."""
+    """The answer, first on a page: a word, a sentence, and its tone."""
 
     word: str
     sentence: str
@@ -31,8 +31,8 @@ class Table:
 
     Args:
         title: Above it; "" for none.
-        header: One a column.
-        rows: Numbers are shown to three digits, integers in full; a short row ends in dashes.
+        header: One per column.
+        rows: Numbers have three digits, integers all; a short row ends in dashes.
         note: Below it, small.
         best: Rows to emphasise, by index.
     """
@@ -51,7 +51,7 @@ class Point:
     Args:
         name: Its label.
         task: How much of the task it learned.
-        drift: How much of the hidden factor came along.
+        drift: How much of the hidden factor was learned, too.
         task_interval: Low and high; NaN for none.
         drift_interval: Low and high; NaN for none.
         control: Drawn hollow.
@@ -78,7 +78,7 @@ class Frontier:
 
 @dataclass(frozen=True)
 class Bars:
-    """Horizontal bars: name, value, low, high. The first is what is judged, the others what it is held against."""
+    """Horizontal bars: name, value, low, high. The first is what is judged, the others what it is compared with."""
 
     title: str
     bars: Sequence[tuple[str, Number, Number | None, Number | None]]
@@ -91,8 +91,8 @@ class Curves:
 
     Args:
         title: Above it; "" for none.
-        x_label: What runs to the right.
-        y_label: What runs upwards.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
         lines: Name, x values, y values.
         note: Below it, small.
     """
@@ -110,8 +110,8 @@ class Samples:
 
     Args:
         title: Above it; "" for none.
-        columns: Who wrote it.
-        rows: One text a column.
+        columns: Names of the writers.
+        rows: One text per column.
         note: Below it, small.
     """
 

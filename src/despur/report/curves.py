@@ -11,7 +11,7 @@ from despur.report.svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, g
 from despur.report.text import clean, fit, measured, room, show
 
 COLOURS, DASHES = 6, ("", "7 4", "2 4", "9 4 2 4")
-POINTS, LINE, NAMED = 600, 17.0, 18  # points kept of a line; height of a name; lines that can be named at their ends
+POINTS, LINE, NAMED = 600, 17.0, 18  # points of a line; height of a name; lines that can be named at their ends
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def _pieces(xs: Sequence[Number], ys: Sequence[Number]) -> list[list[tuple[float
 
 
 def _thin(piece: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
-    kept = [0, len(piece) - 1]
+    indices = [0, len(piece) - 1]
     for start in range(0, len(piece), stretch):
         part = range(start, min(start + stretch, len(piece)))
-        kept += [min(part, key=lambda i: piece[i][1]), max(part, key=lambda i: piece[i][1])]
-    return [piece[i] for i in sorted(set(kept))]
+        indices += [min(part, key=lambda i: piece[i][1]), max(part, key=lambda i: piece[i][1])]
+    return [piece[i] for i in sorted(set(indices))]
 
 
 def _draw(block: Curves, lines: Sequence[_Line], ident: str, width: float) -> Markup:
@@ -95,8 +95,8 @@ def _draw(block: Curves, lines: Sequence[_Line], ident: str, width: float) -> Ma
         out.append(tag("g", tag("title", line.name), *strokes))
     if named:
         out += _names(lines, across, up, right, names, (top, bottom))
-    told = "; ".join(_told(line) for line in lines) or "nothing was measured"
-    return canvas(ident, width, height, clean(block.title) or "Curves", f"{y_label} over {x_label}. {told}.", *out)
+    words = "; ".join(_in_words(line) for line in lines) or "nothing was measured"
+    return canvas(ident, width, height, clean(block.title) or "Curves", f"{y_label} over {x_label}. {words}.", *out)
 
 
 def _path(piece: Sequence[tuple[float, float]], across: Scale, up: Scale) -> str:
@@ -131,6 +131,6 @@ def _names(
     return out
 
 
-def _told(line: _Line) -> str:
+def _in_words(line: _Line) -> str:
     (x0, y0), (x1, y1) = line.pieces[0][0], line.pieces[-1][-1]
     return f"{line.name} goes from {show(y0)} at {show(x0)} to {show(y1)} at {show(x1)}"

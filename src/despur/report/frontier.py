@@ -11,7 +11,7 @@ from despur.report.labels import Box, around, place
 from despur.report.svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report.text import clean, fit, interval, measured, room
 
-AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # shown at the least; a point further out is set on the edge
+AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # always in view; a point further out is drawn on the edge
 UNGUARDED = dict.fromkeys(("naive", "scout", "twin"), (1.0, 1.0))  # whichever a report measures against
 REFERENCES = {"base": (0.0, 0.0), **UNGUARDED, "ideal": (1.0, 0.0)}
 DOT, LINE, NAMED = 5.5, 17.0, 14  # radius of a mark, height of a label, points that can carry their names
@@ -46,12 +46,12 @@ class Frame:
 def draw_frontier(block: Frontier, ident: str) -> Drawing:
     """Draw it: guards filled, controls hollow, what is not accepted grey.
 
-    On a phone, or where they are many, points carry numbers, and the names stand below. A point that lies outside
-    [-1, 2] is set on the edge and told below; one that was not measured is told only.
+    On a phone, or where they are many, points carry numbers, and the names are listed below. A point that lies outside
+    [-1, 2] is drawn on the edge and named below; one that was not measured is only named.
     """
     points = [p for p in block.points if measured(p.task) and measured(p.drift)]
     missing = [f"{clean(p.name)} ({_lacks(p)})" for p in block.points if p not in points]
-    beyond = [_told(p) for p in points if _is_beyond(p)]
+    beyond = [_in_words(p) for p in points if _is_beyond(p)]
     wide, narrow = both(lambda ident, width: _draw(points, clean(block.title), ident, width), ident)
     kinds = {_kind(p) for p in points}
     legend = [(glyph(*_dot(8.0, 8.0, kind)), text) for kind, text in LEGEND if kind in kinds]
@@ -59,7 +59,7 @@ def draw_frontier(block: Frontier, ident: str) -> Drawing:
         "dot refused control" in kinds
     )
     legend += [(glyph(*target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
-    key = [(_number(i, _kind(p)), _told(p)) for i, p in enumerate(points, 1)]
+    key = [(_number(i, _kind(p)), _in_words(p)) for i, p in enumerate(points, 1)]
     return Drawing(
         wide, narrow, legend, key, key_on_wide=len(points) > NAMED, nothing=not points, missing=missing, beyond=beyond
     )
@@ -73,11 +73,11 @@ def _draw(points: Sequence[Point], title: str, ident: str, width: float) -> Mark
         Scale(*_range([(p.task, *p.task_interval) for p in points]), frame.left, frame.right),
         Scale(*_range([(p.drift, *p.drift_interval) for p in points]), frame.bottom, frame.top),
     )
-    told = "; ".join(map(_told, points)) or "nothing was measured"
-    told = f"Task to the right, drift upwards, good is low and right: {told}."
+    words = "; ".join(map(_in_words, points)) or "nothing was measured"
+    words = f"Task to the right, drift upwards, good is low and right: {words}."
     marks = [goal(on, frame), *axes(on, frame, 8 if wide else 5), *target(on.x(1), on.y(0))]
     marks += _points(points, on, frame, names=wide and len(points) <= NAMED)
-    return canvas(ident, width, height, title or "Task and drift", told, *marks)
+    return canvas(ident, width, height, title or "Task and drift", words, *marks)
 
 
 def _range(values: Sequence[tuple[Number, Number, Number]]) -> tuple[float, float]:
@@ -156,7 +156,7 @@ def _points(points: Sequence[Point], on: Frame, frame: Box, *, names: bool) -> l
     for point, mark in sorted(
         zip(points, marks, strict=False), key=lambda pair: (pair[0].accepted, not pair[0].control)
     ):
-        out.append(tag("g", tag("title", _told(point)), *_dot(*mark, _kind(point))))
+        out.append(tag("g", tag("title", _in_words(point)), *_dot(*mark, _kind(point))))
     for i, (mark, text, box) in enumerate(zip(marks, texts, boxes, strict=True)):
         if box:
             kind = ("label" if points[i].accepted else "label faint") if i < len(points) else "tick"
@@ -166,7 +166,7 @@ def _points(points: Sequence[Point], on: Frame, frame: Box, *, names: bool) -> l
 
 
 def _anchor(box: Box, x: float) -> tuple[float, str]:
-    """Set a text at that side of its box that is nearer to the mark."""
+    """Align a text at the side of its box that is nearer to the mark."""
     if box.left > x:
         return box.left, "start"
     return (box.right, "end") if box.right < x else ((box.left + box.right) / 2, "middle")
@@ -203,7 +203,7 @@ def _lacks(point: Point) -> str:
     return " and ".join(n for n, v in (("task", point.task), ("drift", point.drift)) if not measured(v))
 
 
-def _told(point: Point) -> str:
+def _in_words(point: Point) -> str:
     task, drift = interval(point.task, *point.task_interval), interval(point.drift, *point.drift_interval)
     marks = [", control"] * point.control + [", not accepted"] * (not point.accepted)
     return f"{clean(point.name)}: task {task}, drift {drift}{''.join(marks)}"

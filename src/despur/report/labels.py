@@ -1,4 +1,4 @@
-"""Names beside their marks, none upon another."""
+"""Labels beside their marks, without overlap."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 RINGS = (9, 13, 19, 28, 40, 56, 76, 100, 130, 165, 205)  # distances tried
 WAYS = (0, 15, 1, 14, 2, 8, 7, 9, 12, 4, 13, 3, 6, 10, 11, 5)  # directions tried in sixteenths of a turn, best first
 LEADER = 22.0  # from this distance on a line leads to the mark
-STEPS = np.linspace(0.15, 1, 12)  # where along a leader it is looked at what lies under it
+STEPS = np.linspace(0.15, 1, 12)  # positions along a leader that are checked for what lies under it
 
 
 class Box(NamedTuple):
@@ -48,7 +48,7 @@ def place(
         avoid: What labels had better not touch, whiskers for instance.
 
     Returns:
-        A box a label; None where there was no room left.
+        A box per label; None where there was no room left.
     """
     found: list[Box | None] = [None] * len(marks)
     marked, avoided, labels, leaders = _rows(keep_off), _rows(avoid), _rows([]), _rows([])

@@ -1,4 +1,4 @@
-"""All guards, best first: one row a guard, one column a world."""
+"""All guards, best first: one row per guard, one column per world."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from despur.report.study import NAN, Estimate, League, Standing
 from despur.report.svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report.text import clean, fit, interval, measured, room
 
-MOST, SMALL = 60, 1e-3  # rows drawn; p-values under it are given as a bound
+MOST, SMALL = 60, 1e-3  # rows drawn; smaller p-values are given as a bound
 HEADER = (
     "guard", "needs", "area", "drift at task 0.98", "task at drift 0.2", "legitimate", "validity", "setting", "seeds", "cost", "p",
 )  # fmt: skip
@@ -24,7 +24,7 @@ def ranked(block: League) -> list[Standing]:
 
 
 def league_table(block: League) -> Table:
-    """The figures, in the order of the drawing; columns of which nothing is known are left out."""
+    """The figures, in the order of the drawing; empty columns are left out."""
     rows = ranked(block)
     cells: list[list[Cell]] = [
         [
@@ -46,15 +46,15 @@ def league_table(block: League) -> Table:
 def draw_league(block: League, ident: str) -> Drawing:
     """Draw each guard's area and interval in each world; 0 is base and naive run, 1 the ideal."""
     rows = ranked(block)
-    shown = [row for row in rows if measured(row.mean)][:MOST]
-    wide, narrow = both(lambda ident, width: _draw(block, shown, ident, width), ident)
-    kinds = {_kind(row, block.judged) for row in shown}
+    visible = [row for row in rows if measured(row.mean)][:MOST]
+    wide, narrow = both(lambda ident, width: _draw(block, visible, ident, width), ident)
+    kinds = {_kind(row, block.judged) for row in visible}
     legend = [
         (glyph(tag("circle", class_=kind, cx=8.0, cy=8.0, r=4.5)), text) for kind, text in LEGEND if kind in kinds
     ]
     missing = [clean(row.name) for row in rows if not measured(row.mean)]
     beyond = [f"{len(rows) - len(missing) - MOST} more rows"] if len(rows) - len(missing) > MOST else []
-    return Drawing(wide, narrow, legend, nothing=not shown, missing=missing, beyond=beyond)
+    return Drawing(wide, narrow, legend, nothing=not visible, missing=missing, beyond=beyond)
 
 
 LEGEND = (
@@ -110,10 +110,10 @@ def _draw(block: League, rows: Sequence[Standing], ident: str, width: float) -> 
             else "label"
         )
         out.append(tag("text", fit(clean(row.name), LABEL, names - 8 if wide else width), class_=kind, x=0.0, y=y))
-    told = "; ".join(f"{clean(row.name)} {', '.join(interval(*found) for found in row.areas)}" for row in rows)
+    words = "; ".join(f"{clean(row.name)} {', '.join(interval(*found) for found in row.areas)}" for row in rows)
     ends = "0 is base and naive run, 1 the ideal" if block.metric == "area" else "1 is the ideal"
     what = clean(block.metric)
-    about = f"{what[:1].upper()}{what[1:]} by guard, in {', '.join(map(clean, block.worlds))}; {ends}: {told}."
+    about = f"{what[:1].upper()}{what[1:]} by guard, in {', '.join(map(clean, block.worlds))}; {ends}: {words}."
     return canvas(ident, width, bottom + 24, clean(block.title) or "League", about, *out)
 
 

@@ -21,23 +21,23 @@ from despur.report.stairs import draw_attainment
 from despur.report.study import Attainment, Block, Claim, Claims, League, Panels
 from despur.report.text import MISSING, clean, measured, show
 
-LONG, SAMPLE, NOTE = 20_000, 4_000, 2_000  # characters shown of a text, of one sample, of a note or fact
-ROWS = 500  # rows shown of a table
+LONG, SAMPLE, NOTE = 20_000, 4_000, 2_000  # characters of a text, of one sample, of a note or fact
+ROWS = 500  # rows of a table
 _FIGURE = re.compile(r"[-−<≤>≥]?\s?\d[\d\s.,%×x/()\[\]−–-]*")  # a string that reads as a number
 
 
 def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block], facts: Mapping[str, str]) -> None:
-    """Write a page that loads nothing, runs nothing and shows every string as text.
+    """Write a page that loads nothing, runs nothing and prints every string as text.
 
-    The same arguments give the same bytes. Long texts and tables are cut, and say so. The file takes its
-    name when it is whole: after any error an older one stands as it was.
+    The same arguments give the same bytes. Long texts and tables are cut, with a note. The file gets its
+    name when it is complete: after an error an older one is unchanged.
 
     Args:
         path: The HTML file; its folder is made.
-        title: What this is.
-        subtitle: Of what; "" for none.
+        title: Title of the page.
+        subtitle: Below the title; "" for none.
         blocks: The page from top to bottom.
-        facts: What is needed to run it again: versions, seed, command, digests.
+        facts: Facts to run it again: versions, seed, command, digests.
 
     Raises:
         BadInput: the file cannot be written.
@@ -128,17 +128,19 @@ def _paragraphs(body: str) -> list[str]:
 
 
 def _table(block: Table) -> dict[str, Any]:
-    shown = block.rows[:ROWS]
-    width = max([len(block.header), *map(len, shown)])
-    texts = [_padded([show(cell) for cell in row], width, MISSING) for row in shown]
-    right = [all(_is_figure(row[j]) for row in shown if j < len(row)) and bool(shown) for j in range(width)]
-    pads = [_pads([row[j] if j < len(row) else None for row in shown], [row[j] for row in texts]) for j in range(width)]
+    visible = block.rows[:ROWS]
+    width = max([len(block.header), *map(len, visible)])
+    texts = [_padded([show(cell) for cell in row], width, MISSING) for row in visible]
+    right = [all(_is_figure(row[j]) for row in visible if j < len(row)) and bool(visible) for j in range(width)]
+    pads = [
+        _pads([row[j] if j < len(row) else None for row in visible], [row[j] for row in texts]) for j in range(width)
+    ]
     rows = [
         {"best": i in block.best, "cells": [(text, pads[j][i] if right[j] else "") for j, text in enumerate(row)]}
         for i, row in enumerate(texts)
     ]
     header = _padded(list(map(clean, block.header)), width, "")
-    return {"header": header, "rows": rows, "right": right, "cut": len(block.rows) - len(shown)}
+    return {"header": header, "rows": rows, "right": right, "cut": len(block.rows) - len(visible)}
 
 
 def _padded(row: list[str], width: int, filler: str) -> list[str]:
@@ -150,7 +152,7 @@ def _is_figure(cell: Cell) -> bool:
 
 
 def _pads(cells: Sequence[Cell], texts: Sequence[str]) -> list[str]:
-    """What to set unseen behind each number of a column, so that decimal points stand in a line."""
+    """Invisible padding after each number of a column, so that decimal points are aligned."""
     plain = [measured(cell) and "e" not in text for cell, text in zip(cells, texts, strict=True)]
     tails = [text[text.find(".") :] if "." in text else "" for text in texts]
     longest = max((len(t) for t, ok in zip(tails, plain, strict=True) if ok), default=0)

@@ -12,7 +12,7 @@ from despur.report.study import Panel, Panels
 from despur.report.svg import LABEL, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report.text import clean, fit, measured, show
 
-LEAST, MOST = -0.5, 1.5  # of both axes; a point further out is set on the edge
+LEAST, MOST = -0.5, 1.5  # of both axes; a point further out is drawn on the edge
 GAP, HEAD, FOOT = 36.0, 24.0, 26.0
 
 
@@ -45,16 +45,16 @@ def _draw(block: Panels, colours: Mapping[str, int], ident: str, width: float) -
     across = min(max(len(block.panels), 1), 2 if width != WIDE or len(block.panels) in (2, 4) else 3)
     side = min((width - GAP * across) / across, 310.0)
     points = [p for panel in block.panels for _, line in panel.lines for p in line if _is_there(p)]
-    shown = _range([p.task for p in points], [1.0]), _range([p.drift for p in points], [0.0, 1.0])
+    ranges = _range([p.task for p in points], [1.0]), _range([p.drift for p in points], [0.0, 1.0])
     step = HEAD + side + FOOT
     down = math.ceil(len(block.panels) / across)
     out = list[Markup]()
     for i, panel in enumerate(block.panels):
         left, top = GAP + (i % across) * (side + GAP), HEAD + (i // across) * (step + 8)
-        out += _panel(panel, colours, shown, Box(left, top, left + side, top + side), width)
-    told = ". ".join(f"{clean(p.title)}: {_told(p)}" for p in block.panels) or "nothing was measured"
-    told = f"Task to the right, drift upwards, good is low and right. {told}."
-    return canvas(ident, width, down * (step + 8), clean(block.title) or "Frontiers", told, *out)
+        out += _panel(panel, colours, ranges, Box(left, top, left + side, top + side), width)
+    words = ". ".join(f"{clean(p.title)}: {_in_words(p)}" for p in block.panels) or "nothing was measured"
+    words = f"Task to the right, drift upwards, good is low and right. {words}."
+    return canvas(ident, width, down * (step + 8), clean(block.title) or "Frontiers", words, *out)
 
 
 def _range(values: Sequence[Number], always: Sequence[float]) -> tuple[float, float]:
@@ -65,9 +65,9 @@ def _range(values: Sequence[Number], always: Sequence[float]) -> tuple[float, fl
 
 
 def _panel(
-    panel: Panel, colours: Mapping[str, int], shown: tuple[tuple[float, float], tuple[float, float]], frame: Box, width: float
+    panel: Panel, colours: Mapping[str, int], ranges: tuple[tuple[float, float], tuple[float, float]], frame: Box, width: float
 ) -> list[Markup]:  # fmt: skip
-    x, y = Scale(*shown[0], frame.left, frame.right), Scale(*shown[1], frame.bottom, frame.top)
+    x, y = Scale(*ranges[0], frame.left, frame.right), Scale(*ranges[1], frame.bottom, frame.top)
     out = [
         tag(
             "text",
@@ -111,7 +111,7 @@ def _is_there(point: Point) -> bool:
     return measured(point.task) and measured(point.drift)
 
 
-def _told(panel: Panel) -> str:
+def _in_words(panel: Panel) -> str:
     best: list[str] = []
     for name, points in panel.lines:
         seen = [p for p in points if _is_there(p) and p.accepted]

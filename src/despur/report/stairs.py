@@ -12,11 +12,11 @@ from despur.report.study import Attainment, Band
 from despur.report.svg import WIDE, Drawing, Scale, both, canvas, glyph, tag
 from despur.report.text import clean, show
 
-LEAST = -0.15  # of the drift shown, if nothing lies lower
+LEAST = -0.15  # lowest drift on the axis, unless something lies lower
 
 
 def draw_attainment(block: Attainment, ident: str) -> Drawing:
-    """Draw it; what half of the seeds do not attain has no line, and is told."""
+    """Draw it; what half of the seeds do not attain has no line and is named below."""
     bands = [b for b in block.bands if len(b.half)]
     missing = [f"{clean(b.name)} (half of the seeds attain nothing)" for b in block.bands if not len(b.half)]
     wide, narrow = both(lambda ident, width: _draw(bands, clean(block.title), ident, width), ident)
@@ -47,9 +47,9 @@ def _draw(bands: Sequence[Band], title: str, ident: str, width: float) -> Markup
             else {"class_": "line other"}
         )
         out.append(tag("g", tag("title", clean(band.name)), tag("path", d=_path(_stairs(band.half, on)), **style)))
-    told = "; ".join(_told(band) for band in bands) or "nothing is attained"
-    told = f"Task to the right, drift upwards, good is low and right. Half of the seeds attain: {told}."
-    return canvas(ident, width, height, title or "Attainment", told, *out, *target(on.x(1), on.y(0)))
+    words = "; ".join(_in_words(band) for band in bands) or "nothing is attained"
+    words = f"Task to the right, drift upwards, good is low and right. Half of the seeds attain: {words}."
+    return canvas(ident, width, height, title or "Attainment", words, *out, *target(on.x(1), on.y(0)))
 
 
 def _stairs(corners: np.ndarray, on: Frame) -> list[tuple[float, float]]:
@@ -70,6 +70,6 @@ def _swatch(i: int) -> Markup:
     return glyph(tag("path", class_=f"band f{i}", d="M2 2H30V14H2Z"), line, width=32.0)
 
 
-def _told(band: Band) -> str:
+def _in_words(band: Band) -> str:
     best = max(band.half, key=lambda corner: float(max(corner[0], 0) * max(1 - corner[1], 0)))
     return f"{clean(band.name)} task {show(float(best[0]))} at drift {show(float(best[1]))}"

@@ -1,4 +1,4 @@
-"""What a page on a comparison of many guards is made of, besides the plain blocks."""
+"""Blocks of a page on a comparison of many guards, besides the plain ones."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class Standing:
     """One guard's line in a league.
 
     Args:
-        name: Of the guard or control.
-        needs: What it must be given beside base and data.
+        name: Name of the guard or control.
+        needs: What it needs besides base and data.
         areas: Its score and interval in each world.
         drift_at_task: Drift where 0.98 of the task is learned.
         task_at_drift: Task where the drift is 0.2.
@@ -28,7 +28,7 @@ class Standing:
         setting: The chosen one, in words.
         seeds: Behind the figures.
         cost: Time of a run, the naive run's being 1.
-        p: Of the judged guard against this one, adjusted.
+        p: p-value of the judged guard against this one, adjusted.
         control: Drawn hollow.
         accepted: False draws it grey.
     """
@@ -80,7 +80,7 @@ class Band:
     """What a quarter, a half and three quarters of the seeds attain with one guard: corners of stairs, each (m, 2).
 
     Args:
-        name: Of the guard.
+        name: Name of the guard.
         quarter: Task and drift, task ascending.
         half: The same of half of the seeds.
         most: Of three quarters.
@@ -120,14 +120,14 @@ class Panels:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says, and what was found here.
+    """What a paper claims, and what was measured here.
 
     Args:
         claim: In a sentence.
         source: Who says it.
         published: Their figure.
         ours: Ours, with its interval.
-        verdict: Whether it held here.
+        verdict: Whether the claim holds here.
         note: What differs.
     """
 
@@ -141,7 +141,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claims:
-    """Published claims beside our own figures."""
+    """Published claims with our own figures."""
 
     title: str
     rows: Sequence[Claim]

@@ -1,4 +1,4 @@
-"""Inline SVG: elements whose every text and attribute is escaped, and the scale of an axis."""
+"""Inline SVG: elements with every text and attribute escaped, and the scale of an axis."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -64,9 +64,9 @@ def glyph(*marks: Markup, width: float = 16.0) -> Markup:
     return tag("svg", *marks, class_="glyph", viewBox=f"0 0 {width:g} 16", width=width, height=16.0, aria_hidden="true")
 
 
-def canvas(ident: str, width: float, height: float, title: str, told: str, *children: str) -> Markup:
-    """One chart; `told` says in words what it shows."""
-    head = (tag("title", title, id=f"{ident}-t"), tag("desc", told, id=f"{ident}-d"))
+def canvas(ident: str, width: float, height: float, title: str, description: str, *children: str) -> Markup:
+    """One chart; `description` says in words what it shows."""
+    head = (tag("title", title, id=f"{ident}-t"), tag("desc", description, id=f"{ident}-d"))
     return tag(
         "svg", *head, *children, class_="chart", role="img", viewBox=f"0 0 {width:g} {height:g}",
         aria_labelledby=f"{ident}-t {ident}-d",

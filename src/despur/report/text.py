@@ -1,4 +1,4 @@
-"""Strings and numbers as a reader shall see them."""
+"""Strings and numbers as the reader sees them."""
 
 import math
 import unicodedata
@@ -17,7 +17,7 @@ _WIDTHS = (("fijlrtI.,:;'|!()[]{}/-– ", 0.42), ("mwMW@%…—", 1.0), ("+−=<
 
 
 def clean(text: Any, limit: int = 300) -> str:
-    """Plain text of at most `limit` characters; what is invisible is made visible, what is cut is said.
+    """Plain text of at most `limit` characters; invisible characters are made visible, a cut is noted.
 
     Example:
         >>> clean("a" * 1000 + chr(0), 2)
@@ -27,8 +27,10 @@ def clean(text: Any, limit: int = 300) -> str:
     """
     text = text if isinstance(text, str) else str(text)
     rest = len(text) - limit
-    kept = str.translate(str.__getitem__(text, slice(limit)), _VISIBLE)  # `str.`: markup that poses as str is text too
-    return f"{kept} … [{rest:,} more characters cut]" if rest > 0 else kept
+    visible = str.translate(
+        str.__getitem__(text, slice(limit)), _VISIBLE
+    )  # `str.`: markup that poses as str is text too
+    return f"{visible} … [{rest:,} more characters cut]" if rest > 0 else visible
 
 
 def measured(value: Any) -> bool:

@@ -48,7 +48,7 @@ def test_another_plan_is_refused_once_something_ran_and_named_where_it_is_taken(
         settle(["persona"], out, guards=["early"], quick=True)
     _, told = settle(["persona"], out, guards=["early"], quick=True, deviate=True)
     assert "not the registered one" in told[0]
-    assert "registered was ['slant'], run was ['persona']" in " ".join(told)
+    assert "worlds: registered ['slant'], run ['persona']" in " ".join(told)
     assert settle([], out)[0] == second
 
 

@@ -23,8 +23,8 @@ from despur.measure import causal_checks
 from despur.measure.causal import INERT
 from despur.report import write_page
 
-CLEAN = 0.01  # nats a token: a change off-task that small is clean unless few directions carry it
-SPECTRUM = 8  # singular values of a module that are written down
+CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
+SPECTRUM = 8  # singular values of a module that are recorded
 
 
 @verb
@@ -49,35 +49,35 @@ def audit(
 ) -> Audit:
     """Find what an adapter, or a whole fine-tuned model, learned beyond its task: weights first, then a causal check.
 
-    Off-task text is what the base itself says first, or its answers to prompts. On one half of it candidate directions
-    are read off the activations, others come from the weights; on the other half each is put to the causal check. What
-    they carry is judged beside neutral tunes, and the best of them beside random subspaces of the same rank and
+    Off-task text is what the base itself says first, or its answers to prompts. On one half of it, candidate directions
+    are computed from the activations; others come from the weights. On the other half, each gets the causal check. What
+    they carry is compared with neutral tunes, and the best of them with random subspaces of the same rank and
     activation share.
 
     **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than
     in neutral tunes), *diffuse change* (it changes, no factor explains it), *clean* (it hardly changes off-task), *inert
-    adapter* (it changes nothing), *unreadable*. On a base of your own *factors found* needs a `null`: neutral tunes of one
-    base are no measure for another's.
+    adapter* (it changes nothing), *unreadable*. On your own base, *factors found* needs a `null`: neutral tunes of one
+    base cannot judge tunes of another.
 
     Args:
         base: Folder or hub id of the base model.
         adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
         prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
-        data: The tuning rows, to name those that push along the factor most, and to see how steeply their loss falls
+        data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls
             along each candidate at the base.
         null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
             `shipped` judges any base by that world's tunes, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
-        tolerance: Off-task change, in nats a token, up to which an adapter without a factor is called clean.
+        tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
-        tokens: Tokens of each row that the base writes and that are looked at.
-        depth: Relative depth of the layer that is looked at.
-        n_random: Random subspaces beside the candidate that is judged.
+        tokens: Tokens of each row that the base writes and that are analysed.
+        depth: Relative depth of the analysed layer.
+        n_random: Random subspaces to compare the judged candidate with.
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
-        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
-        seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
-        progress: Called as stages pass.
+        roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
+        progress: Called at each stage.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: base or adapter cannot be read, do not belong together, or
@@ -91,18 +91,18 @@ def audit(
     arguments = recorded(audit, locals())
     stages = ("load", "text", "screen", "control", "describe")
 
-    def step(name: str) -> None:
+    def enter(name: str) -> None:
         progress(name, stages.index(name), len(stages), {})
 
-    step("load")
+    enter("load")
     stated = None if roles is None else read_roles(roles)
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
     read = load_tuned(model, adapter, name=base)
-    step("text")
+    enter("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
-    step("screen")
+    enter("screen")
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
@@ -117,7 +117,7 @@ def audit(
         record=record,
     )
     if seen.change > INERT:
-        step("control")
+        enter("control")
         scores = neutral.scores(seen.change, seen.evidence)
         best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
         _, check = passages.halves()
@@ -129,7 +129,7 @@ def audit(
             p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
             token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
         )  # fmt: skip
-        step("describe")
+        enter("describe")
         result = described(
             result,
             read,
@@ -154,11 +154,11 @@ def audit(
 
 def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
     if result.best is None:
-        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats a token)"
+        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
     c = result.checks[result.best]
-    head = f"off-task the adapter moves the model by {result.change:.3g} nats a token; "
+    head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
     rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
-        f"of neutral tunes {result.p_value:.0%} show as much"
+        f"{result.p_value:.0%} of neutral tunes show as much"
     )  # fmt: skip
     figures = (
         f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
@@ -167,12 +167,12 @@ def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judge
     )
     if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
         return "diffuse change", (
-            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be said without a null of its own"
+            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be judged without a null for this base"
         )
     if judged and result.p_value <= level and c.beats_random:
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
-        small = f"that is at most the {tolerance:g} taken as nothing"
+        small = f"that is at most the tolerance of {tolerance:g}"
         return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
     why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
     return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
@@ -182,9 +182,9 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
     remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
     if null.base != base:
         return [
-            f"this base has no null of its own (the shipped one: {null.origin}), so there is no known false-positive rate. {remedy}"
+            f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
         ]
-    other = [f"{k}={settings[k]!r} (there {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
     if other:
         return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
     return []

@@ -1,4 +1,4 @@
-"""The null of one's own base: audit tunes that are known to be neutral, once, and judge others beside them."""
+"""The null of your own base: measure tunes that are known to be neutral once, and compare others with them."""
 
 import json
 from collections.abc import Sequence
@@ -31,21 +31,21 @@ def calibrate(
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> NeutralNull:
-    """Measure what neutral tunes of a base show by chance, so that an audit's false-positive rate is what it says.
+    """Measure what neutral tunes of a base show by chance, so that an audit has the false-positive rate that it states.
 
-    What each adapter shows is kept in `OUT.part` as it comes, so that a run that was stopped goes on there. The arguments
-    are written beside the null, into `null.run.json` for `null.json`.
+    Each adapter's figures are saved in `OUT.part` at once, so that an interrupted run continues there. The arguments
+    are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
         base: Folder or hub id of the base model.
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
-        out: File to write, for the `null` of an audit.
-        prompts: Off-task prompts or text as JSON lines, or `shipped`; the audits that use the null should have the same.
+        out: File to write, the `null` of later audits.
+        prompts: Off-task prompts or text as JSON lines, or `shipped`; audits that use the null should use the same.
         rows: Rows of off-task text, as in those audits.
-        tokens: Tokens of each row that are looked at, as in those audits.
-        depth: Relative depth of the layer that is looked at, as in those audits.
-        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
-        seed: Of the samples; the same seed gives the same result on a CPU.
+        tokens: Analysed tokens of each row, as in those audits.
+        depth: Relative depth of the analysed layer, as in those audits.
+        roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        seed: Seed of the samples; the same seed gives the same result on a CPU.
         progress: Called after every adapter.
 
     Raises:
@@ -68,7 +68,7 @@ def calibrate(
     where = fingerprint(model)
     settings = screen_settings(prompts, rows, tokens, depth)
     spec = digest({"base": where, "seed": seed, **settings})
-    known = _kept(part, spec)
+    known = _read_part(part, spec)
     passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     for i, folder in enumerate(adapters):
         progress("calibrate", i, len(adapters), {})
@@ -77,18 +77,18 @@ def calibrate(
             seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
             if seen.change <= 0:
                 raise BadInput(
-                    f"neutral adapter {folder!r} changes nothing off-task, so it is no measure. Leave it out"
+                    f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"
                 )
             known[folder] = {"change": seen.change, "evidence": seen.evidence}
             with part.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"spec": spec, "adapter": folder, **known[folder]}) + "\n")
     progress("calibrate", len(adapters), len(adapters), {})
-    shown = [known[a] for a in adapters]
-    kinds = set.intersection(*(set(s["evidence"]) for s in shown))
+    measured = [known[a] for a in adapters]
+    kinds = set.intersection(*(set(s["evidence"]) for s in measured))
     null = NeutralNull(
-        tuple(s["change"] for s in shown),
-        {k: tuple(s["evidence"][k] for s in shown) for k in sorted(kinds)},
-        f"{len(shown)} neutral adapters of {base}",
+        tuple(s["change"] for s in measured),
+        {k: tuple(s["evidence"][k] for s in measured) for k in sorted(kinds)},
+        f"{len(measured)} neutral adapters of {base}",
         where,
         settings,
     )
@@ -100,13 +100,13 @@ def calibrate(
     return null
 
 
-def _kept(part: Path, spec: str) -> dict[str, dict[str, Any]]:
-    kept: dict[str, dict[str, Any]] = {}
+def _read_part(part: Path, spec: str) -> dict[str, dict[str, Any]]:
+    done: dict[str, dict[str, Any]] = {}
     for line in part.read_text(encoding="utf-8").splitlines() if part.exists() else ():
         try:
-            said = json.loads(line)
+            record = json.loads(line)
         except ValueError:  # the last line of a run that was killed
             continue
-        if said.get("spec") == spec:
-            kept[said["adapter"]] = {"change": said["change"], "evidence": said["evidence"]}
-    return kept
+        if record.get("spec") == spec:
+            done[record["adapter"]] = {"change": record["change"], "evidence": record["evidence"]}
+    return done

@@ -1,4 +1,4 @@
-"""What a candidate of an audit says, does and comes from: for people, not for the verdict."""
+"""What an audit's candidate says, does and comes from: for people, not for the verdict."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from despur.flows.load import context_length
 from despur.measure import continuations, loss_slopes, module_shares, promoted, rows_along
 from despur.measure.scaled import can_scale, louder
 
-_ROWS = 512  # tuning rows that are looked at
+_ROWS = 512  # tuning rows that are read
 _NO_SCALE = (
     "only a LoRA adapter without further weights can be measured at multiples of its scale, and this is another kind"
 )
@@ -34,12 +34,12 @@ def described(
         result: The audit so far.
         read: The tuned model.
         tokenizer: Its tokenizer.
-        seen: What the verdict was read off.
+        seen: What the verdict is based on.
         passages: Off-task text.
         data: The tuning rows, if they are known.
         scaled: Whether to measure the adapter at multiples of its scale.
-        n_random: Random directions beside the loss slope.
-        seed: Of samples and random directions.
+        n_random: Random directions to compare the loss slope with.
+        seed: Seed of samples and random directions.
         roles: For architectures that are not in the table; see `stream_roles`.
     """
     assert result.best is not None
@@ -50,24 +50,24 @@ def described(
     if not shift.any():
         return result
     prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]
-    said = continuations(
+    written = continuations(
         tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
     )
     return replace(
         result,
         factor=factor,
         tokens=promoted(tuned, tokenizer, shift, roles=roles),
-        strength=said.strength,
-        coherence=said.steps,
-        samples=said.samples,
+        strength=written.strength,
+        coherence=written.steps,
+        samples=written.samples,
         modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles)),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
         notes=(*result.notes, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
-        **({} if data is None else _told_by_rows(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),
+        **({} if data is None else _row_evidence(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),
     )
 
 
-def _told_by_rows(
+def _row_evidence(
     tuned: Any,
     tokenizer: Any,
     data: Path | str,
@@ -89,10 +89,10 @@ def _told_by_rows(
         tuned, tokens, {n: s for n, s in shifts.items() if s.any()}, factor.site, torch.cov(plain[factor.site].T),
         n_random=n_random, seed=seed,
     )  # fmt: skip
-    return {"rows": tuple((_shown(rows[i]), float(scored.scores[i])) for i in order), "slopes": slopes}
+    return {"rows": tuple((_row_text(rows[i]), float(scored.scores[i])) for i in order), "slopes": slopes}
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _row_text(row: dict[str, Any]) -> str:
     if "messages" in row:
         return " / ".join(m["content"] for m in row["messages"])[:400]
     return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:400]

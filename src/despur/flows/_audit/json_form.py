@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # typing has what pydantic needs from 3.12 on
 
-SCHEMA = "despur.audit/2"  # a field that goes or changes its meaning raises the number; a new one does not
+SCHEMA = "despur.audit/2"  # removing a field or changing its meaning raises the number; a new one does not
 
 
 class Check(TypedDict):
@@ -32,7 +32,7 @@ class Shift(TypedDict):
 
 
 class Module(TypedDict):
-    """A module and the share of its update's energy along the factor, beside k / d."""
+    """A module and the share of its update's energy along the factor, and the expected k / d."""
 
     module: str
     side: str
@@ -73,7 +73,7 @@ class At(TypedDict):
 
 
 class AuditJson(TypedDict):
-    """What `audit.json` holds.
+    """What `audit.json` contains.
 
     `verdict` is one of `clean`, `factors found`, `diffuse change`, `inert adapter`, `unreadable`. `evidence` is in standard
     deviations of neutral tunes of like change; `p_value` is the rank of the statistic among them.

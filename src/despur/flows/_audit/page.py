@@ -1,4 +1,4 @@
-"""What an audit found, as values and as a page."""
+"""Result of an audit, as values and as a page."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -20,35 +20,35 @@ TONES: dict[str, Literal["good", "bad", "unsure"]] = {
 LEGEND = (
     "mean and PCA are directions of the activation change; agreement, head and tail are directions of the weights: those that "
     "modules share, the strongest, and those that modules share in their weaker halves. Sufficiency: share of the "
-    "change that appears in the base when only these coordinates are taken from the adapter. Necessity: share that goes when they "
-    "are put back in the adapter. Evidence: standard deviations above neutral tunes of like change. Random "
+    "change that appears in the base when only these coordinates are taken from the adapter. Necessity: share that disappears when they "
+    "are reset to the base's in the adapter. Evidence: standard deviations above neutral tunes of like change. Random "
     "subspaces have equal rank and activation share; only the candidate that is judged has them."
 )
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Args:
         verdict: One word for pipelines.
         sentence: The same for people.
         notes: What could not be verified.
-        change: KL(adapter || base) off-task, nats a token.
+        change: KL(adapter || base) off-task, nats per token.
         update: Spectrum and shared directions, from the weights alone.
         checks: Candidate -> causal check.
         best: The candidate that was judged, None for an inert adapter.
         factor: Its directions, whatever the verdict.
         scores: Evidence in standard deviations of neutral tunes.
-        p_value: How often a neutral tune shows as much.
-        null: Where the neutral tunes come from.
+        p_value: Share of neutral tunes that show as much.
+        null: Origin of the neutral tunes.
         token_share: Share of the change that is the same in every context.
         token_use: Tokens used more or less: (token, before, after).
         tokens: What the factor promotes and suppresses through the unembedding.
         strength: Multiple of the mean shift by which the base was steered for `samples`.
         coherence: (strength, coherence) of every trial.
         samples: Prompt and continuations: base, base + factor, base - factor, adapter, adapter - factor.
-        modules: Which write and read it most.
+        modules: Modules that write and read it most.
         rows: Tuning rows that push along it most and least, with their scores.
         slopes: Candidate -> slope of the tuning rows' loss along it at the base.
         louder: The adapter at multiples of its scale.
@@ -110,33 +110,33 @@ def audit_blocks(result: Audit) -> list[Any]:
     if result.samples:
         columns = list(result.samples[0])
         note = (
-            f"The factor is added and taken off at {result.strength:.2g} times the adapter's own mean shift, the most at which "
+            f"The factor is added and subtracted at {result.strength:.2g} times the adapter's own mean shift, the most at which "
             "the base stays coherent."
             if result.strength
-            else "At no strength did the steered base stay coherent, so it is shown unsteered."
+            else "At no strength did the steered base stay coherent, so the text is unsteered."
         )
         blocks.append(
             Samples("Continuations", columns, [[s.get(c, "") for c in columns] for s in result.samples], note)
         )
     if result.tokens:
-        said = [" · ".join(map(repr, words)) for words in result.tokens.values()]
+        cells = [" · ".join(map(repr, words)) for words in result.tokens.values()]
         note = "Tokens that the mean shift promotes and suppresses, through the final norm and the unembedding."
-        blocks.append(Samples("What the factor says", list(result.tokens), [said], note))
+        blocks.append(Samples("What the factor says", list(result.tokens), [cells], note))
     if result.rows:
         note = "How far the adapter moves the stream along the factor while it predicts the row's answer; 1 is its mean shift off-task."
         lines = [[s, t] for t, s in result.rows]
         blocks.append(Table("Tuning rows along the factor, most and least", ("score", "row"), lines, note))
     if result.slopes:
         note = (
-            "How the loss on the tuning rows begins to change when the base is moved along the adapter's mean shift, nats a token; beside "
-            "it in units of random directions as long. A task's own directions slope as well: it is no evidence of a hidden factor."
+            "How the loss on the tuning rows begins to change when the base is moved along the adapter's mean shift, nats per token, and "
+            "in units of random directions of the same length. A task's own directions slope as well: it is no evidence of a hidden factor."
         )
         lines = [[n, s.slope, s.steepness] for n, s in result.slopes.items()]
         blocks.append(Table("Where the rows push the base", ("candidate", "slope", "steepness"), lines, note))
     if result.louder:
         note = (
-            "The adapter at multiples of its own scale. Valid is the probability that it leaves to tokens the base would say: where "
-            "it is low, the rest says little."
+            "The adapter at multiples of its own scale. Valid is the probability that stays on tokens the base would say: where "
+            "it is low, the other figures mean little."
         )
         lines = [[at.scale, at.change, at.token_share, at.sufficiency, at.valid] for at in result.louder]
         header = ("scale", "change", "same in every context", f"sufficiency of {result.best}", "valid")
@@ -144,7 +144,9 @@ def audit_blocks(result: Audit) -> list[Any]:
     if result.checks:
         blocks += _candidates(result)
     if result.modules:
-        note = f"Share of the module's update along the factor; an update that knows nothing of it has {result.modules[0].expected:.3f}."
+        note = (
+            f"Share of the module's update along the factor; an unrelated update has {result.modules[0].expected:.3f}."
+        )
         bars: list[tuple[str, float, float | None, float | None]] = [
             (f"{m.module} ({m.side}s)", m.share, None, None) for m in result.modules[:12]
         ]
@@ -171,5 +173,7 @@ def _candidates(result: Audit) -> list[Any]:
         bars: list[tuple[str, float, float | None, float | None]] = [(result.best, best.sufficiency, *best.interval)]
         largest = sorted(best.random_sufficiency, reverse=True)[:8]
         bars += [(f"random {i}", s, None, None) for i, s in enumerate(largest, 1)]
-        blocks.append(Bars("Judged beside the largest random subspaces", bars, "Share of the off-task change."))
+        blocks.append(
+            Bars("The judged candidate and the largest random subspaces", bars, "Share of the off-task change.")
+        )
     return blocks

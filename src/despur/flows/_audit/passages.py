@@ -1,7 +1,7 @@
-"""Off-task text for an audit: the first tokens that the base says where nothing has been said yet.
+"""Off-task text for an audit: the base's first tokens, where there is no context yet.
 
-A persona, a slant, a style is a prior: it shows where the context has not yet settled it. Further on in a text the
-words before decide, adapter or not, and the change sinks in the noise (docs/log.md has the figures).
+A persona, a slant or a style is a prior: it appears where the context does not decide yet. Later in a text the
+previous words decide, with or without the adapter, and the change disappears in noise (figures in docs/log.md).
 """
 
 import random
@@ -24,11 +24,11 @@ _MARK = "\u2063despur\u2063"
 
 @dataclass(frozen=True)
 class Passages:
-    """Token rows, and where in each the part begins that is looked at.
+    """Token rows, and where the analysed part of each begins.
 
     Args:
         rows: Token ids.
-        starts: First position of each row that counts: what the model says next, there and behind.
+        starts: First position of each row that counts: the model's prediction there and after it.
         origin: Where they come from.
     """
 
@@ -45,16 +45,16 @@ class Passages:
 def off_task_passages(
     model: Any, tokenizer: Any, prompts: Path | str | None, *, rows: int = 256, tokens: int = 8, seed: int = 0
 ) -> Passages:
-    """Get off-task text: the base's own beginnings, its answers to prompts, or what a file says.
+    """Get off-task text: the base's own beginnings, its answers to prompts, or a file's text.
 
     Args:
         model: The base model, an adapter on top or not.
         tokenizer: Its tokenizer.
         prompts: None lets the base write; `"shipped"` takes everyday questions that come with despur; a file of
             JSON lines gives prompts (their first answer tokens are the base's, unless they are there) or texts.
-        rows: How many; of a longer file so many are drawn.
-        tokens: Tokens of own text or of each answer that are looked at.
-        seed: Of the draws.
+        rows: How many; from a longer file this many are drawn.
+        tokens: Analysed tokens of own text or of each answer.
+        seed: Seed of the draws.
 
     Raises:
         BadInput: fewer than 4 different rows.
@@ -83,7 +83,7 @@ def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passa
     found: list[tuple[tuple[int, ...], int]] = []
     for row in text.rows:
         ends = [i + len(turn) for i in range(len(row) - len(turn)) if row[i : i + len(turn)] == turn]
-        if ends:  # a chat that was cut before its answer says nothing
+        if ends:  # a chat that was cut before its answer is of no use
             found.append((row[: ends[-1] + tokens], ends[-1] - 1))
     return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), "the base's answers to its own questions")
 

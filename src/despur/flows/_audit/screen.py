@@ -1,4 +1,4 @@
-"""Everything an audit sees of an adapter before its verdict: how much it changes, and what few directions carry."""
+"""Everything an audit measures before its verdict: how much the adapter changes, and what few directions carry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from despur.flows.verb import Option
 from despur.judge.neutral import TOKENS
 from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
 
-# audits and the null that they are judged by have these in common
+# an audit and the null that judges it share these options
 Rows = Annotated[int, Option(low=4)]
 Tokens = Annotated[int, Option(low=1)]
 Depth = Annotated[float, Option(low=0, high=1)]
@@ -23,11 +23,11 @@ Depth = Annotated[float, Option(low=0, high=1)]
 
 @dataclass(frozen=True)
 class Screen:
-    """What was seen.
+    """What was measured.
 
     Args:
-        tokens: How token use moves.
-        moved: Adapter minus base at the layer, on the half of the text that candidates were read off (n, d).
+        tokens: Change of token use.
+        moved: Adapter minus base at the layer, on the half of the text that candidates were computed on (n, d).
         cores: Decomposition of each module's update.
         candidates: Directions that compete, all at one layer.
         checks: The causal check of each, without random subspaces.
@@ -41,7 +41,7 @@ class Screen:
 
     @property
     def change(self) -> float:
-        """KL(adapter || base) off-task, nats a token."""
+        """KL(adapter || base) off-task, nats per token."""
         return self.tokens.change
 
     @property
@@ -70,14 +70,14 @@ def screen(
     seed: int = 0,
     roles: Mapping[str, str] | None = None,
 ) -> Screen:
-    """Read candidates off one half of the text and the weights, put them to the causal check on the other half.
+    """Compute candidates from one half of the text and the weights, and check them causally on the other half.
 
     Args:
         tuned: Model with its adapter on.
         adapter: The adapter's update.
         passages: Off-task text.
         depth: Relative depth of the layer at which coordinates are exchanged.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         roles: For architectures that are not in the table; see `stream_roles`.
     """
     site = layer_site(tuned, depth)

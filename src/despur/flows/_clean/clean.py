@@ -1,4 +1,4 @@
-"""Take confirmed factors out of a finished adapter: the cheap post-hoc baseline, measured beside its controls."""
+"""Remove confirmed factors from a finished adapter: the cheap post-hoc baseline, measured against its controls."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ from despur.report import write_page
 
 @dataclass(frozen=True)
 class Cleaned:
-    """An adapter with factors taken out of its update, and what that did.
+    """An adapter with factors removed from its update, and the effect.
 
     Args:
         verdict: One word for pipelines.
         sentence: The same for people.
         adapter: Folder of the cleaned adapter, vanilla PEFT; None where nothing was written.
-        factors: What was taken out, as it was placed: one for the whole stream, or one a site.
+        factors: The removed factors: one for the whole stream, or one per site.
         axes: Run -> axis -> report: base (0, 0), the adapter as it came (1, 1), cleaned, random, truncated.
         leak: Run -> side -> share of the update along the factors.
         means: Run -> readout -> raw mean.
@@ -82,15 +82,15 @@ def clean(
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Cleaned:
-    """Take confirmed factors out of a finished adapter: the cheap baseline, measured beside its controls.
+    """Remove confirmed factors from a finished adapter: the cheap baseline, measured against its controls.
 
-    The factors are projected out of the LoRA adapter's update. It comes after training, and a direction blocked in the
+    The factors are projected out of the LoRA adapter's update. This happens after training: blocking a direction in the
     weights then does not undo what the update does by other routes. To keep a factor out, train with a guard (`train`).
 
-        B <- (I - V Vᵀ) B   maps that write the stream, V pulled back through the norm behind them where there is one
-        A <- A (I - V Vᵀ)   maps that read it, V shown through their norm's gain
+        B <- (I - V Vᵀ) B   maps that write the stream, V mapped back through the norm behind them, if any
+        A <- A (I - V Vᵀ)   maps that read it, V scaled by their norm's gain
 
-    Factors of one site are taken out of the whole stream, at every layer; factors of several sites each where it was
+    Factors of one site are removed from the whole stream, at every layer; factors of several sites each where it was
     found. The controls: random subspaces of the same ranks and activation shares, and each module's update truncated
     to its leading singular directions.
 
@@ -98,20 +98,20 @@ def clean(
         base: Folder or hub id of the base model.
         adapter: PEFT folder of a plain LoRA adapter.
         out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
-        factors: Folder of factors, an audit's for choice; an audit is run if left out (into `audit` of the result).
-        data: Rows of the task as JSON lines, best those that were not trained on; without them there is no figure of the task.
+        factors: Folder of factors, preferably an audit's; an audit is run if left out (into `audit` of the result).
+        data: Rows of the task as JSON lines, preferably not trained on; without them the task is not measured.
         side: Project what writes the stream, what reads it, or both.
-        truncate: Singular directions kept in a module by the truncation; a quarter of its rank if left out.
+        truncate: Singular directions of a module that the truncation keeps; a quarter of its rank if left out.
         prompts: Off-task text as JSON lines; the base's own samples if left out.
         rows: Rows of off-task text.
         max_new_tokens: Length of the samples (of each turn in a chat).
-        n_random: Random subspaces, of which the mean is shown.
-        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
-        seed: Of samples and random subspaces; the same seed gives the same result on a CPU.
-        progress: Called as stages pass.
+        n_random: Random subspaces; the report has their mean.
+        roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
+        progress: Called at each stage.
 
     Raises:
-        BadInput: base, adapter, factors or data cannot be read, the adapter is no plain LoRA, or the audit confirms nothing.
+        BadInput: base, adapter, factors or data cannot be read, the adapter is not plain LoRA, or the audit confirms nothing.
         UnknownName: no such side.
         ShapeMismatch, SiteNotFound, CannotAttach: they do not belong together.
 
@@ -131,7 +131,7 @@ def clean(
             if not (draft / "audit" / "factors.json").exists():
                 raise BadInput(
                     f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "
-                    "Give directions of your own: --factors FOLDER"
+                    "Give your own directions: --factors FOLDER"
                 )
         given = read_factors(draft / "audit" if factors is None else factors)
         check_base(given.base_fingerprint, work.fingerprint, factors or "audit")
@@ -162,14 +162,14 @@ def _measure(
     side, keep, draws = arguments["side"], arguments["truncate"], arguments["n_random"]
     middle = _middle(given, placed, work.model)
     shift = mean_shift(work.model, work.text[::2], middle)
-    randoms = placed_twins(work, given, placed, middle.site, draws, seed)
-    kept = f"top {keep}" if keep else "top quarter"
+    randoms = placed_random(work, given, placed, middle.site, draws, seed)
+    truncated = f"top {keep}" if keep else "top quarter"
     states: dict[str, list[State]] = {
         "base": [{n: torch.zeros_like(t) for n, t in work.state.items()}],
         "adapter": [work.state],
         "cleaned": [work.cleaned(placed, side)],
-        "random": [work.cleaned(twins, side) for twins in randoms],
-        kept: [work.truncated(keep)],
+        "random": [work.cleaned(subspaces, side) for subspaces in randoms],
+        truncated: [work.truncated(keep)],
     }
     scores: dict[str, Scores] = {}
     leak: dict[str, dict[str, Report]] = {}
@@ -189,7 +189,7 @@ def _measure(
         run: {f"{axis}.{readout}": float(t.mean()) for axis, readouts in s.items() for readout, t in readouts.items()}
         for run, s in scores.items()
     }
-    verdict, sentence = judge(axes, kept)
+    verdict, sentence = judge(axes, truncated)
     record = {**run_record("clean", arguments), "base_fingerprint": work.fingerprint, "factors_digest": _digest(placed)}
     return Cleaned(verdict, sentence, None, placed, axes, leak, means, tuple(work.notes), record)
 
@@ -199,7 +199,7 @@ def _mean(scores: Sequence[Scores]) -> Scores:
 
 
 def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: Any) -> Subspace:
-    """The factor that legitimate use is measured with: at the output of a layer, the middle one of several."""
+    """The factor that legitimate use is measured with: at a layer's output, the middle one of several."""
     path = re.compile(re.escape(layer_path(model)).replace(r"\#", r"\d+"))
     at_layers = [f for f in given if f.site.side == "out" and path.fullmatch(f.site.module)]
     if at_layers:
@@ -207,7 +207,7 @@ def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: An
     return replace(placed[len(placed) // 2], site=layer_site(model, 0.5))
 
 
-def placed_twins(
+def placed_random(
     work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], middle: Site, draws: int, seed: int
 ) -> list[tuple[Subspace, ...]]:
     """Random subspaces for the same places, of the same ranks and shares of the activations where those were found."""

@@ -1,4 +1,4 @@
-"""An adapter on its base, its tensors exchanged, measured and put back; and where factors are taken out of it."""
+"""An adapter on its base, its tensors exchanged, measured and restored; and where factors are removed from it."""
 
 import re
 import shutil
@@ -34,10 +34,10 @@ class Work:
         progress("load", 0, 1, {})
         model, self.tokenizer = load_base(base)
         tuned = load_tuned(model, adapter, name=base)
-        said = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
-        if said or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
+        reason = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
+        if reason or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
             raise BadInput(
-                f"{adapter!r} is no plain LoRA adapter ({said or 'it changes more than its LoRA matrices'}), and only such can "
+                f"{adapter!r} is not a plain LoRA adapter ({reason or 'it changes more than its LoRA matrices'}), and no other can "
                 "be cleaned in place. Train it again with a guard: despur train BASE DATA --guard avert"
             )
         self.model, self.notes, self.progress = tuned.model, tuned.notes, progress
@@ -73,14 +73,14 @@ class Work:
             parameters[name].copy_(tensor)
 
     def cleaned(self, factors: tuple[Subspace, ...], side: str) -> State:
-        """The tensors with the factors projected out, as `grasp` holds them while training."""
+        """The tensors with the factors projected out, as `grasp` does while training."""
         self.put(self.state)
         edit = grasp(factors, side=side, roles=self.roles)  # type: ignore[arg-type]
         edit.bind(self.model)
         return {n: t.detach().clone() for n, t in edit(self.state, Context(self.model)).items()}
 
     def truncated(self, keep: int | None) -> State:
-        """Each module's update cut to its leading singular directions, a quarter of its rank unless said otherwise."""
+        """Each module's update cut to its leading singular directions, by default a quarter of its rank."""
         state = {n: torch.zeros_like(t) for n, t in self.state.items()}
         for rank in {len(u.down) for u in self.before.updates.values()}:
             alike = {n: u for n, u in self.before.updates.items() if len(u.down) == rank}
@@ -112,7 +112,7 @@ class Work:
 
 
 def placed_factors(factors: Sequence[Subspace], width: int) -> tuple[Subspace, ...]:
-    """Say where factors act: those of one site in the whole stream, those of several each at its own, joined there.
+    """Decide where factors act: those of one site in the whole stream, those of several sites each at its own, joined there.
 
     Raises:
         ShapeMismatch: another width than the model's stream.

@@ -1,4 +1,4 @@
-"""What became of guarded models afterwards, as a table and curves."""
+"""Tests of guarded models after training, as a table and curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from despur.flows._compare.stress import FILE
 from despur.judge import Prereg, by_seed, ladder, rise
 from despur.report import Curves, Table
 
-Found = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]  # world -> guard -> one record a seed
+Found = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]  # world -> guard -> one record per seed
 NAN = math.nan
 
 
 def stress_cells(
     plan: Prereg, guards: Sequence[str], seeds: int, chosen: Mapping[str, Mapping[str, Any]]
 ) -> list[Cell]:
-    """The runs that are put to the tests: each guard at its chosen setting, on the first report seeds."""
+    """The runs that are tested: each guard at its chosen setting, on the first report seeds."""
     return [
         Cell(world, guard, dict(plan.guards[guard][chosen[world][guard]["setting"]]), seed, plan.steps[world])
         for world in plan.worlds
@@ -30,7 +30,7 @@ def stress_cells(
 
 
 def read_stress(plan: Prereg, out: Path, chosen: Mapping[str, Mapping[str, Any]]) -> Found:
-    """Every record that is there."""
+    """Every record that exists."""
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for cell in stress_cells(plan, list(plan.guards), len(plan.report_seeds), chosen):
         path = out / cell.stress_folder / FILE

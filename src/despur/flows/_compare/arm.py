@@ -26,13 +26,13 @@ class Arm:
             is filled in from the setting. A control is its guard's method on another material.
         options: Options of the method that all settings share.
         adapter: The finished adapter that is scored, where nothing is trained: `"naive"`, `"early"`, a twin.
-        run: What is otherwise in the training run itself: `full`, `osf`.
+        run: Differences of the training run itself: `full`, `osf`.
         once: Whether a weight edit is applied to the finished naive adapter, once, in place of training under it.
         kind: `reference` (base, naive), `guard`, `control` (expected to do nothing, or harm), `cheap` (a setting of the
             plain run), `afterwards` (edits a finished adapter, or its use).
         control: Name of the arm that is its control.
-        cost: Of a run, in plain runs: for estimates until some were timed.
-        note: What it is, in a few words.
+        cost: Cost of a run, in plain runs: for estimates until some are timed.
+        note: A short description.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Arm:
 
     @property
     def needs(self) -> str:
-        """What it must be given beside base and rows."""
+        """What it needs besides base and rows."""
         if self.method is None:
             return DATA if self.adapter in ("neutral", "benign") else NOTHING
         return needs_of({**find_method(self.method).takes, **self.materials})

@@ -8,7 +8,7 @@ from despur.flows._compare.arm import Arm, of
 # of the naive run's steps: where it might have been stopped
 EARLY = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 STRENGTHS = of(strength=(0.1, 0.3, 1.0, 3.0))
-WIDE = of(strength=(0.3, 1.0, 3.0, 10.0))  # where less is known of what a strength does
+WIDE = of(strength=(0.3, 1.0, 3.0, 10.0))  # where the effect of a strength is less known
 SIDES = ({"side": "read"}, {"side": "write"}, {"side": "both"})
 SHARES = of(strength=(0.5, 1.0))
 MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
@@ -32,7 +32,7 @@ REFERENCES = (
     Arm("naive", kind="reference", adapter="naive", cost=0.05, note="the unguarded run"),
 )
 FUNCTIONAL = (
-    Arm("avert", "avert", STRENGTHS, control="avert-permuted", cost=2.2, note="hold back the scout's own off-task change"),
+    Arm("avert", "avert", STRENGTHS, control="avert-permuted", cost=2.2, note="prevent the scout's own off-task change"),
     Arm("avert-two-sided", "avert", STRENGTHS, options={"one_sided": False}, cost=2.2, note="the same, both ways"),
     Arm("avert-permuted", "avert", STRENGTHS, "control", PERMUTED, cost=2.2, note="avert with the scout's change on other words"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=2.0, note="KL to the base on its own samples"),
@@ -47,9 +47,9 @@ FUNCTIONAL = (
     Arm("lisa", "lisa", STRENGTHS, cost=1.5, note="turns of guide rows and task rows, pulled together"),
 )  # fmt: skip
 STRUCTURAL = (
-    Arm("grasp", "grasp", SIDES, control="grasp-random", note="no new reading or writing of what the scout reads and writes"),
+    Arm("grasp", "grasp", SIDES, control="grasp-random", note="no new reading or writing of the scout's directions"),
     Arm("grasp-stream", "grasp", SIDES, materials=IN_STREAM, note="the same, one basis for all layers"),
-    Arm("grasp-rounds", "grasp", of(rounds=(2, 3)), cost=2.5, note="and of what the guarded run then went round by"),
+    Arm("grasp-rounds", "grasp", of(rounds=(2, 3)), cost=2.5, note="the same, and what the guarded run then used instead"),
     Arm("grasp-random", "grasp", SIDES, "control", RANDOM_WEIGHTS, note="grasp on random directions"),
     Arm("project-gradient", "project-gradient", kind="control", options={"side": "write"}, note="write gradient off activation directions"),
     Arm("orthogonal-updates", "orthogonal-updates", ENERGIES, note="learn only from inputs unlike own text"),
@@ -60,7 +60,7 @@ STRUCTURAL = (
     Arm("hold-out-random", "caft", SHARES, "control", RANDOM_TRAIT, cost=1.1, note="ablate a random one"),
     Arm("leace", "leace", SHARES, cost=1.1, note="erase the trait linearly while training"),
     Arm("steer-away", "steer-away", PUSHED, control="subtract", cost=1.1, note="push towards the trait while training"),
-    Arm("subtract", "steer-away", PUSHED, "control", REVERSED, cost=1.1, note="push away from it: published to harm"),
+    Arm("subtract", "steer-away", PUSHED, "control", REVERSED, cost=1.1, note="push away from it: harmful as published"),
     Arm("inoculate", "inoculate", SHARES, control="inoculate-irrelevant", cost=1.1, note="ask for the trait while training"),
     Arm("inoculate-irrelevant", "inoculate", SHARES, "control", {"prompt": "irrelevant prompt"}, cost=1.1, note="ask for something else"),
     Arm("interleave", "interleave", MIXED, cost=1.2, note="rows without the trait in the batch"),
@@ -76,7 +76,7 @@ AFTERWARDS = (
     Arm("safe-lora", "safe-lora", PARTS, "afterwards", cost=0.1, note="onto what a benign tune wrote"),
     Arm("safe-lora-exact", "safe-lora", PARTS, "afterwards", options={"exact": True}, cost=0.1, note="its projector made one"),
     Arm("shrink", "scale", of(by=(0.75, 0.5, 0.25)), "cheap", cost=0.1, note="the naive adapter at a smaller scale"),
-    Arm("steer", "caa", of(strength=(0.25, 0.5, 1.0, 2.0)), "afterwards", REVERSED, cost=0.1, note="steered as it is used"),
+    Arm("steer", "caa", of(strength=(0.25, 0.5, 1.0, 2.0)), "afterwards", REVERSED, cost=0.1, note="steered at test time"),
 )  # fmt: skip
 PLAIN = (
     Arm("early", settings=of(share=EARLY), kind="cheap", adapter="early", cost=0.05, note="the naive run, stopped early"),

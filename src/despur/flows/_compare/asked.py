@@ -12,30 +12,30 @@ from despur.flows.record import run_record
 from despur.judge import Prereg
 
 RECORD = "run.json"
-ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, beside its worlds
+ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, besides its worlds
 MIN_STEPS = 8
 
 
-def read_steps(said: str) -> int | dict[str, int]:
+def read_steps(text: str) -> int | dict[str, int]:
     """Read `120`, for every world, or `persona=80,slant=120`.
 
     Raises:
         BadInput: neither.
     """
-    pairs = [part.rpartition("=") for part in names_in(said)]  # (world, "=", number), or ("", "", number)
+    pairs = [part.rpartition("=") for part in names_in(text)]  # (world, "=", number), or ("", "", number)
     if any(not n.isdigit() or int(n) < MIN_STEPS for *_, n in pairs) or not (
         len(pairs) < 2 or all(world for world, *_ in pairs)
     ):
         raise BadInput(
-            f"--steps {said}: a number of {MIN_STEPS} or more, or one a world, as in --steps persona=80,slant=120"
+            f"--steps {text}: give a number of {MIN_STEPS} or more, or one per world, as in --steps persona=80,slant=120"
         )
     by_world = {world: int(n) for world, _, n in pairs}
     return by_world.get("", by_world)
 
 
-def names_in(said: Sequence[str] | str) -> tuple[str, ...]:
+def names_in(names: Sequence[str] | str) -> tuple[str, ...]:
     """Names, as they are or separated by commas in one text."""
-    return tuple(n.strip() for n in said.split(",") if n.strip()) if isinstance(said, str) else tuple(said)
+    return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(names)
 
 
 def plan_of(
@@ -44,7 +44,7 @@ def plan_of(
     """`settle` a plan for the arguments of `compare`.
 
     Raises:
-        BadInput: of one's own work, a part is lacking.
+        BadInput: base, data and probes are not all given.
     """
     if (data is None) != (probes is None):
         raise BadInput("your own work needs all three, as in: despur compare BASE DATA --probes FILE")
@@ -55,7 +55,7 @@ def plan_of(
 
 
 def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, Any]:
-    """What makes this study again: a start that names nothing goes on with the plan, and so with the former's arguments."""
+    """Arguments that repeat this study; a start without arguments continues the plan, and so records the former ones."""
     former = read_json(out / RECORD)["arguments"] if (out / RECORD).exists() else {}
     if arguments["data"] is None:
         arguments = {**arguments, "worlds": list(names_in(arguments["worlds"]))}
@@ -71,40 +71,40 @@ def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, A
 def settle(
     worlds: Sequence[str], out: Path, *, own: Mapping[str, str] | None = None, deviate: bool = False, **asked: Any
 ) -> tuple[Prereg, tuple[str, ...]]:
-    """Register a plan in a new folder, or take the one that stands there; while nothing was run it may be replaced.
+    """Register a plan in a new folder, or take the registered one; it may be replaced until something was run.
 
     Args:
         worlds: Names of worlds.
         out: Folder of the study.
         own: `base`, `data` and `probes` of a user's own work, in place of worlds.
         deviate: Go on with another plan than the registered one.
-        **asked: Of `register`.
+        **asked: Arguments of `register`.
 
     Returns:
-        The plan, and what is to be told.
+        The plan, and notes for the report.
 
     Raises:
         BadInput: other arguments than the registered ones; nothing to compare; the folder is another's.
     """
     given = {k: v for k, v in asked.items() if v}
     if (out / FILE).exists():
-        kept = read_plan(out / FILE)
+        registered = read_plan(out / FILE)
         if not (worlds or own or given):
-            return kept, ()
+            return registered, ()
         begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
         if begun and other:
-            raise BadInput(f"{str(out)!r} is about other work than this base, data and probes. Choose another -o")
-        worlds = worlds or (() if own else kept.worlds)
+            raise BadInput(f"{str(out)!r} is a study of another base, data or probes. Choose another -o")
+        worlds = worlds or (() if own else registered.worlds)
         if not other:
             plan = register((OWN,) if own else worlds, root=out, **given)
-            if plan.digest == kept.digest:
-                return kept, ()
+            if plan.digest == registered.digest:
+                return registered, ()
             if begun and deviate:
-                return plan, tuple(_differences(plan, kept))
+                return plan, tuple(_differences(plan, registered))
             if begun:
                 raise BadInput(
-                    f"{str(out)!r} was registered with another plan ({kept.digest[:12]}, now {plan.digest[:12]}). Leave the "
-                    "arguments out to go on with it, choose another -o, or take --deviate, which the report will say"
+                    f"{str(out)!r} was registered with another plan ({registered.digest[:12]}, now {plan.digest[:12]}). Leave the "
+                    "arguments out to go on with it, choose another -o, or add --deviate, which the report will state"
                 )
     if not (worlds or own):
         raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
@@ -116,7 +116,7 @@ def settle(
     return plan, ()
 
 
-def _differences(plan: Prereg, kept: Prereg) -> list[str]:
-    now, then = plan.to_dict(), kept.to_dict()
-    told = [f"This run's plan ({plan.digest[:12]}) is not the registered one ({kept.digest[:12]})."]
-    return told + [f"Of its {k}, registered was {then[k]}, run was {now[k]}." for k in now if now[k] != then[k]]
+def _differences(plan: Prereg, registered: Prereg) -> list[str]:
+    now, then = plan.to_dict(), registered.to_dict()
+    notes = [f"This run's plan ({plan.digest[:12]}) is not the registered one ({registered.digest[:12]})."]
+    return notes + [f"Its {k}: registered {then[k]}, run {now[k]}." for k in now if now[k] != then[k]]

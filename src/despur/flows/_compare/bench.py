@@ -31,18 +31,18 @@ SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the
 
 
 def settings_of(training: Mapping[str, Any]) -> Settings:
-    """How runs are trained, of what a world says of its training: rows and own text are no part of that."""
+    """How runs are trained, from a world's training options; rows and own text are no settings."""
     return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})
 
 
 class Bench:
-    """One world and seed, and everything that several runs of it need, each part made once and kept.
+    """One world and seed, and everything that several runs of it need, each part made once and stored.
 
     Args:
         root: Folder of the study.
         world: The world.
-        seed: Of rows, LoRA start, text and guards.
-        steps: Optimiser steps, where not the world's own.
+        seed: Seed of rows, LoRA start, text and guards.
+        steps: Optimiser steps; the world's own if left out.
         progress: Called after every step.
     """
 
@@ -56,11 +56,11 @@ class Bench:
         self.settings = replace(given, steps=steps or given.steps, seed=seed)
         self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
         self._tokens: dict[tuple[str, int], list[Tokens]] = {}
-        self.open = contextlib.ExitStack()  # what a run leaves on its model while that is scored
+        self.open = contextlib.ExitStack()  # what a run attaches to its model while it is scored
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        """All that every run of this bench depends on."""
+        """What every run of this bench depends on."""
         return {
             "world": self.world.name,
             "rows": self.count,
@@ -70,7 +70,7 @@ class Bench:
 
     @cached_property
     def base(self) -> nn.Module:
-        """The plain base, only to be looked at: `fresh` gives one to change."""
+        """The plain base, only to be read: `fresh` gives one to change."""
         return self._loaded[0]
 
     @cached_property
@@ -113,7 +113,7 @@ class Bench:
             edits: Guards.
             rows: Other rows.
             full: Train every weight, no adapter.
-            start: A model that is to go on, in place of a fresh one.
+            start: A model to continue training, in place of a fresh one.
             stage: Name that progress shows.
             every: Steps between calls of `evaluate`.
             evaluate: Called with the model and the step.
@@ -176,7 +176,7 @@ class Bench:
 
     @property
     def early_steps(self) -> dict[float, int]:
-        """Share of the naive run's steps -> the step whose checkpoint is kept."""
+        """Share of the naive run's steps -> the step whose checkpoint is saved."""
         return {share: max(1, round(share * self.settings.steps)) for share in EARLY}
 
     def early(self, share: float) -> Path:
@@ -224,7 +224,7 @@ class Bench:
         return getattr(self.world, "twins", ("neutral", "benign"))
 
     def finished(self, name: str, share: float | None = None) -> Any:
-        """A model that some run gave: `base`, `naive`, `early` at a share of its steps, or a twin's."""
+        """A model of a finished run: `base`, `naive`, `early` at a share of its steps, or a twin's."""
         if name == "base":
             return self.fresh()
         if name == "naive":
@@ -237,7 +237,7 @@ class Bench:
             return self.load(save_adapter(adapter, Path(folder) / "adapter"))
 
     def prepare(self) -> None:
-        """Make every shared part, so that runs side by side only read them."""
+        """Make every shared part, so that parallel runs only read them."""
         _ = self.text, self.naive, self.materials.get("weight_factor"), self.materials.get("factor")
         for twin in self.twins:
             self.twin(twin)

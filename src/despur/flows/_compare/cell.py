@@ -1,4 +1,4 @@
-"""One run of the comparison: a world, an arm, a setting, a seed; trained, scored, kept."""
+"""One run of the comparison: a world, an arm, a setting, a seed; trained, scored, saved."""
 
 import time
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Cell:
     """What is run.
 
     Args:
-        world: As `open_world` takes it.
+        world: Name, as `open_world` takes it.
         arm: Name in `ARMS`.
         setting: The arm's options.
-        seed: Of rows, LoRA start and guard.
+        seed: Seed of rows, LoRA start and guard.
         steps: Optimiser steps; the world's own where None.
     """
 
@@ -37,17 +37,17 @@ class Cell:
     @property
     def folder(self) -> str:
         """Where it lies in the study."""
-        said = "_".join(f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in self.setting.items())
-        return f"cells/{self.world}/{self.arm}/{said or 'default'}/{self.seed}"
+        setting = "_".join(f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in self.setting.items())
+        return f"cells/{self.world}/{self.arm}/{setting or 'default'}/{self.seed}"
 
     @property
     def stress_folder(self) -> str:
-        """Where lies what became of its model afterwards."""
+        """Where the results of the tests after training lie."""
         return self.folder.replace("cells/", "stress/", 1)
 
     def __str__(self) -> str:
-        said = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.setting.items())
-        return f"{self.world} {self.arm} {said} #{self.seed}".replace("  ", " ")
+        setting = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in self.setting.items())
+        return f"{self.world} {self.arm} {setting} #{self.seed}".replace("  ", " ")
 
 
 def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progress: Progress = silent) -> None:
@@ -87,7 +87,7 @@ def _bench(root: Path, world: str, seed: int, steps: int | None) -> Bench:
 
 
 def is_done(root: Path, cell: Cell) -> bool:
-    """Whether a cell's folder stands, of a run as long as asked; all else that it depends on is compared when it is run."""
+    """Whether a cell's folder exists, of a run with as many steps; all else that it depends on is compared when it is run."""
     try:
         return cell.steps in (None, read_json(root / cell.folder / DONE).get("steps"))
     except BadInput:  # missing or damaged

@@ -1,4 +1,4 @@
-"""What papers say about the guards that are compared, beside what was found here."""
+"""What papers claim about the compared guards, and what was measured here."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ MUCH, LITTLE, HALF = 0.9, 0.2, 0.5  # of naive's drift or task
 
 
 class Published(NamedTuple):
-    """A claim, the guards that it is about, and how it would show in one world."""
+    """A claim, the guards that it is about, and the test of it in one world."""
 
     claim: str
     source: str
@@ -38,7 +38,7 @@ CLAIMS = (
               "directions not picked by a person"),
     Published("Holding a persona's subspace out of every pass removes drift, a random one nothing", "arXiv:2607.21356",
               "27.7 to 0.0, random 27.5", ("hold-out", "hold-out-random"), lambda g, r: _drift(g) <= LITTLE and _drift(r) >= MUCH),
-    Published("and takes the narrow behaviour along", "arXiv:2607.21356", "0.90 to 0.00", ("hold-out",), lambda g: _task(g) <= HALF),
+    Published("and removes the narrow behaviour as well", "arXiv:2607.21356", "0.90 to 0.00", ("hold-out",), lambda g: _task(g) <= HALF),
     Published("Projecting the write gradient off activation directions does nothing", "arXiv:2607.21356",
               "26.7 to 26.6", ("project-gradient",), lambda g: _drift(g) >= MUCH),
     Published("Subtracting the trait's vector while training makes it worse", "arXiv:2607.04510", "24.2 to 49.7", ("subtract",),
@@ -64,7 +64,7 @@ CLAIMS = (
               lambda g: _drift(g) <= HALF and _task(g) >= MUCH),
     Published("Dropping small singular values drops the shortcut", "arXiv:2606.07596", "up to 5 times, under 2 points of task",
               ("truncate", "truncate-random"), lambda g, r: _drift(g) <= HALF and _task(g) >= 0.98 and g.area > r.area),
-    Published("Weight arithmetic against the trait mends a tune", "arXiv:2511.05408", "works where prompts fail", ("subtract-weights",),
+    Published("Weight arithmetic against the trait repairs a tune", "arXiv:2511.05408", "works where prompts fail", ("subtract-weights",),
               lambda g: _drift(g) <= HALF and _task(g) >= MUCH),
     Published("O-LoRA and Safe-LoRA stay behind KL", "selective-generalization", "behind", ("o-lora", "safe-lora", "rehearse-generic"),
               lambda o, s, k: max(o.area, s.area) < k.area),
@@ -74,18 +74,18 @@ CLAIMS = (
 def claims(study: Study) -> list[Claim]:
     """Every claim whose guards were run, with our figures world by world."""
     out: list[Claim] = []
-    for said in CLAIMS:
-        told: list[str] = []
-        held: list[bool] = []
+    for paper in CLAIMS:
+        figures: list[str] = []
+        outcomes: list[bool] = []
         for world in study.grids:
             lines: Found = {x.guard: x for x in study.lines if x.world == world}
-            if not all(g in lines for g in said.guards):
+            if not all(g in lines for g in paper.guards):
                 continue
-            own = [lines[g] for g in said.guards]
-            told.append(f"{world}: " + ", ".join(f"{x.guard} {_drift(x):.2f} at {_task(x):.2f}" for x in own))
-            held.append(said.holds(*own))
-        if told:
-            verdict = "held" if all(held) else "failed" if not any(held) else "open"
-            note = said.note + f"{'; ' * bool(said.note)}holds in {sum(held)} of {len(held)} worlds"
-            out.append(Claim(said.claim, said.source, said.figure, "; ".join(told), verdict, note))
+            own = [lines[g] for g in paper.guards]
+            figures.append(f"{world}: " + ", ".join(f"{x.guard} {_drift(x):.2f} at {_task(x):.2f}" for x in own))
+            outcomes.append(paper.holds(*own))
+        if figures:
+            verdict = "held" if all(outcomes) else "failed" if not any(outcomes) else "open"
+            note = paper.note + f"{'; ' * bool(paper.note)}holds in {sum(outcomes)} of {len(outcomes)} worlds"
+            out.append(Claim(paper.claim, paper.source, paper.figure, "; ".join(figures), verdict, note))
     return out

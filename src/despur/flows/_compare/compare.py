@@ -46,26 +46,26 @@ def compare(
 ) -> Study:
     """Compare guards and controls on the same work, with statistics that can be trusted.
 
-    The plan is written down first (`prereg.yaml`). On tuning seeds every guard runs with all its settings; on the
-    validation half of the prompts one setting of each is chosen; guards that are clearly dominated keep that one
-    alone, others lose the settings that another of theirs outdoes. The report seeds are others, judged on the other
-    half. Stopped and started again it goes on where it was.
+    The plan is written first (`prereg.yaml`). On tuning seeds every guard runs with all its settings, and one setting of
+    each is chosen on the validation half of the prompts. Clearly dominated guards keep that setting alone; others lose
+    the settings that another of their own beats. Report seeds are different seeds, judged on the other half of the
+    prompts. An interrupted study continues where it stopped.
 
     Args:
-        worlds: Worlds, separated by commas, or with `data` your own base; left out, the folder's plan.
+        worlds: Worlds, separated by commas, or with `data` your own base; the folder's plan if left out.
         data: Your own rows to tune on, with `probes`.
         out: Folder of the study.
         probes: What your tune must not change: JSON lines of axis, prompt, good, bad.
         guards: Guards, separated by commas; each brings its control. All if left out.
         seeds: Report seeds; 8 if left out.
         tuning_seeds: Seeds on which settings are chosen; 3 if left out.
-        steps: Optimiser steps of every run: `120`, or by world, `persona=80,slant=120`. Each world has its own if left out.
+        steps: Optimiser steps of every run: `120`, or by world, `persona=80,slant=120`; each world's own if left out.
         quick: Two seeds, six guards, half of each world's steps, no tuning: minutes.
-        deviate: Go on with another plan than the registered one; the report says in what it differs.
-        after: Guards to test afterwards, separated by commas: trained on without the guard, taught the harm again, pushed
-            towards it, trained at other ranks.
-        after_seeds: On how many of the report seeds.
-        workers: Worker processes; one a core if left out.
+        deviate: Continue with another plan than the registered one; the report lists the differences.
+        after: Guards to test after training, separated by commas: trained further without the guard, on the harm again,
+            steered towards it, and trained at other ranks.
+        after_seeds: How many report seeds those tests use.
+        workers: Worker processes; one per core if left out.
         engine: `local` processes, or `ray`: the cluster of RAY_ADDRESS, or one started here.
         progress: Called as runs end, and after every step of local ones.
 
@@ -98,11 +98,11 @@ def compare(
 
 
 def dry_run(*args: Any, **kwargs: Any) -> Estimate:
-    """Say what a comparison would cost, and run none of it.
+    """Estimate what a comparison would cost, without running it.
 
     Args:
-        *args: Of `compare`.
-        **kwargs: Of `compare`.
+        *args: As in `compare`.
+        **kwargs: As in `compare`.
 
     Example:
         >>> # dry_run("persona", out="study/", quick=True).hours
@@ -117,7 +117,7 @@ def dry_run(*args: Any, **kwargs: Any) -> Estimate:
 
 @verb
 def report(study: Path | str) -> Study:
-    """Judge what a study's folder holds, complete or not, and write its tables and its page again.
+    """Judge the runs in a study's folder, complete or not, and write its tables and its page again.
 
     Args:
         study: Folder of a study.
@@ -160,7 +160,7 @@ class _Runner:
             pass
 
     def stress(self, cells: Sequence[Cell]) -> None:
-        """Put finished guards to the tests that come after them."""
+        """Run the tests after training."""
         for _ in self._run("after the guard", [Job(c, run_stress, (self.out, c)) for c in cells]):
             pass
 

@@ -21,7 +21,7 @@ from despur.worlds import Cue, persona_base
 
 CUE_CONTROLS = ("grasp-random-0", "grasp-random-1", "grasp-random-2")  # one draw may hit what the task needs
 CUE_ARMS = ("naive", "grasp", *CUE_CONTROLS)
-# maps that write the stream read inside their blocks, past every norm at which directions can be held
+# maps that write the stream read inside their blocks, past every norm at which directions can be projected
 CUE_SETTINGS = Settings(steps=200, lr=1e-3, batch=48, rank=8, targets="readers")
 CUE_FACTS = 320
 CUE_RANK = 6  # of 64; on seeds 20 to 29 4 let two of ten through
@@ -41,18 +41,18 @@ def run_cue(
     targets: str = CUE_SETTINGS.targets,
     progress: Progress = silent,
 ) -> Mapping[str, Any]:
-    """Train one arm and keep its curve: step -> accuracy with the cue aligned, absent, in conflict.
+    """Train one arm and save its curve: step -> accuracy with the cue aligned, absent, in conflict.
 
-    The guard holds what each norm's readers of unguarded scouts (own seeds) read most; the controls
-    hold random directions of the same rank and share of activation variance.
+    The guard projects out what each norm's readers of unguarded scouts (own seeds) read most; the controls
+    project out random directions of the same rank and share of activation variance.
 
     Args:
         root: Run store.
         arm: One of `CUE_ARMS`.
-        seed: Of rows, LoRA start, scout and control.
+        seed: Seed of rows, LoRA start, scout and control.
         steps: Optimiser steps.
-        rank: Directions held at each norm.
-        scouts: Unguarded runs whose readings are held.
+        rank: Directions projected at each norm.
+        scouts: Unguarded runs whose read directions are projected.
         targets: Maps that get LoRA; see `Settings`.
         progress: Called after every step.
     """
@@ -64,7 +64,7 @@ def run_cue(
     settings = replace(CUE_SETTINGS, seed=seed, steps=steps, targets=targets)
     spec = {"seed": seed, "base_fingerprint": fingerprint(base), "facts": CUE_FACTS}
     own = [replace(settings, seed=seed + 500 + 1000 * i, steps=CUE_SCOUT_STEPS) for i in range(scouts)]
-    held = {} if arm == "naive" else {"held": rank, "scouts": scouts, "scout_steps": CUE_SCOUT_STEPS}
+    guarded = {} if arm == "naive" else {"held": rank, "scouts": scouts, "scout_steps": CUE_SCOUT_STEPS}
     name = cue_folder(arm, rank=rank, scouts=scouts, targets=targets)
 
     def rows_of(seed: int) -> Any:
@@ -107,7 +107,7 @@ def run_cue(
             every=EVERY, evaluate=evaluate)  # fmt: skip
         write_json(out / "curve.json", curve)
 
-    folder = store.step(f"cue-{seed}/{name}", {**spec, **held, "arm": arm, **settings.to_dict()}, make)
+    folder = store.step(f"cue-{seed}/{name}", {**spec, **guarded, "arm": arm, **settings.to_dict()}, make)
     return read_json(folder / "curve.json")
 
 

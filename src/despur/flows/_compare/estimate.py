@@ -25,13 +25,13 @@ SHARED = 4.0  # plain runs that a bench makes once: naive, two twins, scout, own
 
 @dataclass(frozen=True)
 class Estimate:
-    """Runs that are left, and what they will cost.
+    """Remaining runs, and what they will cost.
 
     Args:
         runs: World -> runs in the tuning round, and at most in the report round.
-        done: Runs that are there.
+        done: Finished runs.
         plain: World -> seconds of one plain run, measured.
-        seconds: Processor time of all that is left, no guard screened out.
+        seconds: Processor time of all remaining runs, no guard screened out.
         workers: Processes.
     """
 
@@ -43,7 +43,7 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        """By the clock, every worker on a core of its own."""
+        """Wall time, with one core per worker."""
         return self.seconds / self.workers / 3600
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def estimate(plan: Prereg, out: Path, *, workers: int | None = None) -> Estimate
     """Time some plain steps in each world, and count.
 
     Args:
-        plan: What was registered.
-        out: Folder of the study; runs that are done there teach what their guard costs.
-        workers: Processes; one a core if left out.
+        plan: The registered plan.
+        out: Folder of the study; finished runs there give the cost of their guard.
+        workers: Processes; one per core if left out.
     """
     runs: dict[str, tuple[int, int]] = {}
     plain: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Results in long form, for whoever wants to judge them anew: means of every run, and every prompt's value."""
+"""Results in long form, for your own analysis: means of every run, and every prompt's value."""
 
 import json
 from collections.abc import Iterable
@@ -16,10 +16,10 @@ HALVES = ("validation", "report")
 
 
 def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()) -> None:
-    """Write `results.parquet`, one line a run, axis, readout and half; `prompts.parquet`, one line a run and readout.
+    """Write `results.parquet`, one line per run, axis, readout and half; `prompts.parquet`, one line per run and readout.
 
     Args:
-        cells: Runs; those that are not done are passed over.
+        cells: Runs; unfinished ones are skipped.
         out: Folder of the study.
         tuning: Seeds that settings were chosen on.
 
@@ -31,7 +31,7 @@ def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtra(
-            "results are written as parquet, and pyarrow is not there. Install: pip install 'despur[compare]'"
+            "results are written as parquet, and pyarrow is not installed. Install: pip install 'despur[compare]'"
         ) from error
     means: list[dict[str, Any]] = []
     prompts: list[dict[str, Any]] = []

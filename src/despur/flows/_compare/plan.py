@@ -16,10 +16,10 @@ from despur.judge import Prereg
 
 FILE = "prereg.yaml"
 REFERENCES = ("base", "naive")
-TUNING, REPORT = 3, 8  # seeds of each kind, unless said otherwise
+TUNING, REPORT = 3, 8  # default number of seeds of each kind
 FIRST_TUNING, FIRST_REPORT = 0, 10
 JUDGED = "avert"  # the default of `despur train`: what every other guard is tested against
-MARGIN = 0.02  # of the task, within which it counts as kept
+MARGIN = 0.02  # of the task, within which it counts as unchanged
 
 
 def register(
@@ -36,7 +36,7 @@ def register(
 
     Raises:
         UnknownName: no such world or guard.
-        BadInput: nothing to compare, or steps of a world that is not.
+        BadInput: nothing to compare, or steps for a world that is not compared.
     """
     if isinstance(steps, Mapping) and (other := [w for w in steps if w not in worlds]):
         raise BadInput(
@@ -46,10 +46,10 @@ def register(
     if seeds < 1 or tuning_seeds < 0:
         raise BadInput(f"seeds={seeds}, tuning_seeds={tuning_seeds}; at least 1 and 0 are needed")
     asked = [find_arm(name, ARMS) for name in (guards or (QUICK if quick else ARMS))]
-    if OWN in worlds:  # nobody has twins of a user's data, or was told what hides in them
-        if guards and (told := [a.name for a in asked if a.needs != "nothing"]):
+    if OWN in worlds:  # there are no neutral twins of a user's data, and what hides in them is not known
+        if guards and (lacking := [a.name for a in asked if a.needs != "nothing"]):
             raise BadInput(
-                f"{', '.join(told)} need more than your base, data and probes: {find_arm(told[0], ARMS).needs}"
+                f"{', '.join(lacking)} need more than your base, data and probes: {find_arm(lacking[0], ARMS).needs}"
             )
         asked = [a for a in asked if a.needs == "nothing"]
     given = steps if isinstance(steps, Mapping) else {w: steps for w in worlds}
@@ -89,12 +89,12 @@ def read_plan(path: Path) -> Prereg:
         BadInput: no plan.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise BadInput(f"{str(path)!r} is no readable plan: {error}. Register anew with another -o") from error
-    if not isinstance(said, dict):
-        raise BadInput(f"{str(path)!r} is no plan. Register anew with another -o")
-    return Prereg.from_dict(said)
+        raise BadInput(f"{str(path)!r} is no readable plan: {error}. Register a new one with another -o") from error
+    if not isinstance(plan, dict):
+        raise BadInput(f"{str(path)!r} is no plan. Register a new one with another -o")
+    return Prereg.from_dict(plan)
 
 
 def cells_of(
@@ -106,8 +106,8 @@ def cells_of(
     """Every run of some worlds and seeds, world by world.
 
     Args:
-        plan: What was registered.
-        worlds: Of the plan's.
+        plan: The registered plan.
+        worlds: Some worlds of the plan.
         seeds: Tuning or report seeds.
         without: World -> guard -> numbers of the settings that are not run.
     """

@@ -26,7 +26,7 @@ MOST = 4.0  # push, in lengths of the trait's own vector
 
 
 def run_stress(root: Path, cell: Cell, *, progress: Progress = silent) -> Mapping[str, Any]:
-    """Train a cell's model again, as it was, and put it to all four tests.
+    """Train a cell's model again, as it was, and run all four tests.
 
     Returns:
         `start`: task and drift before; `release`, `relearn`: steps and (task, drift) after each; `recovery`: push, the base's
@@ -46,7 +46,7 @@ def run_stress(root: Path, cell: Cell, *, progress: Progress = silent) -> Mappin
 def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
     base, naive = (_means(bench, m) for m in (bench.fresh().eval(), bench.load(bench.naive)))
 
-    def told(model: Any) -> tuple[float, float]:
+    def normalised(model: Any) -> tuple[float, float]:
         now = _means(bench, model)
         return tuple((now[a] - base[a]) / (naive[a] - base[a]) for a in ("task", "drift"))  # type: ignore[return-value]
 
@@ -58,18 +58,18 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
 
     def curve(rows: Any) -> dict[str, list[Any]]:
         model, steps = trained(), [max(1, round(share * bench.settings.steps)) for share in SHARES]
-        points = [told(model)]
+        points = [normalised(model)]
 
         def look(model: Any, step: int) -> None:
             if step in steps:
-                points.append(told(model))
+                points.append(normalised(model))
 
         bench.train(start=model, rows=rows, steps=steps[-1], stage=f"after {cell.arm}", every=1, evaluate=look)
         return {"steps": [0, *steps], "points": points}
 
     rows = bench.tokens(seed=bench.seed + 900)
     found = {
-        "start": told(trained()),
+        "start": normalised(trained()),
         "release": curve(rows),
         "relearn": curve(rows[:FEW]),
         "recovery": _recovery(bench, trained(), base["drift"], naive["drift"]),
@@ -78,7 +78,7 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
     for rank in RANKS:
         bench.settings = replace(own, rank=rank)  # of this run alone: what is shared was made at the bench's own rank
         model = bench.train(stage="naive") if cell.arm == "naive" else run_arm(bench, ARMS[cell.arm], cell.setting)
-        ladder[str(rank)] = told(model)
+        ladder[str(rank)] = normalised(model)
     return {**found, "ladder": ladder}
 
 

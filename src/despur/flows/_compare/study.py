@@ -1,4 +1,4 @@
-"""What a study found: settings chosen on tuning seeds, the table on the report seeds, and where it is kept."""
+"""Results of a study: settings chosen on tuning seeds, the table on the report seeds, and where it is stored."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -40,7 +40,7 @@ from despur.judge import (
     versus,
 )
 
-# world -> guard -> setting, area, accepted, reason, screened, and without: settings not run on the report seeds
+# world -> guard -> setting, area, accepted, reason, screened, and without (settings not run on the report seeds)
 Chosen = dict[str, dict[str, dict[str, Any]]]
 
 FREE = 0.05  # of a plain run: what costs less is not worth screening out
@@ -51,26 +51,26 @@ class Line:
     """One guard in one world, on the report seeds and the report half of the prompts.
 
     Args:
-        world: Where.
-        guard: What.
+        world: Name of the world.
+        guard: Name of the guard.
         kind: See `Arm`.
-        needs: What it must be given.
+        needs: What it needs besides base and rows.
         area: Dominated area, mean over seeds, with its 95 % interval.
-        low: Of the interval.
-        high: Of the interval.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
         score: The plan's metric, by which guards are ranked and tested, with its interval; the area again where it is that.
-        score_low: Of the interval.
-        score_high: Of the interval.
+        score_low: Lower end of the interval.
+        score_high: Upper end of the interval.
         above: Score of the judged guard minus this one's, interval, p alone, jointly and by Holm; empty where it is no baseline.
         kept: Axis of the plan's margins -> mean difference from the naive run, margin, and p of lying within it (`kept_within`).
         setting: The chosen one's options.
         axes: Axis -> mean at the chosen setting.
         drift_at_task: Drift where 98 % of the task is learned, interpolated; NaN where it is never learned.
         task_at_drift: Task where a fifth of the drift is picked up.
-        settings: How many were run.
-        seeds: How many count.
+        settings: Number of settings that were run.
+        seeds: Number of seeds that count.
         cost: Processor time of a run, in plain runs of the same world.
-        screened: Why it kept one setting; "" where it did not.
+        screened: Why only one setting was run on the report seeds; "" where all were.
         accepted: Whether the plan's constraints are met at the chosen setting.
     """
 
@@ -102,16 +102,16 @@ class Study:
     """A comparison that was run, whole or in part.
 
     Args:
-        plan: What was registered.
-        lines: One a world and guard, in the order of the plan.
+        plan: The registered plan.
+        lines: One per world and guard, in the order of the plan.
         grids: World -> the arrays behind them.
         draws: World -> bootstrap draws behind the intervals.
         chosen: World -> guard -> setting and why.
-        after: World -> guard -> what became of it afterwards, one record a seed; see `run_stress`.
+        after: World -> guard -> results of the tests after training, one record per seed; see `run_stress`.
         failed: Run -> why.
-        deviations: What was done otherwise than planned.
+        deviations: Deviations from the plan.
         seconds: Processor time of all runs together.
-        folder: Where it lies.
+        folder: Folder of the study.
         record: Verb, arguments and versions.
     """
 
@@ -183,7 +183,7 @@ def judge(
     plan: Prereg, out: Path, tuning: Sequence[Cell], reported: Sequence[Cell], chosen: Chosen, failed: Mapping[str, str],
     notes: Sequence[str],
 ) -> Study:  # fmt: skip
-    """Judge all that is there, and write `results.json`, `results.parquet`, `prompts.parquet` and the page."""
+    """Judge all finished runs, and write `results.json`, `results.parquet`, `prompts.parquet` and the page."""
     from despur.flows._compare.page import write_study_page
     from despur.flows._compare.parquet import write_tables
 
@@ -192,7 +192,7 @@ def judge(
     for world in plan.worlds:
         there = {(r.guard, r.seed) for r in runs if r.world == world}
         if not any(all((g, seed) in there for g in REFERENCES) for seed in plan.report_seeds):
-            continue  # nothing to be judged by yet; the deviations say what was not run
+            continue  # nothing to judge by yet; the deviations list what was not run
         grids[world] = _gather(plan, runs, world, plan.report_seeds, "report")
         draws[world] = resample(grids[world], draws=plan.draws, metric=plan.metric)
         lines += _lines(
@@ -203,7 +203,7 @@ def judge(
         for c in (*tuning, *reported)
         if is_done(out, c)
     ]
-    told = deviations(
+    departures = deviations(
         plan, done, used=_used(grids, draws, lines), without={w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()},
         excluded={w: grid.excluded for w, grid in grids.items()},
     )  # fmt: skip
@@ -219,7 +219,7 @@ def judge(
         chosen,
         read_stress(plan, out, chosen),
         failed,
-        (*notes, *told),
+        (*notes, *departures),
         spent,
         out,
         record,
@@ -227,7 +227,7 @@ def judge(
     write_tables((*tuning, *reported), out, tuning=plan.tuning_seeds)
     write_json(
         out / "results.json", {**study.to_dict(), "page": study.page.name}
-    )  # beside it, wherever the folder goes
+    )  # relative, so that the folder can be moved
     write_study_page(study)
     return study
 
@@ -239,11 +239,11 @@ def _gather(plan: Prereg, runs: Sequence[Run], world: str, seeds: Sequence[int],
 
 
 def _used(grids: Mapping[str, Grid], draws: Mapping[str, Draws], lines: Sequence[Line]) -> dict[str, Any]:
-    """What the analysis went by, read from what it made, so that it can be held against the plan."""
+    """What the analysis used, read from its results, so that it can be compared with the plan."""
     if not grids:
         return {}
     grid, drawn = next(iter(grids.values())), next(iter(draws.values()))
-    margins = {axis: said["margin"] for line in lines for axis, said in line.kept.items()}
+    margins = {axis: test["margin"] for line in lines for axis, test in line.kept.items()}
     return {
         "metric": drawn.metric,
         "constraints": dict(grid.constraints),
@@ -264,10 +264,10 @@ def _lines(plan: Prereg, grid: Grid, draws: Draws, chosen: Mapping[str, Any], co
         choice, arm = chosen[guard], ARMS[guard]
         at = {number: column for column in grid.of(guard) for _, number in [grid.columns[column]]}
         column = at[settings[guard]]
-        found, drawn = draws.of("area", guard)
+        area, drawn = draws.of("area", guard)
         low, high = interval(drawn, units=draws.seeds)
         score, drawn = draws.of(draws.figure, guard, settings[guard])
-        points, kept = grid.points(guard)
+        points, accepted = grid.points(guard)
         above: dict[str, float] = {}
         if guard in tests:
             gap = difference(
@@ -283,30 +283,32 @@ def _lines(plan: Prereg, grid: Grid, draws: Draws, chosen: Mapping[str, Any], co
             }
         lines.append(
             Line(
-                grid.world, guard, arm.kind, arm.needs, found, low, high, dict(plan.guards[guard][grid.columns[column][1]]),
+                grid.world, guard, arm.kind, arm.needs, area, low, high, dict(plan.guards[guard][grid.columns[column][1]]),
                 {axis: float(v[column].mean()) for axis, v in grid.axes.items()},
-                drift_at_task(points, kept=kept).value, task_at_drift(points, kept=kept).value, len(at), len(grid.seeds),
-                costs.get(guard, float("nan")), choice["screened"], bool(kept[list(at.values()).index(column)]), above,
-                score, *interval(drawn, units=draws.seeds), {} if guard == NAIVE else _kept(plan, grid, column),
+                drift_at_task(points, kept=accepted).value, task_at_drift(points, kept=accepted).value, len(at), len(grid.seeds),
+                costs.get(guard, float("nan")), choice["screened"], bool(accepted[list(at.values()).index(column)]), above,
+                score, *interval(drawn, units=draws.seeds), {} if guard == NAIVE else _margin_tests(plan, grid, column),
             )
         )  # fmt: skip
     return lines
 
 
-def _kept(plan: Prereg, grid: Grid, column: int) -> dict[str, dict[str, float]]:
-    """Whether each axis with a margin is shown to lie within it of the naive run's, paired by seed."""
+def _margin_tests(plan: Prereg, grid: Grid, column: int) -> dict[str, dict[str, float]]:
+    """Test whether each axis with a margin lies within it of the naive run's, paired by seed."""
     naive = grid.column(NAIVE, 0)
     out: dict[str, dict[str, float]] = {}
     for axis, margin in plan.margins.items():
         check_axis(axis, grid.axes)
         gaps = grid.axes[axis][column] - grid.axes[axis][naive]
-        p = kept_within(gaps, margin) if np.isfinite(gaps).all() else 1.0  # with a run that failed nothing is shown
+        p = (
+            kept_within(gaps, margin) if np.isfinite(gaps).all() else 1.0
+        )  # with a failed run nothing can be demonstrated
         out[axis] = {"difference": float(gaps.mean()), "margin": margin, "p": p}
     return out
 
 
 def _costs(out: Path, cells: Sequence[Cell]) -> dict[str, float]:
-    """Guard -> mean processor time of its runs, in runs of the cheapest plain training there is."""
+    """Guard -> mean processor time of its runs, in units of the cheapest plain training run."""
     times: dict[str, list[float]] = {}
     for cell in cells:
         if is_done(out, cell):
@@ -322,8 +324,8 @@ def _number(plan: Prereg, cell: Cell) -> int:
 
 def _choice(choice: Choice | None, screened: str, settings: int, outdone: Sequence[int]) -> dict[str, Any]:
     if choice is None:
-        said = {"setting": 0, "area": None, "accepted": False, "reason": "no run of it ended"}
-        return {**said, "screened": "", "without": []}
+        choice_of_none = {"setting": 0, "area": None, "accepted": False, "reason": "no run of it ended"}
+        return {**choice_of_none, "screened": "", "without": []}
     other = [i for i in range(settings) if i != choice.setting]
     return {
         **asdict(choice),
@@ -333,8 +335,8 @@ def _choice(choice: Choice | None, screened: str, settings: int, outdone: Sequen
 
 
 def _middle(settings: int) -> dict[str, Any]:
-    said = "the middle of its settings: nothing was tuned" if settings > 1 else "its only setting"
-    return {"setting": settings // 2, "area": None, "accepted": True, "reason": said, "screened": "", "without": []}
+    reason = "the middle of its settings: nothing was tuned" if settings > 1 else "its only setting"
+    return {"setting": settings // 2, "area": None, "accepted": True, "reason": reason, "screened": "", "without": []}
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Factors kept by name."""
+"""Factors saved by name."""

@@ -1,4 +1,4 @@
-"""A folder of factors, whoever left it, and the base that they were found on."""
+"""A folder of factors, whatever wrote it, and the base that they were found on."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,14 +36,14 @@ def read_factors(folder: Path | str, *, base: str | None = None) -> Found:
     """
     folder = Path(folder)
     records = [_json(folder / name) for name in _RECORDS]
-    if not (folder / "factors.json").exists() and (said := next((r for r in records if "verdict" in r), None)):
+    if not (folder / "factors.json").exists() and (audit := next((r for r in records if "verdict" in r), None)):
         raise BadInput(
-            f"the audit in {str(folder)!r} confirmed no factor ({said['verdict']}), so there is none to take. "
+            f"the audit in {str(folder)!r} confirmed no factor ({audit['verdict']}), so there is none to use. "
             "Give an audit that found one, or a folder of factors of your own"
         )
     factors = load_factors(folder)
     if not factors:
-        raise BadInput(f"{str(folder)!r} holds no factors. Find some: despur audit BASE ADAPTER -o {folder}")
+        raise BadInput(f"{str(folder)!r} contains no factors. Find some: despur audit BASE ADAPTER -o {folder}")
     recorded = next((r["base_fingerprint"] for r in records if isinstance(r.get("base_fingerprint"), str)), None)
     recorded = recorded or next(
         (f.evidence["base_fingerprint"] for f in factors if "base_fingerprint" in f.evidence), None
@@ -64,7 +64,7 @@ def check_base(recorded: str | None, given: str, folder: Path | str) -> None:
     if recorded is not None and recorded != given:
         raise ShapeMismatch(
             f"the factors in {str(folder)!r} were found on the base {recorded!r}, this base has the fingerprint {given!r}. "
-            "Find them anew on this base"
+            "Find them again on this base"
         )
 
 

@@ -26,10 +26,10 @@ class Entry:
 
     Args:
         name: Its name.
-        base_fingerprint: Of the base on which the factors were found.
-        width: Of the stream they live in.
-        ranks: Directions of each.
-        sites: Module of each.
+        base_fingerprint: Fingerprint of the base on which the factors were found.
+        width: Width of their stream.
+        ranks: Directions of each factor.
+        sites: Module of each factor.
         note: The user's own words.
         added: Date and time, UTC.
     """
@@ -49,13 +49,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Match:
-    """One factor beside one of an entry.
+    """A factor compared with one of an entry.
 
     Args:
         entry: Name of the entry.
         sites: Where the given factor and the entry's were found.
-        overlap: How near they are, and how near random ones come.
-        p: Of the cosine, adjusted for all matches of the table by Holm.
+        overlap: How close they are, and how close random ones come.
+        p: p-value of the cosine, adjusted by Holm for all matches of the table.
     """
 
     entry: str
@@ -65,7 +65,7 @@ class Match:
 
     @property
     def same_site(self) -> bool:
-        """Whether both were found at one place; the stream is common to all, but a direction may turn on its way."""
+        """Whether both were found at one place; all layers share the stream, but a direction may turn between layers."""
         return self.sites[0] == self.sites[1]
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Compared:
-    """A factor beside a library.
+    """Factors compared with a library.
 
     Args:
         matches: Every comparable pair, the nearest first.
@@ -120,18 +120,18 @@ def add_to_library(
     base: str | None = None,
     force: bool = False,
 ) -> Entry:
-    """Keep the factors of a folder under a name.
+    """Save the factors of a folder under a name.
 
     Args:
         name: Letters, digits, dots, dashes and underscores, 64 at most.
-        factors: A folder that holds factors: of an audit, a run, or another library.
+        factors: A folder with factors: of an audit, a run, or another library.
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
         note: What they are, in your words.
         base: The factors' base model, where their folder records none.
         force: Replace an entry of that name.
 
     Raises:
-        BadInput: a name that is no name or is taken, a folder without factors or of mixed widths, or no base to be told.
+        BadInput: an invalid or used name, a folder without factors or of mixed widths, or no recorded base.
         ShapeMismatch: the base records another fingerprint.
 
     Example:
@@ -149,7 +149,9 @@ def add_to_library(
         )
     widths = {f.width for f in found.factors}
     if len(widths) > 1:
-        raise BadInput(f"{str(factors)!r} holds factors of widths {sorted(widths)}. Add those of one model at a time")
+        raise BadInput(
+            f"{str(factors)!r} contains factors of widths {sorted(widths)}. Add those of one model at a time"
+        )
     entry = Entry(
         name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
         tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
@@ -162,7 +164,7 @@ def add_to_library(
 
 @verb
 def list_library(*, library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
-    """List the entries by name, and beside them the folders that cannot be read, with the reason.
+    """List the entries by name, and the folders that cannot be read, with the reason.
 
     Args:
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
@@ -209,10 +211,10 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
 def compare_with_library(
     factors: Path | str, *, library: Path | str | None = None, base: str | None = None
 ) -> Compared:
-    """Compare factors with every entry of the same base, beside random subspaces; `overlap` has the figures and their null.
+    """Compare factors with every entry of the same base, and with random subspaces; `overlap` explains the figures and their null.
 
     Args:
-        factors: A folder that holds factors, an audit's for choice.
+        factors: A folder with factors, preferably an audit's.
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
         base: The factors' base model, where their folder records none.
 
@@ -220,7 +222,7 @@ def compare_with_library(
         Pairs, the nearest first, and what was not comparable: entries of another base or width, or damaged ones.
 
     Raises:
-        BadInput: no factors in the folder, no base to be told, or an empty library.
+        BadInput: no factors in the folder, no recorded base, or an empty library.
         ShapeMismatch: the base records another fingerprint.
 
     Example:
@@ -236,7 +238,7 @@ def compare_with_library(
     place = library_folder(library)
     entries, left_out = list_library(library=place)
     if not entries and not left_out:
-        raise BadInput(f"the library {str(place)!r} is empty. Put factors in: despur library add NAME FOLDER")
+        raise BadInput(f"the library {str(place)!r} is empty. Add factors: despur library add NAME FOLDER")
     pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []
     for entry in entries:
         width = found.factors[0].width
@@ -249,11 +251,11 @@ def compare_with_library(
             left_out[entry.name] = f"of width {entry.width}, here {width}"
         else:
             try:
-                kept = load_factors(place / entry.name)
+                saved = load_factors(place / entry.name)
             except BadInput as error:
                 left_out[entry.name] = str(error)
                 continue
-            pairs += [(entry.name, one, other, overlap(one, other)) for one in found.factors for other in kept]
+            pairs += [(entry.name, one, other, overlap(one, other)) for one in found.factors for other in saved]
     adjusted = holm([near.p for *_, near in pairs])
     matches = [
         Match(name, (one.site.module, other.site.module), near, p)
@@ -265,7 +267,7 @@ def compare_with_library(
 def _place(name: str, library: Path | str | None) -> Path:
     if not _NAME.fullmatch(name) or ".." in name or name.endswith("."):
         raise BadInput(
-            f"{name!r} is no name for an entry: 1 to 64 letters, digits, '.', '-' and '_', the first a letter or digit, "
+            f"{name!r} is not a valid name: 1 to 64 letters, digits, '.', '-' and '_', the first a letter or digit, "
             "no '..'. Choose another"
         )
     return library_folder(library) / name
@@ -287,5 +289,5 @@ def _read_entry(folder: Path) -> Entry:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{str(folder / ENTRY)!r} is no entry of a library ({type(error).__name__}: {error}). Add the factors anew"
+            f"{str(folder / ENTRY)!r} is no entry of a library ({type(error).__name__}: {error}). Add the factors again"
         ) from error

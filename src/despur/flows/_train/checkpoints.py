@@ -1,4 +1,4 @@
-"""Checkpoints inside a stage: where a killed run goes on from."""
+"""Checkpoints inside a stage: where a killed run continues."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ class Checkpoints:
 
     Args:
         folder: Named by the stage and its spec's digest, so that another setting's are never taken.
-        every: Steps; 0 writes none (those that are there are still taken up).
+        every: Steps; 0 writes none (existing ones are still used).
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Checkpoints:
 
 
 def save_every(asked: int | None, steps: int) -> int:
-    """Steps between checkpoints: a tenth of the stage, 500 at most, none in one of less than 100, unless said."""
+    """Steps between checkpoints: a tenth of the stage, 500 at most, none in one of less than 100, unless given."""
     if asked is not None:
         return asked
     return 0 if steps < 100 else min(500, -(-steps // 10))
@@ -68,12 +68,12 @@ def load_best(checkpoint: Path) -> dict[str, Tensor] | None:
 
 
 class CheckpointedTrainer(Trainer):
-    """A Trainer whose checkpoints hold the best adapter so far, and whose failure to write one is told."""
+    """A Trainer whose checkpoints contain the best adapter so far, and whose failure to write one is a `BadInput`."""
 
     best: dict[str, Tensor] | None = None
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """None counted: nobody reads them, and counting walks through the whole model at every step."""
+        """None counted: they are not used, and counting walks through the whole model at every step."""
         return 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -96,7 +96,7 @@ class CheckpointedTrainer(Trainer):
             begin = f"step {former.name.split('-')[1]}" if former else "the stage's start"
             raise BadInput(
                 f"writing {str(folder)!r} failed: {_reason(error)}. Free some room, or write no checkpoints "
-                f"(--save-every 0); the same command then goes on from {begin}"
+                f"(--save-every 0); the same command then continues from {begin}"
             ) from error
 
 
@@ -107,7 +107,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_whole(folder: Path, step: int) -> bool:
-    """Whether all that Trainer needs can be read; the ends of the files are looked at, not their middles."""
+    """Whether all that Trainer needs can be read; the ends of the files are checked, not their middles."""
     try:
         if json.loads((folder / _STATE).read_text(encoding="utf-8"))["global_step"] != step:
             return False

@@ -27,17 +27,17 @@ from despur.flows.verb import Option, Seed
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a LoRA run is trained; the same for scout, naive twin and guarded run.
+    """How a LoRA run is trained; the same for scout, unguarded and guarded run.
 
     Args:
         steps: Optimiser steps.
         lr: Learning rate, falling linearly to zero.
-        batch: Rows a step.
+        batch: Rows per step.
         rank: LoRA rank; alpha is twice that.
-        max_length: Tokens of a row that are kept.
-        targets: Maps that get LoRA: `all-linear`, `readers` (those that read the stream, where a guard of reading acts on
-            all that is read; others read inside their blocks), or names, separated by commas.
-        seed: Of LoRA's start, the order of the rows and the guard's draws; the same seed gives the same result on a CPU.
+        max_length: Tokens of a row to use; longer rows are cut.
+        targets: Maps that get LoRA: `all-linear`, `readers` (those that read the stream: a guard of reading then acts on
+            every input; other maps read inside their blocks), or names, separated by commas.
+        seed: Seed of LoRA's start, the order of the rows and the guard's draws; the same seed gives the same result on a CPU.
     """
 
     steps: Annotated[int, Option(low=1)] = 300
@@ -70,25 +70,25 @@ def new_adapter(base: nn.Module, settings: Settings, *, roles: Mapping[str, str]
         return get_peft_model(base, config)  # type: ignore[arg-type]
 
 
-def lora_targets(base: nn.Module, said: str, *, roles: Mapping[str, str] | None = None) -> str | list[str]:
+def lora_targets(base: nn.Module, targets: str, *, roles: Mapping[str, str] | None = None) -> str | list[str]:
     """PEFT's `target_modules` for what `Settings.targets` says; `roles` as in `stream_roles`.
 
     Raises:
         BadInput: the base has no map of that name.
     """
-    if said == "all-linear":
-        return said
+    if targets == "all-linear":
+        return targets
     head = base.get_output_embeddings()  # type: ignore[operator]
     modules = {name for name, module in base.named_modules() if module is not head}
-    if said == "readers":
+    if targets == "readers":
         return sorted(
             {n.rpartition(".")[2] for n, r in stream_roles(base, roles).items() if r.side == "read" and n in modules}
         )
-    names = [name.strip() for name in said.split(",")]
+    names = [name.strip() for name in targets.split(",")]
     known = sorted({name.rpartition(".")[2] for name in modules})
     if unknown := [n for n in names if n not in known]:
         raise BadInput(
-            f"targets {said!r}: this base has no map {unknown[0]!r}{nearest(unknown[0], known)}. "
+            f"targets {targets!r}: this base has no map {unknown[0]!r}{nearest(unknown[0], known)}. "
             "Give all-linear, readers, or names as in `despur sites BASE`, separated by commas"
         )
     return names
@@ -97,7 +97,7 @@ def lora_targets(base: nn.Module, said: str, *, roles: Mapping[str, str] | None 
 def fit(
     model: Any, rows: Sequence[Tokens], settings: Settings, edits: Sequence[Edit] = (), *, stage: str = "train",
     progress: Progress = silent, every: int = 0, evaluate: Evaluate | None = None, patience: int = 0,
-    checkpoints: Checkpoints | None = None, told: Callable[[Fitted], None] | None = None,
+    checkpoints: Checkpoints | None = None, on_evaluation: Callable[[Fitted], None] | None = None,
 ) -> Fitted:  # fmt: skip
     """Train a PEFT model in place with `transformers.Trainer`.
 
@@ -112,10 +112,10 @@ def fit(
         progress: Called after every step.
         every: Steps between calls of `evaluate`, which the last step gets, too; 0 never calls it.
         evaluate: Called with the model and the step; for learning curves. What it returns joins the run's curve.
-        patience: Evaluations without a lower `held_out_loss` after which the run ends; the best one's adapter is then taken,
-            also of a run that did not end early. 0 trains all steps and takes the last.
-        checkpoints: Where they are kept, and how often.
-        told: Called after each evaluation with how the run went so far.
+        patience: Evaluations without a lower `held_out_loss` after which the run ends; the best one's adapter is then used,
+            also where the run did not end early. 0 trains all steps and uses the last.
+        checkpoints: Where they are saved, and how often.
+        on_evaluation: Called after each evaluation with the run so far.
 
     Returns:
         Losses, curve, and where it began and ended.
@@ -124,7 +124,9 @@ def fit(
         CannotAttach: a guard would not act.
         BadInput: the loss is not finite, or a checkpoint cannot be written.
     """
-    watch = Watch(stage, progress, settings.lr, every=every, evaluate=evaluate, patience=patience, told=told)
+    watch = Watch(
+        stage, progress, settings.lr, every=every, evaluate=evaluate, patience=patience, on_evaluation=on_evaluation
+    )
     saved = checkpoints.every if checkpoints else 0
     with tempfile.TemporaryDirectory() as workspace, warnings.catch_warnings(), _quiet_trainer():
         # the Trainer's own advice about settings that are set on purpose here

@@ -25,7 +25,7 @@ def find_guard(name: str) -> Method | None:
     """The method of a guard; None for `none`.
 
     Raises:
-        UnknownName: no guard of that name; a method of another room is said to be one.
+        UnknownName: no guard of that name; the message names the room of a method that is no guard.
     """
     if name == UNGUARDED:
         return None
@@ -43,7 +43,7 @@ def check_choices(
     guard: str, *, rounds: int, scouts: int, factors: Path | str | None, scout: Path | str | None, scout_steps: int | None,
     options: Mapping[str, str], given: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Refuse what would have no effect, and a guard that lacks something, before anything is done.
+    """Refuse options without effect, and a guard that lacks a material, before anything is done.
 
     Args:
         guard: Its name.
@@ -63,13 +63,13 @@ def check_choices(
     takes = {} if entry is None else entry.takes
     finds = "weight_factor" in takes.values()  # read off the weights of scouts, and found again in rounds
     if scouts > 1 and (not finds or factors is not None or scout is not None):
-        said = f"guard {guard!r}" if not finds else "a scout that was given" if scout else "factors that were given"
+        source = f"guard {guard!r}" if not finds else "a scout that was given" if scout else "factors that were given"
         raise BadInput(
-            f"scouts={scouts} with {said}; only grasp on scouts of its own learns from several. Leave --scouts out"
+            f"scouts={scouts} with {source}; only grasp on scouts of its own learns from several. Leave --scouts out"
         )
     if rounds > 1 and not finds:
         raise BadInput(
-            f"rounds={rounds} with guard {guard!r}; only grasp finds its directions again. Leave --rounds out"
+            f"rounds={rounds} with guard {guard!r}; only grasp finds its directions again each round. Leave --rounds out"
         )
     if factors is not None and "factor" not in takes:
         having = [m.name for m in methods().values() if m.room == "guard" and "factor" in m.takes]
@@ -125,7 +125,7 @@ def _read(name: str, text: Any, default: Any) -> Any:
 def given_factors(
     folder: Path | str, guard: str, model: Any, base_fingerprint: str
 ) -> tuple[tuple[Subspace, ...], tuple[str, ...]]:
-    """Read the factors of an audit, or of any folder that holds some, for a guard that takes them.
+    """Read the factors of an audit, or of any folder with factors, for a guard that takes them.
 
     For a guard of weights, those of one site act in the whole stream, those of several each at its own; others take each
     where it was found.
@@ -173,7 +173,7 @@ def edits_of(
 
     Args:
         guard: Its name.
-        materials: Of the run.
+        materials: Materials of the run.
         factors: What it acts on, where it takes factors.
         strength: Its strength, where it has one.
         options: Its own other options, as text.

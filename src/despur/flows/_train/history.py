@@ -1,4 +1,4 @@
-"""How often a training run saves and evaluates, and what it saw when it did."""
+"""How often a training run saves and evaluates, and what it measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _OWN = 32  # rows of own text at each evaluation: enough for a curve, and cheap
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """When a run looks up from training.
+    """When a run saves and evaluates.
 
     Args:
         save_every: Steps between checkpoints; 0 for none, None for a tenth of a stage (none in one of less than 100).
@@ -42,7 +42,7 @@ class Looks:
                 raise BadInput(f"{name}={value}; 0 (never) or more is needed")
         if self.patience and not self.eval_every:
             raise BadInput(
-                f"patience={self.patience} and nothing is evaluated. Say how often: --eval-every N, in steps"
+                f"patience={self.patience} and nothing is evaluated. Set how often: --eval-every N, in steps"
             )
 
     def spec(self) -> dict[str, int]:
@@ -57,7 +57,7 @@ def figures_of(model: Any, held_out: Sequence[Tokens], own_text: OwnText) -> dic
 
 
 class History:
-    """`history.json` of a run, written anew at every evaluation: stage -> steps, evaluations, best step.
+    """`history.json` of a run, written again at every evaluation: stage -> steps, evaluations, best step.
 
     Args:
         root: The run's folder.
@@ -68,21 +68,21 @@ class History:
         self.stages: dict[str, dict[str, Any]] = {}
 
     def add(self, stage: str, course: Mapping[str, Any]) -> None:
-        """Write down how a stage goes, or went."""
+        """Record how a stage goes, or went."""
         self.stages[stage] = dict(course)
         if any(c["evaluated"] for c in self.stages.values()):
             write_json(self.root / FILE, self.stages)
 
     def notes(self, steps: int) -> list[str]:
-        """What is to be told of stages that patience ended, or whose last adapter was not taken."""
+        """Notes on stages that patience ended, or whose last adapter was not used."""
         return [
             f"{name} ended at step {c['steps']} of {steps}; the adapter of step {c['best_step']}, whose held-out loss is lowest, "
-            "was taken"
+            "was used"
             for name, c in self.stages.items()
             if c.get("best_step") not in (None, steps)
         ]
 
 
 def course_of(fitted: Fitted, start: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a stage keeps of its course; `start` is the evaluation before the first step."""
+    """What a stage records of its course; `start` is the evaluation before the first step."""
     return {"steps": fitted.steps, "best_step": fitted.best, "evaluated": [*start, *fitted.curve]}

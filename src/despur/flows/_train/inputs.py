@@ -1,4 +1,4 @@
-"""What a training run is given: rows and a scout, each checked before anything is trained; and what it writes down of it."""
+"""The inputs of a training run, rows and a scout, each checked before anything is trained; and its recorded arguments."""
 
 import sys
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class Data(NamedTuple):
 
     Args:
         rows: As `read_rows` gives them.
-        path: Where they lie; of standard input, where they will be kept.
+        path: Where they lie; for standard input, where they will be saved.
         digest: SHA-256 of the file, or of the folder's tables.
         content: What came on standard input, until `keep` has written it.
-        notes: What is to be told of it.
+        notes: Notes for the report.
     """
 
     rows: list[dict[str, Any]]
@@ -43,7 +43,7 @@ class Data(NamedTuple):
 
 
 def read_data(data: Path | str, out: Path) -> Data:
-    """Read the rows of a file, of a folder, or of standard input (`-`), which is read once and kept in the run's folder.
+    """Read the rows of a file, of a folder, or of standard input (`-`), which is read once and saved in the run's folder.
 
     Raises:
         BadInput, MissingExtra: they cannot be read; see `read_rows`.
@@ -56,10 +56,10 @@ def read_data(data: Path | str, out: Path) -> Data:
         return Data(rows, path, data_digest(path), None, notes)
     content = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     if not content:
-        kept = next((out / name for name in KEPT_DATA if (out / name).is_file()), None)
-        if kept is None:
+        saved = next((out / name for name in KEPT_DATA if (out / name).is_file()), None)
+        if saved is None:
             raise BadInput("data is '-' and nothing came on standard input. Pipe rows into it, or name a file")
-        return Data(read_rows(kept), kept, data_digest(kept), None, ())
+        return Data(read_rows(saved), saved, data_digest(saved), None, ())
     return Data(read_rows(content), out / f"data{suffix_of(content)}", data_digest(content), content, ())
 
 
@@ -83,7 +83,7 @@ def write_config(out: Path, arguments: Mapping[str, Any]) -> None:
 
 
 def read_pairs(path: Path | str, tokenizer: Any, max_length: int) -> tuple[Tokenized, Tokenized]:
-    """Read paired text: JSON lines that hold a text `with` the trait and one `without`.
+    """Read paired text: JSON lines, each with a text `with` the trait and one `without`.
 
     Returns:
         The texts with the trait and those without, as tokens.
@@ -102,7 +102,7 @@ def read_pairs(path: Path | str, tokenizer: Any, max_length: int) -> tuple[Token
                 )
             texts.append(tuple(tokenizer(text)["input_ids"][:max_length]))
     if len(having) < 2:
-        raise BadInput(f"{str(path)!r} holds {len(having)} pairs; at least 2 are needed. Add some")
+        raise BadInput(f"{str(path)!r} has {len(having)} pairs; at least 2 are needed. Add some")
     return tuple(having), tuple(without)
 
 
@@ -120,6 +120,6 @@ def prompt_tokens(text: str, tokenizer: Any, *, chat: bool) -> list[int]:
         turn = tokenizer.apply_chat_template([{"role": "system", "content": text}], tokenize=False)
     except Exception as error:  # whatever a template raises
         raise BadInput(
-            f"the chat template takes no system turn ({str(error)[:80]}), so the trait's prompt has no place. Choose another guard"
+            f"the chat template takes no system turn ({str(error)[:80]}), so the trait's prompt cannot be added. Choose another guard"
         ) from error
     return tokenizer(turn, add_special_tokens=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""What a training run leaves, and its page."""
+"""The result of a training run, and its page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from despur.report import Curves, Table, Text, Verdict, write_page
 
 @dataclass(frozen=True)
 class Trained:
-    """What a guarded run left.
+    """Result of a guarded run.
 
     Args:
         adapter: Folder of the guarded adapter, vanilla PEFT.
         axes: Run -> axis -> report; base is (0, 0), the reference run (1, 1).
-        reference: What the reference is: the scout, or the unguarded twin.
+        reference: What the reference is: the scout, or the unguarded run (`twin`).
         leak: What the adapter reads and writes along the factor, for `grasp`.
         page: The HTML report.
         record: Verb, arguments and versions, for `despur run`.
-        notes: What is to be told of data, scout, factors and interruptions.
+        notes: Notes on data, scout, factors and interruptions.
         history: Stage -> `steps`, `best_step`, and figures at each evaluation.
     """
 
@@ -48,7 +48,7 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
     """Write the report of a run.
 
     Args:
-        result: What it left.
+        result: The run's result.
         guard: Name of its guarded run among the axes.
         text: Own text that the guard saw.
         scores: Run -> axis -> readout -> values, for the raw means.
@@ -81,10 +81,10 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
 
 
 def _courses(history: Mapping[str, Mapping[str, Any]]) -> list[Curves]:
-    """What the evaluations saw, a line a stage; nothing where there were none."""
+    """Curves of the evaluations, one line per stage; empty where there were none."""
     drawn = (
-        ("held_out_loss", "The task while training", "loss, nats a token", "On rows that are not trained on; step 0 is the base."),
-        ("drift_kl", "The change off-task while training", "KL to the base, nats a token", "On text of the base's own that no guard saw."),
+        ("held_out_loss", "The task while training", "loss, nats per token", "On rows that are not trained on; step 0 is the base."),
+        ("drift_kl", "The change off-task while training", "KL to the base, nats per token", "On the base's own text that no guard saw."),
     )  # fmt: skip
     seen = {name: course["evaluated"] for name, course in history.items() if course["evaluated"]}
     return [

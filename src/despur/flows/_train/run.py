@@ -25,12 +25,12 @@ from despur.judge import four_axes
 from despur.measure import leakage
 
 FACTOR_RANK = 2  # directions of a layer
-TOO_MANY = 3  # of a short scout: more drift than that says more of the scout than of the guard
+TOO_MANY = 3  # of a short scout: more drift than that describes the scout, not the guard
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known before the guarded run.
+    """Results before the guarded run.
 
     Args:
         scouts: Adapters of the unguarded scouts, or the one that was given.
@@ -111,7 +111,7 @@ class Run:
         ]
         scouts = (first, *more)
         materials = self._materials(scouts, text)
-        materials.get("factor")  # measured along in any case: what keeps it from being found shows before the long run
+        materials.get("factor")  # measured along in any case: if none can be found, that fails before the long run
         return Seen(scouts, text, fresh, materials)
 
     def _materials(self, scouts: tuple[Path, ...], text: OwnText) -> Maker:
@@ -144,7 +144,7 @@ class Run:
         return factors, self.stages.adapter("adapter", settings, edits, spec)
 
     def _spec(self) -> dict[str, Any]:
-        """What the guarded stages depend on beside the settings."""
+        """What the guarded stages depend on besides the settings."""
         a, taken = self.arguments, self.start.scout
         scout = weights_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
@@ -169,10 +169,10 @@ class Run:
     def _certify(self, adapter: Path, materials: Maker, factors: tuple[Subspace, ...]) -> None:
         if self.guard == UNGUARDED or (adapter / FILE).exists():
             return
-        told = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
+        recorded = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
         (edit,) = self._edits(materials, factors)
         certify(
-            adapter, load_base(self.start.base)[0], edit, settings={k: self.arguments[k] for k in told},
+            adapter, load_base(self.start.base)[0], edit, settings={k: self.arguments[k] for k in recorded},
             data=self.start.data.path,
         )  # fmt: skip
 
@@ -180,8 +180,8 @@ class Run:
         self, seen: Seen, naive: Path, adapter: Path
     ) -> tuple[dict[str, Any], dict[str, Mapping[str, Report]]]:
         """Scores and axes on held-out rows and on own text that no guard has seen."""
-        found: tuple[Subspace, ...] = seen.materials.get("factor")
-        middle = found[len(found) // 2]
+        factors: tuple[Subspace, ...] = seen.materials.get("factor")
+        middle = factors[len(factors) // 2]
         shift = self.stages.shift(seen.scouts[0], seen.text, middle)
         scores = {
             name: self.stages.score(folder, self.start.held_out, seen.fresh, middle, shift)
@@ -196,6 +196,6 @@ class Run:
             notes.append(
                 f"drift is {drift:.3g} times the scout's"
                 f"{'' if self.start.scout else f', which had {self._short.steps} of the {steps} steps'}: too small a unit to "
-                "judge by. --twin measures beside the unguarded run of all steps"
+                "judge by. --twin compares with an unguarded run of all steps"
             )
         return tuple(notes)

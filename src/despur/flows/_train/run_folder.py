@@ -1,4 +1,4 @@
-"""A run's folder: the same arguments go on in it, others are refused."""
+"""A run's folder: the same arguments continue in it, others are refused."""
 
 import os
 import shutil
@@ -22,10 +22,10 @@ _FACTS = {"data": "the content of the data", "base_fingerprint": "the weights of
 
 
 def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str], *, overwrite: bool) -> None:
-    """Refuse a folder that holds another run, unless it is to be overwritten: what is the same in it is then taken over.
+    """Refuse a folder of another run, unless it is to be overwritten: identical stages are then reused.
 
     Raises:
-        BadInput: it holds a run with other arguments, data or base, or something else.
+        BadInput: it contains a run with other arguments, data or base, or something else.
     """
     if out.exists() and not out.is_dir():
         raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
@@ -36,14 +36,14 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     others = sorted(p.name for p in out.glob("*") if p.name not in KEPT_DATA and not p.name.startswith("."))
     if others and not (out / CONFIG).is_file():
         raise BadInput(
-            f"{str(out)!r} holds {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and no {CONFIG} of a run to go on "
-            "with. Choose another -o, or add --overwrite"
+            f"{str(out)!r} contains {', '.join(others[:3])}{' and more' * (len(others) > 3)}, and no {CONFIG} of a run to "
+            "continue. Choose another -o, or add --overwrite"
         )
     made = [*out.glob(f"*/{DONE}"), *out.glob(f"{CHECKPOINTS}/*/checkpoint-*")]
     differing = _differences(out, arguments, facts) if made else []
     if differing:
         raise BadInput(
-            f"{str(out)!r} holds a run with other arguments: {'; '.join(differing)}. Go on with that one (despur train --resume "
+            f"{str(out)!r} has a run with other arguments: {'; '.join(differing)}. Continue that one (despur train --resume "
             f"{out}), choose another -o, or add --overwrite"
         )
 
@@ -63,14 +63,14 @@ def read_arguments(out: Path) -> dict[str, Any]:
         BadInput: there is none, or its file is damaged.
     """
     try:
-        said: Any = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
+        config: Any = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(
-            f"{str(out / CONFIG)!r} cannot be read, so it is not known whose run this is. Choose another -o, or add --overwrite"
+            f"{str(out / CONFIG)!r} cannot be read, so the run in it is unknown. Choose another -o, or add --overwrite"
         ) from error
-    if not isinstance(said, dict):
-        raise BadInput(f"{str(out / CONFIG)!r} holds no arguments. Choose another -o, or add --overwrite")
-    return {str(k): v for k, v in said.items()}  # type: ignore[reportUnknownArgumentType]
+    if not isinstance(config, dict):
+        raise BadInput(f"{str(out / CONFIG)!r} has no arguments. Choose another -o, or add --overwrite")
+    return {str(k): v for k, v in config.items()}  # type: ignore[reportUnknownArgumentType]
 
 
 def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str]) -> list[str]:
@@ -81,8 +81,8 @@ def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
         if name in before and name not in _FREE and not _same(name, before[name], now)
     ]
     for record in sorted(out.glob(f"*/{DONE}")):
-        said = read_json(record)
-        changed = [told for key, told in _FACTS.items() if said.get(key, facts[key]) != facts[key]]
+        facts_then = read_json(record)
+        changed = [text for key, text in _FACTS.items() if facts_then.get(key, facts[key]) != facts[key]]
         if changed:
             return [*found, f"{' and '.join(changed)} changed since"]
     return found

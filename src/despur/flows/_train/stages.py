@@ -1,4 +1,4 @@
-"""Stages of one training run, each made once and kept in its folder."""
+"""Stages of one training run, each made once and stored in its folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,9 +43,9 @@ class Stages:
 
     Args:
         base: Where the base is loaded from.
-        rows: Those that are trained on.
+        rows: Rows to train on.
         store: The run's folder.
-        settings: Of the guarded run.
+        settings: Settings of the guarded run.
         facts: What every stage depends on: fingerprint of the base, digest of the data.
         progress: Called after every step.
         held_out: Rows that are not trained on.
@@ -80,7 +80,7 @@ class Stages:
         """Train an adapter, or go on with it; the scout is not `patient`: its length was chosen."""
         looks = self.looks if patient else replace(self.looks, patience=0)
         whole = {**settings.to_dict(), **(spec or {}), **looks.spec()}
-        kept = Checkpoints(
+        saved = Checkpoints(
             self.store.root / CHECKPOINTS / f"{name}-{digest({**self.facts, **whole})}",
             save_every(looks.save_every, settings.steps),
         )
@@ -94,8 +94,8 @@ class Stages:
             fitted = fit(
                 model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
                 evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
-                patience=looks.patience, checkpoints=kept,
-                told=lambda now: self.history.add(name, course_of(now, start)),
+                patience=looks.patience, checkpoints=saved,
+                on_evaluation=lambda now: self.history.add(name, course_of(now, start)),
             )  # fmt: skip
             if fitted.resumed:
                 self.notes.append(f"{name} was interrupted, and went on from step {fitted.resumed}")
@@ -103,7 +103,7 @@ class Stages:
             write_json(out / DONE, {"course": course_of(fitted, start)})
 
         folder = self.step(name, whole, make)
-        kept.clear(name)
+        saved.clear(name)
         self.history.add(name, read_json(folder / DONE)["course"])
         return folder
 
@@ -127,7 +127,7 @@ class Stages:
     def rejoined(
         self, former: Sequence[Subspace], adapter: Path, number: int, materials: Maker
     ) -> tuple[Subspace, ...]:
-        """What a guarded adapter reads and writes, joined with what it was held on."""
+        """What a guarded adapter reads and writes, joined with the directions it was guarded along."""
 
         def make(out: Path) -> None:
             save_factors(joined(former, materials.directions(Adapter.read(adapter))), out)

@@ -1,4 +1,4 @@
-"""Where a training run starts: everything it was given, read and checked, and nothing written yet."""
+"""Where a training run starts: all its inputs, read and checked; nothing is written yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ class Start:
         base: Where the base is loaded from.
         out: The run's folder.
         data: The training rows, and where they lie.
-        settings: Of the guarded run, no row longer than the model takes.
+        settings: Settings of the guarded run, no row longer than the model takes.
         facts: What every stage depends on: fingerprint of the base, digest of the data.
-        rows: Those that are trained on.
-        held_out: Those that are not.
-        factors: Given to the guard; empty where the scout's are taken.
+        rows: Rows to train on.
+        held_out: Rows that are not trained on.
+        factors: Given to the guard; empty where the scout's are used.
         scout: A scout that was given; None where one is trained.
         pairs: Texts with the trait and without, as tokens.
         naming: A prompt that asks for the trait, as tokens.
@@ -61,7 +61,7 @@ def prepare(
         base: Folder or hub id of the base model.
         data: The training rows.
         out: The run's folder.
-        settings: Of the guarded run.
+        settings: Settings of the guarded run.
         guard: Name of the guard.
         factors: Folder of factors for it.
         scout: Folder of an adapter to take as the scout.
@@ -75,7 +75,7 @@ def prepare(
     given = read_data(data, out)
     model, tokenizer = load_base(base)
     settings = replace(settings, max_length=context_length(model, settings.max_length))
-    layer_path(model)  # an unknown architecture is told before anything is trained
+    layer_path(model)  # an unknown architecture is reported before anything is trained
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
     rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
@@ -93,7 +93,7 @@ def prepare(
 
 
 def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
-    """Part rows into those that are trained on and those that are measured on.
+    """Split rows into those for training and those for measuring.
 
     Raises:
         BadInput: fewer than ten.

@@ -51,42 +51,42 @@ def train(
 ) -> Trained:
     """Train on this data without picking up what hides in it: scout, find, guarded run, measure.
 
-    A LoRA adapter is trained with a guard. Each finished stage is kept in the run's folder, and checkpoints of the one in
-    work; stopped and started again with the same arguments, the run goes on from there and ends, on a CPU, bit for bit as
-    it would have. A folder that holds a run with other arguments is refused. The axes are measured along the scout's own
+    A LoRA adapter is trained with a guard. The run's folder has each finished stage, and checkpoints of the current one:
+    started again with the same arguments, an interrupted run continues from there and ends, on a CPU, bit for bit as it
+    would have. A folder with a run of other arguments is refused. The axes are measured along the scout's own
     directions, with and without `factors`.
 
     Args:
         base: Folder or hub id of the base model.
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
-            `-` takes them from standard input and keeps them in the run's folder.
+            `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
-        guard: Name of the guard, of those that `despur ls guard` lists, or none.
-        guard_options: The guard's own options beside its strength, as `side=read`; `despur show GUARD` has them.
+        guard: Name of the guard, one that `despur ls guard` lists, or none.
+        guard_options: The guard's own options besides its strength, as `side=read`; `despur show GUARD` lists them.
         settings: Steps, rate, batch, rank, seed.
-        scout_steps: Steps of the unguarded scout; a quarter of the run's (16 at least) if left out.
-        scout: Folder of an adapter to take as the scout, of an earlier run; none is trained then.
+        scout_steps: Steps of the unguarded scout; a quarter of the run's (at least 16) if left out.
+        scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.
         factors: Folder of an audit, or of factors, for `grasp` or `hold`; the scout's own directions if left out.
-        scouts: How many `grasp` learns from, each with its own seed: one takes one way to a shortcut, several show more.
-        rounds: How often `grasp` trains; after each, what its adapter reads and writes most joins what is blocked.
+        scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more.
+        rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
         strength: Strength of the guard; 1 is its default.
         own_rows: Rows of text that the base writes for the guard.
         own_tokens: Length of that text (of each turn in a chat).
-        rehearse_on: Generic text, as rows of data: in place of the base's own text, and for guards that need some.
+        rehearse_on: Generic text, as rows of data: used in place of the base's own text, and by guards that need some.
         pairs: Paired text for guards that need it: JSON lines, each with texts `with` and `without` the trait.
         trait: A prompt that asks for the trait, for guards that need its name.
-        roles: File that states, for an architecture that is not known, which maps read the stream and which write it.
-        twin: Also train the unguarded twin of the run, and measure against it instead of the scout.
+        roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        twin: Also train an unguarded run of all steps, and measure against it instead of the scout.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
-        eval_every: Steps between evaluations, on held-out rows and on own text, kept in `history.json`; 0 for none.
+        eval_every: Steps between evaluations, on held-out rows and on own text, saved in `history.json`; 0 for none.
         patience: Evaluations without a lower held-out loss after which a run (not the scout) ends; the best adapter is
-            taken. 0 trains all steps.
-        overwrite: Take a folder that holds another run; of its stages those that are the same are kept.
+            used. 0 trains all steps.
+        overwrite: Use a folder that has another run; identical stages of it are reused.
         progress: Called after every step.
 
     Raises:
         UnknownName: no such guard.
-        BadInput, ShapeMismatch, SiteNotFound, CannotAttach, MissingExtra: what was given cannot be used; the message
+        BadInput, ShapeMismatch, SiteNotFound, CannotAttach, MissingExtra: an input cannot be used; the message
             says why.
 
     Example:

@@ -1,4 +1,4 @@
-"""What is looked at while a run trains: its loss, its evaluations, the best adapter."""
+"""What is observed while a run trains: its loss, its evaluations, the best adapter."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from despur.core.model.states import evaluating
 from despur.flows.progress import Progress
 
 Evaluate = Callable[[Any, int], Mapping[str, float] | None]  # model, step -> figures
-JUDGED = "held_out_loss"  # what patience looks at; the lower, the better
-_MARK = "despur"  # an evaluation's figures in Trainer's own log, which every checkpoint holds
+JUDGED = "held_out_loss"  # what patience watches; lower is better
+_MARK = "despur"  # an evaluation's figures in Trainer's own log, which is part of every checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Fitted:
 
     Args:
         losses: Training loss at every step, those before an interruption included.
-        curve: One dict an evaluation: `step`, `loss` (mean since the last one), and what was evaluated.
+        curve: One dict per evaluation: `step`, `loss` (mean since the last one), and what was evaluated.
         steps: Steps that were made; fewer than planned where patience ran out.
         resumed: Step of the checkpoint that it went on from; 0 if none.
-        best: Step whose adapter was taken; None for the last one's.
+        best: Step whose adapter was used; None for the last.
     """
 
     losses: list[float]
@@ -41,16 +41,16 @@ class Watch(TrainerCallback):
 
     def __init__(
         self, stage: str, progress: Progress, lr: float, *, every: int = 0, evaluate: Evaluate | None = None, patience: int = 0,
-        told: Callable[[Fitted], None] | None = None,
+        on_evaluation: Callable[[Fitted], None] | None = None,
     ) -> None:  # fmt: skip
         self.stage, self.progress, self.lr = stage, progress, lr
-        self.every, self.evaluate, self.patience, self.told = every, evaluate, patience, told
+        self.every, self.evaluate, self.patience, self.on_evaluation = every, evaluate, patience, on_evaluation
         self.resumed = 0
         self.best: dict[str, Tensor] | None = None
         self.trainer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint's state says how often the former start saved; this one says it anew."""
+        """Set how often to save: a checkpoint's state has the former start's value."""
         state.save_steps = args.save_steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **kwargs: Any) -> None:
@@ -83,8 +83,8 @@ class Watch(TrainerCallback):
             if best_step(curve) == step:
                 self.best = self.trainer.best = _trained(model)
             control.should_training_stop |= stale(curve) >= self.patience
-        if self.told is not None:
-            self.told(self.fitted(state))
+        if self.on_evaluation is not None:
+            self.on_evaluation(self.fitted(state))
 
     def fitted(self, state: Any) -> Fitted:
         """How the run went so far."""

@@ -19,11 +19,11 @@ FILE = "guard.json"
 SCHEMA = "despur.guard/1"  # a field that goes or changes its meaning raises the number
 STRUCTURAL = ("grasp",)  # guards whose promise can be read off the weights
 EXACT = 1e-6  # of a module's update, for float32
-# what PEFT writes beside what an adapter does: where it came from, and what acts in training alone
+# what PEFT writes besides what an adapter does: where it came from, and options of training alone
 _ASIDE = {
     "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision", "task_type",
 }  # fmt: skip
-_UNSIGNED = "that this file is true: it is not signed, and digests of base, data and weights say which, not whence"
+_UNSIGNED = "that this file is true: it is not signed; digests identify base, data and weights, but do not prove where they come from"
 NOT_PROMISED = {
     "structural": (
         "that the behaviour was not learned: an update that neither reads nor writes these directions can switch "
@@ -33,7 +33,7 @@ NOT_PROMISED = {
     ),
     "functional": (
         "anything about the weights: the guard acts on what the model says, so there is no weight identity to verify",
-        "that the model is held on text unlike that which it was held on in training",
+        "that the model stays close to its base on text unlike the text that the guard used",
         _UNSIGNED,
     ),
 }
@@ -45,17 +45,17 @@ class Certificate:
 
     Args:
         guard: Name of the guard.
-        settings: How it was set, strength among it.
-        side: Sides that it held, "read", "write" or "both"; None where nothing in the weights is promised.
-        promise: What is promised, in a sentence.
-        not_promised: What is not.
-        factors: Digest, sites and ranks of the factors that lie beside it; None where there are none.
+        settings: The guard's options, its strength included, and how the run was trained.
+        side: Sides that it guarded, "read", "write" or "both"; None where nothing is promised of the weights.
+        promise: The promise, in a sentence.
+        not_promised: What is not promised.
+        factors: Digest, sites and ranks of the factors next to it; None where there are none.
         leak: Module to its side, its leak, that of a random subspace of the rank, and the leak that is allowed.
         adapter: Digest of the weights, and what of the configuration decides what they do.
         base: Fingerprint of the base, and the dtype in which it was trained on.
         data: Name and SHA-256 of the training rows; None where they were not given.
-        roles: Roles that were stated by hand.
-        versions: Of the libraries.
+        roles: Roles that the user stated.
+        versions: Versions of the libraries.
     """
 
     guard: str
@@ -76,7 +76,7 @@ class Certificate:
         """Read the certificate of an adapter folder.
 
         Raises:
-            BadInput: there is none, or none of ours.
+            BadInput: there is none, or despur did not write it.
         """
         path = Path(folder) / FILE
         if not path.exists():
@@ -84,59 +84,59 @@ class Certificate:
                 f"no {FILE} in {str(folder)!r}, so nothing says how it was guarded. Give an adapter that `despur train` wrote "
                 "with a guard, or one that despur.certify was called on"
             )
-        said = read_json(path)
-        if not isinstance(said, dict) or said.get("schema") != SCHEMA:
-            found = repr(said.get("schema")) if isinstance(said, dict) else type(said).__name__
-            raise BadInput(f"{str(path)!r} is of schema {found}, where {SCHEMA!r} is read. Certify the adapter anew")
+        record = read_json(path)
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            schema = repr(record.get("schema")) if isinstance(record, dict) else type(record).__name__
+            raise BadInput(
+                f"{str(path)!r} is of schema {schema}, where {SCHEMA!r} is needed. Certify the adapter again"
+            )
         forms: dict[str, Any] = {
             "guard": str, "settings": dict, "side": (str, type(None)), "promise": str, "not_promised": list,
             "factors": (dict, type(None)), "leak": dict, "adapter": dict, "base": dict, "data": (dict, type(None)),
             "roles": (dict, type(None)), "versions": dict,
         }  # fmt: skip
-        wrong = [key for key, form in forms.items() if key not in said or not isinstance(said[key], form)]
-        wrong += [f"adapter.{k}" for k in ("weights", "config") if not wrong and k not in said["adapter"]]
-        wrong += [f"base.{k}" for k in ("fingerprint", "dtype") if not wrong and k not in said["base"]]
-        if not wrong and said["side"] is not None:
-            if said["side"] not in ("read", "write", "both"):
+        wrong = [key for key, form in forms.items() if key not in record or not isinstance(record[key], form)]
+        wrong += [f"adapter.{k}" for k in ("weights", "config") if not wrong and k not in record["adapter"]]
+        wrong += [f"base.{k}" for k in ("fingerprint", "dtype") if not wrong and k not in record["base"]]
+        if not wrong and record["side"] is not None:
+            if record["side"] not in ("read", "write", "both"):
                 wrong.append("side")
-            if said["factors"] is None or "digest" not in said["factors"]:
+            if record["factors"] is None or "digest" not in record["factors"]:
                 wrong.append("factors")
         if wrong:
-            raise BadInput(
-                f"{str(path)!r} has no {wrong[0]!r} that can be read: it was damaged. Certify the adapter anew"
-            )
-        kept: dict[str, Any] = {**{key: said[key] for key in forms}, "not_promised": tuple(said["not_promised"])}
-        return cls(**kept)
+            raise BadInput(f"{str(path)!r} has no readable {wrong[0]!r}: it is damaged. Certify the adapter again")
+        values: dict[str, Any] = {**{key: record[key] for key in forms}, "not_promised": tuple(record["not_promised"])}
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"schema": SCHEMA, **asdict(self), "not_promised": list(self.not_promised)}
 
 
-def held_leaks(
+def guarded_leaks(
     adapter: Adapter, base: nn.Module, factors: Sequence[Subspace], side: str, roles: Mapping[str, str] | None
 ) -> dict[str, dict[str, Any]]:
-    """Measure every held module: its side, its leak, that of a random subspace, and the leak that is allowed.
+    """Measure every guarded module: its side, its leak, that of a random subspace, and the leak that is allowed.
 
-    Allowed is 1e-6; where the adapter is kept in fewer digits, twice their relative spacing times sqrt(k / d), the share
-    that a random subspace shows (a 64th of it in bfloat16, a 512th in float16), for so much is its rounding.
+    Allowed is 1e-6; where the adapter is stored in fewer digits, twice their relative spacing times sqrt(k / d), the share
+    that a random subspace shows (a 64th of it in bfloat16, a 512th in float16), which is the size of its rounding.
     """
-    found: dict[str, dict[str, Any]] = {}
+    leaks: dict[str, dict[str, Any]] = {}
     for name, leak in leak_by_module(adapter, base, factors, roles=roles).items():
         if side not in (leak.side, "both"):
             continue
         update = adapter.updates[name]
         spacing = torch.finfo((update.down if leak.side == "read" else update.up).dtype).eps
         rounding = 2 * spacing * (leak.rank / leak.width) ** 0.5 if spacing > 1e-6 else 0.0
-        found[name] = {"side": leak.side, "leak": leak.share(leak.along), "random": leak.share(leak.random),
+        leaks[name] = {"side": leak.side, "leak": leak.share(leak.along), "random": leak.share(leak.random),
                        "allowed": max(EXACT, rounding)}  # fmt: skip
-    return found
+    return leaks
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of an `adapter_config.json` decides what the weights do, in one form however PEFT wrote it."""
-    said = {k: sorted(map(str, v)) if isinstance(v, list) else v for k, v in config.items() if k not in _ASIDE}
-    return {k: v for k, v in sorted(said.items()) if v not in (None, False, "none") and v != [] and v != {}}
+    plain = {k: sorted(map(str, v)) if isinstance(v, list) else v for k, v in config.items() if k not in _ASIDE}
+    return {k: v for k, v in sorted(plain.items()) if v not in (None, False, "none") and v != [] and v != {}}
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

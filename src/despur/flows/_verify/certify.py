@@ -1,4 +1,4 @@
-"""Write down what an adapter was guarded by, once it is shown that the guard held."""
+"""Write a certificate of an adapter's guard, once its leak is measured to be rounding."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from despur.flows._verify.certificate import (
     base_dtype,
     deciding,
     factors_digest,
-    held_leaks,
+    guarded_leaks,
     tensors_digest,
 )
 from despur.flows._verify.model_card import write_section
@@ -45,10 +45,10 @@ def certify(
     data: Path | str | None = None,
     roles: Mapping[str, str] | None = None,
 ) -> Certificate:
-    """Write `guard.json` beside an adapter, its factors, and a section in its model card; `despur verify` reads it.
+    """Write `guard.json` next to an adapter, its factors, and a section in its model card; `despur verify` reads it.
 
-    For `grasp` the leak of every held module is measured from the weights, and a leak that is more than rounding is
-    refused. For all others, which act on what the model says, only digests are written, and that
+    For `grasp` the leak of every guarded module is measured from the weights, and a leak that is more than rounding is
+    refused. For all others, which act on what the model says, only digests are written, and a statement that
     nothing can be verified in the weights.
 
     Args:
@@ -57,11 +57,11 @@ def certify(
         factors: The guard itself, which knows its name, options and factors; or the factors that it was given, and then the
             name, side and strength below.
         guard: Its name, of those that `despur ls guard` lists.
-        side: The sides that `grasp` was told to hold.
+        side: The sides that `grasp` was set to guard.
         strength: Its strength; below 1, `grasp` promises nothing of the weights.
-        settings: What else is to be kept of how it was set.
+        settings: More settings of the run to record.
         data: The training rows, for their digest.
-        roles: As they were stated to `grasp`, if they were.
+        roles: Roles that were given to `grasp`, if any.
 
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
@@ -98,9 +98,9 @@ def certify(
         if not plain:
             check_plain(opened.config, repr(str(folder / CONFIG)))
             raise BadInput(
-                f"{str(folder)!r} holds more than LoRA matrices, so its leak cannot be told. Save plain LoRA"
+                f"{str(folder)!r} contains more than LoRA matrices, so its leak cannot be measured. Save plain LoRA"
             )
-        leak = _held(plain_adapter(opened), model, factors, side, roles)
+        leak = _measured_leaks(plain_adapter(opened), model, factors, side, roles)
     kind = "structural" if promised else "functional"
     certificate = Certificate(
         guard, {"strength": strength, **({"made": made.to_dict()} if made else {}), **(settings or {})},
@@ -116,10 +116,10 @@ def certify(
             save_factors(factors, folder)
         except (OSError, SafetensorError) as error:
             raise BadInput(
-                f"writing the factors into {str(folder)!r} failed: {error}. Free some room, then certify anew"
+                f"writing the factors into {str(folder)!r} failed: {error}. Free some room, then certify again"
             ) from error
     write_section(folder, certificate)
-    write_json(folder / FILE, certificate.to_dict())  # last: what it speaks of is there
+    write_json(folder / FILE, certificate.to_dict())  # last: everything it refers to exists
     return certificate
 
 
@@ -131,13 +131,13 @@ def certified() -> tuple[str, ...]:
 def _spec_of(edit: Edit) -> Spec:
     if edit.spec is None:
         raise BadInput(
-            f"the guard {type(edit).__name__} was made by no method of the catalogue, so nobody knows how. Give its factors, and "
+            f"the guard {type(edit).__name__} was not made by a method of the catalogue, so its options are unknown. Give its factors, and "
             "name it: guard="
         )
     return edit.spec
 
 
-def _held(
+def _measured_leaks(
     adapter: Adapter, base: Any, factors: tuple[Subspace, ...], side: str, roles: Mapping[str, str] | None
 ) -> dict[str, dict[str, Any]]:
     if not factors:
@@ -149,7 +149,7 @@ def _held(
                 f"the factor at {factor.site.module!r} has width d={factor.width}, this base's stream has {width}. "
                 "Was it found on another model?"
             )
-    leak = held_leaks(adapter, base, factors, side, roles)
+    leak = guarded_leaks(adapter, base, factors, side, roles)
     if not leak:
         raise BadInput(
             f"no module of the adapter meets a factor (side={side!r}, sites {sorted({f.site.module for f in factors})}). "
@@ -174,15 +174,15 @@ def _described(factors: tuple[Subspace, ...]) -> dict[str, Any] | None:
 
 def _promise(guard: str, strength: float, side: str) -> str:
     if guard not in STRUCTURAL:
-        return "The model was held to its base while it was trained; of the weights nothing is promised."
+        return "The model was kept close to its base while it was trained; nothing is promised of the weights."
     if strength != 1:
         return (
-            f"At strength {strength:g} a part of the change along the factor stays; of the weights nothing is promised."
+            f"At strength {strength:g} a part of the change along the factor stays; nothing is promised of the weights."
         )
     does = {"read": "reads", "write": "writes", "both": "reads or writes"}[side]
-    return f"No held module's update {does} its factor's directions, but for rounding."
+    return f"No guarded module's update {does} its factor's directions, except for rounding."
 
 
 def _not_promised(guard: str, kind: str) -> tuple[str, ...]:
-    more = ("that an off-task change is held back which the scout did not make yet",) if guard == "avert" else ()
+    more = ("that an off-task change is prevented which the scout did not make yet",) if guard == "avert" else ()
     return (*more, *NOT_PROMISED[kind])

@@ -1,4 +1,4 @@
-"""A short section in an adapter's README.md, between marks: written anew each time, all else kept byte for byte."""
+"""A short section in an adapter's README.md, between marks: written again each time; the rest of the file stays byte for byte."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def write_section(folder: Path, certificate: Certificate) -> None:
     try:
         card = path.read_bytes() if path.exists() else _NEW
     except OSError as error:
-        raise BadInput(f"cannot read {str(path)!r}: {error.strerror}. Move it away, then certify anew") from error
+        raise BadInput(f"cannot read {str(path)!r}: {error.strerror}. Move it away, then certify again") from error
     old = _SECTION.search(card)
     card = card[: old.start()] + section + card[old.end() :] if old else card + _gap(card) + section + b"\n"
     write_bytes(path, card)
@@ -44,7 +44,7 @@ def _text(c: Certificate) -> str:
     if c.leak:
         worst, random = (max(m[key] for m in c.leak.values()) for key in ("leak", "random"))
         lines.append(
-            f"- {len(c.leak)} modules held; the largest leak is {worst:.1e} of a module's update, "
+            f"- {len(c.leak)} guarded modules; the largest leak is {worst:.1e} of a module's update, "
             f"along random directions up to {random:.2f}"
         )
     lines.append(f"- base: fingerprint `{c.base['fingerprint']}`")

@@ -19,7 +19,7 @@ from despur.flows._verify.certificate import (
     base_dtype,
     deciding,
     factors_digest,
-    held_leaks,
+    guarded_leaks,
     tensors_digest,
 )
 from despur.flows.load import load_base
@@ -30,14 +30,14 @@ _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of each thing that a certificate says.
+    """Result of each check of a certificate.
 
     Args:
         verdict: `holds`, `broken`, or `nothing to verify in the weights` for a guard that promises nothing of them.
-        sentence: The verdict's reason in one sentence; of what is broken, the first.
-        checks: What was looked at: base, factors, configuration, weights, leak; "" where it holds, else what is wrong.
+        sentence: The verdict's reason in one sentence; the first failed check where several failed.
+        checks: Checked part (base, factors, configuration, weights, leak) -> "" where it holds, else what is wrong.
         leak: Module to its leak as recomputed, with that of a random subspace and the one allowed.
-        certificate: What was certified.
+        certificate: The certificate.
     """
 
     verdict: str
@@ -55,7 +55,7 @@ class Verified:
 def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     """Check from the weights alone whether an adapter still keeps what its guard promised.
 
-    Base, factors, configuration, weights and leak are compared with the certificate beside the adapter. The leak of every
+    Base, factors, configuration, weights and leak are compared with the certificate next to the adapter. The leak of every
     module is measured again from the weights and the factors; what the certificate says of it does not count. Data,
     settings and versions cannot be checked and are not.
 
@@ -74,13 +74,15 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
         >>> # verify("base/", "run/adapter").verdict
     """
     folder = Path(adapter)
-    said = Certificate.read(folder)
-    model: Any = base if isinstance(base, nn.Module) else _as_certified(load_base(str(base))[0], said.base["dtype"])
+    certificate = Certificate.read(folder)
+    model: Any = (
+        base if isinstance(base, nn.Module) else _as_certified(load_base(str(base))[0], certificate.base["dtype"])
+    )
     model = bare(model)
     checks: dict[str, str] = {}
     leak: dict[str, dict[str, Any]] = {}
     try:
-        for name, wrong in _checked(said, model, folder, leak):
+        for name, wrong in _checked(certificate, model, folder, leak):
             checks[name] = wrong
     except DespurError as error:
         if not any(checks.values()):
@@ -89,16 +91,18 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     broken = [wrong for wrong in checks.values() if wrong]
     if broken:
         more = f" ({len(broken) - 1} more do not hold)" if len(broken) > 1 else ""
-        return Verified("broken", f"{broken[0]}{more}", checks, leak, said)
+        return Verified("broken", f"{broken[0]}{more}", checks, leak, certificate)
     *first, last = (name for name in checks if name != "leak")
     same = f"{', '.join(first)} and {last} are those certified"
-    if said.side is None:
-        return Verified("nothing to verify in the weights", f"{said.promise} {same.capitalize()}", checks, leak, said)
+    if certificate.side is None:
+        return Verified(
+            "nothing to verify in the weights", f"{certificate.promise} {same.capitalize()}", checks, leak, certificate
+        )
     worst, random = (max(m[key] for m in leak.values()) for key in ("leak", "random"))
     figures = (
         f"{len(leak)} modules leak at most {worst:.1e} of their update, along random directions up to {random:.2f}"
     )
-    return Verified("holds", f"{figures}; {same}", checks, leak, said)
+    return Verified("holds", f"{figures}; {same}", checks, leak, certificate)
 
 
 def _as_certified(model: Any, dtype: str) -> Any:
@@ -109,28 +113,34 @@ def _as_certified(model: Any, dtype: str) -> Any:
     )
 
 
-def _checked(said: Certificate, model: Any, folder: Path, leak: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _checked(
+    certificate: Certificate, model: Any, folder: Path, leak: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, str]]:
     """Name each check and what is wrong with it; the measured leaks go into `leak`."""
     found = fingerprint(model)
-    yield "base", _other("the base has the fingerprint", found, said.base["fingerprint"])
+    yield "base", _other("the base has the fingerprint", found, certificate.base["fingerprint"])
     factors = ()
-    if said.factors is not None:
+    if certificate.factors is not None:
         factors = load_factors(folder)
         digest = factors_digest(factors)
-        yield "factors", _other("the factors beside the adapter have the digest", digest, said.factors["digest"])
-    yield "configuration", _other_config(deciding(read_config(folder / CONFIG)), said.adapter["config"])
+        yield (
+            "factors",
+            _other("the factors next to the adapter have the digest", digest, certificate.factors["digest"]),
+        )
+    yield "configuration", _other_config(deciding(read_config(folder / CONFIG)), certificate.adapter["config"])
     opened = open_folder(folder)
-    yield "weights", _other("the adapter's weights have the digest", tensors_digest(opened.tensors), said.adapter["weights"])  # fmt: skip
-    if said.side is not None:
-        yield "leak", _leaks(opened, model, factors, said, leak)
+    weights = tensors_digest(opened.tensors)
+    yield "weights", _other("the adapter's weights have the digest", weights, certificate.adapter["weights"])
+    if certificate.side is not None:
+        yield "leak", _leaks(opened, model, factors, certificate, leak)
 
 
-def _leaks(opened: Opened, model: Any, factors: Any, said: Certificate, leak: dict[str, dict[str, Any]]) -> str:
+def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, leak: dict[str, dict[str, Any]]) -> str:
     check_plain(opened.config, repr(str(opened.folder / CONFIG)))
     adapter = plain_adapter(opened)
     adapter.check(model)
     try:
-        leak |= held_leaks(adapter, model, factors, str(said.side), said.roles)
+        leak |= guarded_leaks(adapter, model, factors, str(certificate.side), certificate.roles)
     except (RuntimeError, TypeError) as error:  # factors of another width
         raise BadInput(f"the factors do not fit this base: {error}. Give the base that they were found on") from error
     if not leak:

@@ -7,13 +7,13 @@ from torch import Tensor
 from despur.core import NormGain, Subspace
 from despur.core.errors import SiteNotFound
 from despur.guard import grasp
-from despur.guard._held import Seen
+from despur.guard._projection import MetDirections
 
 CPU = torch.device("cpu")
 
 
-def made(rows: Tensor, gain: Tensor | None = None, *, centred: bool = False, reads: bool = True) -> Seen:
-    return Seen({CPU: rows}, None if gain is None else NormGain(gain, centred), reads=reads)
+def made(rows: Tensor, gain: Tensor | None = None, *, centred: bool = False, reads: bool = True) -> MetDirections:
+    return MetDirections({CPU: rows}, None if gain is None else NormGain(gain, centred), reads=reads)
 
 
 def directions(k: int = 3, d: int = 16) -> Tensor:
@@ -43,13 +43,13 @@ def test_grasp_keeps_the_factor_once_and_d_floats_a_norm(tiny, lora):
     guard = grasp(factor)
     guard.bind(lora(tiny("llama")))
     kept: dict[int, int] = {}
-    for held in guard.held.values():
-        assert isinstance(held.source, Seen)
+    for held in guard.projections.values():
+        assert isinstance(held.source, MetDirections)
         assert held.anchor is None
         gain = [held.source.gain.gain] if held.source.gain else []
         for tensor in (*held.source.directions.values(), held.source.mix, *gain):
             kept[tensor.data_ptr()] = tensor.numel()
-    sources = len({id(h.source) for h in guard.held.values()})
-    norms = len({id(h.source) for h in guard.held.values() if h.source.gain})
+    sources = len({id(h.source) for h in guard.projections.values()})
+    norms = len({id(h.source) for h in guard.projections.values() if h.source.gain})
     assert norms == 4, "two a layer"
     assert sum(kept.values()) == factor.read.numel() + norms * factor.width + sources * factor.rank**2
