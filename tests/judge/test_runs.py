@@ -124,6 +124,11 @@ def test_how_little_harm_leaves_a_seed_out_is_what_the_plan_says(runs):
     ]  # fmt: skip
     assert gather(scaled, world="w", seeds=range(4), which="all").seeds == (0, 1, 2, 3), "0.05 is some harm"
     assert gather(scaled, world="w", seeds=range(4), which="all", no_harm=0.1).seeds == (0, 2, 3)
+    turned = [
+        Run(r.world, r.guard, r.setting, r.seed, {**r.scores, "drift": {"p": r.scores["drift"]["p"] * (-1 if r.seed == 1 else 1)}})
+        for r in runs
+    ]  # fmt: skip
+    assert gather(turned, world="w", seeds=range(4), which="all").seeds == (0, 2, 3), "a tune that does good is no harm"
     still = [
         Run(r.world, r.guard, r.setting, r.seed, {**r.scores, "drift": {"p": torch.zeros(40)}}) if r.seed == 1 else r
         for r in runs

@@ -45,15 +45,9 @@ def leading(rows: Float[Tensor, "n d"], k: int) -> tuple[Float[Tensor, " k"], Fl
     operator = LinearOperator((d, d), matvec=product, dtype=np.float64)  # type: ignore[call-arg]
     try:
         values, vectors = eigsh(
-            operator,
-            k,
-            which="LA",
-            v0=start.numpy(),
-            tol=TOLERANCE / 2,
-            ncv=2 * k + 20,
-            maxiter=_RESTARTS,
-            rng=0,  # type: ignore[arg-type]
-        )
+            operator, k, which="LA", v0=start.numpy(), ncv=2 * k + 20, maxiter=_RESTARTS, rng=0,
+            tol=TOLERANCE / 2,  # type: ignore[arg-type]  # its stub says int
+        )  # fmt: skip
     except ArpackError:  # it did not settle, or there is nothing in the rows
         return _dense(rows, k)
     order = np.argsort(-values)

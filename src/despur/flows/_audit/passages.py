@@ -62,7 +62,11 @@ def off_task_passages(
     if prompts is None:
         found = _own(model, tokenizer, rows, tokens, seed)
     else:
-        path = resources.files("despur.flows") / "neutral_prompts.jsonl" if str(prompts) == SHIPPED else Path(prompts)
+        path = (
+            resources.files("despur.flows._audit") / "neutral_prompts.jsonl"
+            if str(prompts) == SHIPPED
+            else Path(prompts)
+        )
         read = read_rows(Path(str(path)), answers=False)
         read = random.Random(seed).sample(read, rows) if len(read) > rows else read
         found = _asked(model, tokenizer, read, tokens, seed, str(prompts))
