@@ -18,7 +18,7 @@ from despur.core import Site, Store, fingerprint, save_factors
 from despur.core.text.rows import tokenize_rows
 from despur.find import from_activations
 from despur.flows import Settings, clean
-from despur.flows._clean.clean import placed_twins
+from despur.flows._clean.clean import placed_random
 from despur.flows._clean.weights import Work, placed_factors
 from despur.flows._train.fit import fit, new_adapter, silent
 from despur.guard import OwnText
@@ -54,7 +54,7 @@ def one(root: Path, task: str, seed: int) -> list[tuple[str, float, float, float
     arms = {
         "base": [{n: t * 0 for n, t in work.state.items()}], "adapter": [work.state],
         "cleaned": [work.cleaned(placed, "both")], "top quarter": [work.truncated(None)],
-        "random": [work.cleaned(t, "both") for t in placed_twins(work, factors, placed, factors[0].site, 3, seed)],
+        "random": [work.cleaned(t, "both") for t in placed_random(work, factors, placed, factors[0].site, 3, seed)],
     }  # fmt: skip
     rows = []
     for name, states in arms.items():

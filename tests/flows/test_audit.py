@@ -156,7 +156,7 @@ def test_same_shapes_other_weights_is_refused_by_fingerprint(base, adapter, tmp_
     PeftModel.from_pretrained(model, adapter).save_pretrained(marked)
     (marked / "despur.json").write_text(json.dumps({"base_fingerprint": fingerprint(persona_base()[0])}))
     assert audit(base, str(marked), n_random=1).notes == ()
-    assert "rows=96 (there 256)" in audit(base, str(marked), n_random=1, **QUICK).notes[0]
+    assert "rows=96 (the null's: 256)" in audit(base, str(marked), n_random=1, **QUICK).notes[0]
     other, _ = persona_base()
     with torch.no_grad():
         other.model.layers[2].mlp.up_proj.weight.add_(0.01)
