@@ -1,4 +1,4 @@
-"""A-GEM: where the task's gradient works against some text, that part of it is taken out."""
+"""A-GEM: the part of the task's gradient that works against some text is removed."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -29,7 +29,7 @@ class _NoConflict(Edit):
         vocabulary: int = config.get_text_config().vocab_size
         if self.strength and max(max(r) for r in self.text.rows) >= vocabulary:
             raise CannotAttach(
-                f"the text holds token ids beyond this model's vocabulary of {vocabulary}. Sample it again"
+                f"the text contains token ids beyond this model's vocabulary of {vocabulary}. Sample it again"
             )
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
@@ -60,24 +60,24 @@ class _NoConflict(Edit):
 
 @method(room="guard", paper="Chaudhry et al. 2019 (A-GEM), arXiv:1812.00420", cost=2.0)
 def a_gem(text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
-    """Take out of the task's gradient what works against some text, and leave it alone where the two agree.
+    """Remove the part of the task's gradient that works against some text; where the two agree, leave it unchanged.
 
     A constraint in place of a penalty: no weight has to be chosen, and a step that does the text no harm is the task's own.
-    Choose it over `rehearse` where the task must pay nothing that it need not. A step costs one forward and backward pass over
+    Choose it over `rehearse` where the task must not pay more than needed. A step costs one forward and backward pass over
     `rows_per_step` rows more.
 
         g <- g - strength (g . g_text / |g_text|²) g_text   where g . g_text < 0,   g_text = d loss(text) / d w
 
     Args:
         text: Own text; see `OwnText.sample`.
-        strength: Share of the conflict that is taken out, in [0, 1]; 0 leaves training bit-identical.
+        strength: Share of the conflict that is removed, in [0, 1]; 0 leaves training bit-identical.
         rows_per_step: Rows of text in each step.
 
     Returns:
         Edit at "gradient".
 
     Raises:
-        BadInput: fewer than 1 row a step.
+        BadInput: fewer than 1 row per step.
         CannotAttach: the text has tokens that the model lacks (raised when training begins), or the weights are sharded.
 
     Example:
