@@ -32,7 +32,7 @@ class NeutralNull:
         T = max(z_tokens, mean_directions z_e),   p = (1 + #{T_i >= T}) / (1 + n)
 
     Args:
-        changes: Off-task change of each neutral tune, nats a token.
+        changes: Off-task change of each neutral tune, nats per token.
         evidence: Kind -> its value in each of them.
         origin: Where they come from, in words.
         base: Fingerprint of the base that they were tuned on.

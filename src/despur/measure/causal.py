@@ -14,7 +14,7 @@ from despur.core.model.matched import Axes, activation_share, matched_random
 from despur.core.model.states import check_switchable
 from despur.measure._exchange import exchange
 
-INERT = 1e-6  # nats a token: below it the adapter does nothing off-task
+INERT = 1e-6  # nats per token: below it the adapter does nothing off-task
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CausalCheck:
     """What the exchange showed, each as a share of the adapter's whole off-task change.
 
     Args:
-        change: KL(adapter || base) off-task, nats a token; `INERT` or less means there is nothing to explain.
+        change: KL(adapter || base) off-task, nats per token; `INERT` or less means there is nothing to explain.
         sufficiency: Share of the change that the factor's coordinates alone cause in the base.
         necessity: Share that vanishes when they are set to the base's inside the adapter.
         interval: 95 % of the sufficiency, bootstrap over rows.

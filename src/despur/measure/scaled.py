@@ -23,7 +23,7 @@ class Louder(NamedTuple):
 
     Args:
         scale: The multiple.
-        change: KL(louder adapter || base) off-task, nats a token.
+        change: KL(louder adapter || base) off-task, nats per token.
         token_share: Share of it that is the same in every context.
         sufficiency: Share of it that the factor carries.
         valid: Probability of the tokens inside the base's nucleus of .95.

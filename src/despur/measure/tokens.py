@@ -19,7 +19,7 @@ class TokenShift:
     """How the use of tokens moves, averaged over contexts.
 
     Args:
-        change: KL(adapter || base), nats a token.
+        change: KL(adapter || base), nats per token.
         marginal: KL of the two mean distributions: what of the change is the same in every context.
         before: (v,) mean probability of each token in the base.
         after: (v,) the same with the adapter.
