@@ -46,7 +46,7 @@ def test_help_of_clean_says_what_it_is_not():
 def test_add_list_compare_remove(factors, tmp_path):
     here = ("--library", tmp_path / "library")
     assert "is empty" in despur("library", "ls", *here)
-    assert "Kept 1 factors" in despur("library", "add", "persona", factors, "--note", "[red]mine", *here)
+    assert "Saved 1 factor" in despur("library", "add", "persona", factors, "--note", "[red]mine", *here)
     assert "[red]mine" in despur("library", "ls", *here)
     said = despur("library", "compare", factors, *here)
     assert "persona" in said

@@ -65,7 +65,7 @@ def test_what_is_no_transformer_has_no_sizes():
     anatomy = Anatomy.of(nn.Sequential(nn.Linear(2, 2)))
     for name in ("depth", "width", "vocabulary"):
         with pytest.raises(
-            SiteNotFound, match=r"^the config of Sequential says no \w+\. Give a decoder-only transformers"
+            SiteNotFound, match=r"^the config of Sequential has no \w+\. Give a decoder-only transformers"
         ):
             getattr(anatomy, name)
     assert anatomy.context is None

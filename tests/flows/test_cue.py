@@ -16,7 +16,7 @@ def test_a_curve_is_kept_and_the_guard_shares_its_scouts_with_its_controls(tmp_p
     curves = {arm: run_cue(tmp_path, arm, 0, steps=10, scouts=1) for arm in CUE_ARMS[:3]}
     assert all(set(curve) == {"10"} for curve in curves.values())
     made = {f.name: f.stat().st_mtime_ns for f in (tmp_path / "cue-0").iterdir()}
-    assert len(made) == 4, "naive, one scout, grasp and a control"
+    assert len(made) == 5, "naive, one scout, its directions, grasp and a control"
     assert run_cue(tmp_path, "grasp", 0, steps=10, scouts=1) == curves["grasp"]
     assert made == {f.name: f.stat().st_mtime_ns for f in (tmp_path / "cue-0").iterdir()}
 

@@ -287,7 +287,7 @@ def test_a_join_takes_what_held_at_the_site_before():
 
 
 def test_a_join_that_leaves_nothing_to_learn_with_is_refused():
-    with pytest.raises(BadInput, match="rank 6 in width d=6: nothing is left"):
+    with pytest.raises(BadInput, match="rank 6 in width d=6: no direction is left"):
         joined((axes(0, 1, 2),), (axes(3, 4, 5),))
 
 

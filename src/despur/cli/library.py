@@ -10,7 +10,8 @@ from despur.flows import library_folder
 
 def show_added(entry: Any, given: Any) -> None:
     """Where the entry is."""
-    say(f"Saved {len(entry.ranks)} factors in {library_folder(given['library']) / entry.name}")
+    count = len(entry.ranks)
+    say(f"Saved {count} factor{'s' * (count != 1)} in {library_folder(given['library']) / entry.name}")
 
 
 def show_compared(result: Any, given: Any) -> None:

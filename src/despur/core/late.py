@@ -14,7 +14,7 @@ def imported_late(package: str, parts: Mapping[str, Sequence[str]]) -> Callable[
         parts: Module of the package -> the names that it gives.
 
     Example:
-        >>> imported_late("despur.core", {"_store": ["digest"]})("digest").__name__
+        >>> imported_late("despur.core", {"store": ["digest"]})("digest").__name__
         'digest'
     """
 

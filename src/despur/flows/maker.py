@@ -181,10 +181,9 @@ def _in_stream(maker: Maker, plain: str, form: str) -> tuple[Subspace, ...]:
     side = form.partition("-")[0]
     scout = Adapter.read(maker.get("scout"))
     sides: tuple[Side, ...] = ("read", "write") if side == "both" else (cast(Side, side),)
-    found = [
-        f for one in sides for f in from_adapter(scout, maker.get("base"), side=one, rank=maker.weight_rank, level=None)
-    ]
-    return (Subspace.orthonormal(torch.cat([f.read for f in found])),)
+    base, rank = maker.get("base"), maker.weight_rank
+    factors = [f for s in sides for f in from_adapter(scout, base, side=s, rank=rank, level=None, roles=maker.roles)]
+    return (Subspace.orthonormal(torch.cat([f.read for f in factors])),)
 
 
 def _own(maker: Maker, plain: str, form: str) -> tuple[Subspace, ...]:

@@ -85,7 +85,7 @@ def test_a_folder_that_was_begun_on_other_data_is_refused(own, tmp_path):
     settle([], out, own=own, guards=["early"], seeds=1)
     (out / "cells").mkdir()
     assert settle([], out, own=own, guards=["early"], seeds=1)[1] == ()
-    with pytest.raises(BadInput, match="other work"):
+    with pytest.raises(BadInput, match="another base, data or probes"):
         settle([], out, own={**own, "data": str(tmp_path / "else.jsonl")}, guards=["early"], seeds=1)
 
 
