@@ -6,9 +6,18 @@ STAMP = .venv/.stamp
 DOCS_STAMP = .venv/.stamp-docs
 PYTEST = $(BIN)/pytest -n 2 --dist worksteal
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+pinned = $(shell sed -n -E 's/^($(1))==/&/p' constraints.txt)
+
+MINIMUM = .venv-minimum
+MINIMUM_STAMP = $(MINIMUM)/.stamp
+MINIMUM_PIP = $(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check
+MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/merge tests/measure/test_exchange.py \
+	tests/guard/test_trainer_files.py tests/flows/test_fit.py tests/cli/test_commands.py \
+	--ignore tests/core/test_row_files.py # it needs datasets and pyarrow
+TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-gpu check format sync docs bench clean
+.PHONY: demo test test-slow test-gpu test-minimum check format sync docs bench clean
 
 demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
 	$(BIN)/despur demo
@@ -20,7 +29,11 @@ test-slow: $(STAMP)
 	$(PYTEST) -m "slow and not gpu"
 
 test-gpu: $(STAMP)
-	$(BIN)/pytest -m gpu
+	$(BIN)/pytest -m gpu tests/gpu
+
+# old packages warn of their newer neighbours, and anyio's plugin of pytest: here only what they do is asked
+test-minimum: $(MINIMUM_STAMP)  ## on the lowest versions that pyproject.toml allows: types, guards, finders, one training run
+	$(MINIMUM)/bin/pytest -p no:anyio -o filterwarnings=default -m "not slow and not gpu" $(MINIMUM_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
@@ -53,16 +66,22 @@ bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
-	rm -rf .venv/.stamp* build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -rf .venv/.stamp* $(MINIMUM) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 # torch first and alone: pinned it is the CPU build where one is on offer; asked for by another package it is CUDA
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) $(shell sed -n 's/^torch==/&/p' constraints.txt)
+	$(PIP) $(call pinned,torch)
 	$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(MINIMUM_STAMP): pyproject.toml constraints.txt constraints-minimum.txt
+	test -x $(MINIMUM)/bin/python || $(PYTHON) -m venv $(MINIMUM)
+	$(MINIMUM_PIP) torch==$(TORCH)
+	$(MINIMUM_PIP) -c constraints-minimum.txt -e . $(call pinned,pytest|hypothesis|beartype)
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

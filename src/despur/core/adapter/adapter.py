@@ -158,7 +158,7 @@ class Adapter:
 
     def _unverified(self, base_folder: Path | str | None) -> list[str]:
         compared = "names, shapes and its copy of the embeddings" if self.copies else "names and shapes"
-        named = repr(self.config.get("base_model_name_or_path"))
+        named = repr(self.config.get("base_model_name_or_path") or None)
         given = f", you gave {str(base_folder)!r}" if base_folder is not None else ""
         if self.kind == "model":
             return [f"a whole model names no base, so only names, shapes and configuration were compared{given}"]
