@@ -40,8 +40,8 @@ def row(option: Any) -> str:
 def section(name: str) -> str:
     """Give a command's part of the page."""
     made = command(name)
-    told = "\n".join(row(p) for p in made.params if p.name not in EVERYWHERE)
-    table = f"\n\n| | takes | default | |\n|---|---|---|---|\n{told}" if told else ""
+    rows = "\n".join(row(p) for p in made.params if p.name not in EVERYWHERE)
+    table = f"\n\n| | takes | default | |\n|---|---|---|---|\n{rows}" if rows else ""
     return f"## despur {name}\n\n{made.help}{table}\n"
 
 

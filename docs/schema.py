@@ -13,12 +13,12 @@ PAGE = Path(__file__).with_name("audit.schema.json")
 
 def schema() -> str:
     """Give the JSON schema as text."""
-    said = {
+    form = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA,
         **TypeAdapter(AuditJson).json_schema(),
     }
-    return json.dumps(said, indent=1) + "\n"
+    return json.dumps(form, indent=1) + "\n"
 
 
 if __name__ == "__main__":
