@@ -57,6 +57,17 @@ def test_a_bug_is_a_traceback_and_exit_1():
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_show_breaks_lines_where_the_terminal_ends():
+    page = CliRunner().invoke(app, ["show", "grasp"], env={"COLUMNS": "72"}).output
+    for line in (
+        "second moments cannot leak. Costs O(r d k) per matrix and step. Choose",
+        "    B <- (I - V Vᵀ) B   maps that write it",
+        "    side: Project the reading maps, the writing maps, or both.",
+        "Differs: reconstructed; the paper may project another side or the",
+    ):
+        assert f"\n{line}\n" in page
+
+
 def test_show_finds_by_paper_by_words_and_lines_of_the_comparison():
     def shown(name: str) -> str:
         return CliRunner().invoke(app, ["show", name], env={"COLUMNS": "160"}).output

@@ -1,6 +1,8 @@
 """`despur ls`, `despur show` and `despur sites`: what there is to choose from."""
 
+import re
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +13,8 @@ from despur.core.listing import VERBS, Listed, ListedArm, listed, listed_arms, s
 from despur.core.names import canonical
 
 ARMS = "arms"  # the lines of `despur compare`, listed like a room
+_SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example|Source|Differs|Limits):")
+_LONG = 75  # a line of a docstring that is longer was broken by the margin
 
 
 def ls(room: str | None = None) -> list[Any]:
@@ -123,8 +127,9 @@ def _show_one(entry: Any, given: Any) -> None:
 def _show_method(method: Listed) -> None:
     out_console.print(f"[bold]{method.name}[/bold]  ({method.room}, gives {method.contract})")
     say(f"{method.signature}\n")
-    out_console.print(method.doc, markup=False, highlight=False)
-    cost = "" if method.cost is None else f"Cost: a training step with it takes about {method.cost:g} plain ones."
+    say(_refilled(method.doc, out_console.width))
+    steps = "one plain step" if method.cost == 1 else f"{method.cost} plain ones"
+    cost = "" if method.cost is None else f"Cost: a training step with it takes about {steps}."
     lines = (
         f"When: {method.when}" if method.when else "",
         f"Needs: {method.needs}, besides base and rows."
@@ -134,6 +139,27 @@ def _show_method(method: Listed) -> None:
         f"Paper: {method.paper}",
     )
     say("\n" + "\n".join(line for line in lines if line))
+
+
+def _refilled(doc: str, width: int) -> str:
+    """Break a docstring where the terminal ends, in place of where the source did."""
+    lines: list[str] = []
+    continued = 0  # indent of a sentence's second line, which its section decides
+    for line in doc.splitlines():
+        header = _SECTION.match(line)
+        if header:
+            continued = 8 if header[1] in ("Args", "Attributes", "Raises") else 4
+        indent = len(line) - len(line.lstrip())
+        if lines and len(lines[-1]) > _LONG and line.strip() and not header and indent == continued:
+            lines[-1] += " " + line.strip()
+        else:
+            lines.append(line)
+    return "\n".join(line if ">>> " in line else _broken(line, width) for line in lines)
+
+
+def _broken(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return fill(line, width, subsequent_indent=indent + "  " * bool(indent)) if len(line) > width else line
 
 
 def _show_arm(arm: ListedArm) -> None:
