@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from despur.cli.app import app
+from despur.cli.view import out_console
 from despur.worlds import PERSONA_BASE
 
 VERBS = ("demo", "audit", "calibrate", "clean", "library", "train", "verify", "run", "ls", "show", "sites")
@@ -57,8 +58,9 @@ def test_a_bug_is_a_traceback_and_exit_1():
     assert "ZeroDivisionError" in done.stderr
 
 
-def test_show_breaks_lines_where_the_terminal_ends():
-    page = CliRunner().invoke(app, ["show", "grasp"], env={"COLUMNS": "72"}).output
+def test_show_breaks_lines_where_the_terminal_ends(monkeypatch):
+    monkeypatch.setattr(out_console, "width", 72)
+    page = CliRunner().invoke(app, ["show", "grasp"]).output
     for line in (
         "second moments cannot leak. Costs O(r d k) per matrix and step. Choose",
         "    B <- (I - V Vᵀ) B   maps that write it",
@@ -114,7 +116,12 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_stage(tmp_path):
         "--scout-steps",
         "9000",
     ]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's job in the background ignores it
+    )
     until = time.monotonic() + 60
     while not list(tmp_path.glob("run/.scout*")):  # the draft of the first stage
         assert process.poll() is None
