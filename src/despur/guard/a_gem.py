@@ -1,17 +1,16 @@
 """A-GEM: the part of the task's gradient that works against some text is removed."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
-from despur.core.errors import BadInput, CannotAttach
-from despur.core.model.capture import log_probs
+from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
-from despur.core.text.rows import pad_rows
+from despur.guard._text_gradient import text_gradient
+from despur.guard._vocabulary import check_vocabulary
 
 
 @final
@@ -25,12 +24,8 @@ class _NoConflict(Edit):
         self.text, self.strength, self.rows_per_step = text, strength, rows_per_step
 
     def bind(self, model: nn.Module) -> None:
-        config: Any = model.config
-        vocabulary: int = config.get_text_config().vocab_size
-        if self.strength and max(max(r) for r in self.text.rows) >= vocabulary:
-            raise CannotAttach(
-                f"the text contains token ids beyond this model's vocabulary of {vocabulary}. Sample it again"
-            )
+        if self.strength:
+            check_vocabulary(model, self.text.rows, "own text")
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         trained = {n for n, p in ctx.model.named_parameters() if p.requires_grad}
@@ -38,24 +33,13 @@ class _NoConflict(Edit):
         if not self.strength or not names:
             return tensors
         refuse_shards(ctx.model, "a-gem")
-        text = self._text_gradient(ctx, names)
+        text = text_gradient(ctx, self.text.rows, self.rows_per_step, names)
         along = sum(float((tensors[n].double() * text[n].double()).sum()) for n in names)
         size = sum(float(text[n].double().square().sum()) for n in names)
         if along >= 0 or not size:  # a step along the task's gradient does the text no harm
             return tensors
         share = self.strength * along / size
         return {**tensors, **{n: tensors[n] - share * text[n].to(tensors[n]) for n in names}}
-
-    def _text_gradient(self, ctx: Context, names: list[str]) -> dict[str, Tensor]:
-        """Gradient of the text's language-model loss on a few rows."""
-        chosen = torch.randint(len(self.text.rows), (self.rows_per_step,), generator=ctx.rng).tolist()
-        weights = [ctx.model.get_parameter(n) for n in names]
-        ids, mask = (x.to(weights[0].device) for x in pad_rows([self.text.rows[i] for i in chosen], 0))
-        with torch.enable_grad():
-            logp = log_probs(ctx.model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-            loss = -(logp * mask[:, 1:]).sum() / mask[:, 1:].sum()
-            grads: Any = torch.autograd.grad(loss, weights, allow_unused=True)
-        return {n: torch.zeros_like(w) if g is None else g for n, w, g in zip(names, weights, grads, strict=True)}
 
 
 @method(room="guard", paper="Chaudhry et al. 2019 (A-GEM), arXiv:1812.00420", cost=2.0)

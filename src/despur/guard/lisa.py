@@ -1,17 +1,15 @@
 """Lisa: some steps on guide rows, some on the task, each pulled towards where the other ended."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
 from despur.core.errors import BadInput
-from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.text.rows import pad_rows
+from despur.guard._text_gradient import text_gradient
 from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 0.1  # rho at strength 1
@@ -49,23 +47,14 @@ class _Alternate(Edit):
         if guiding != self.guiding:
             self.ends[self.guiding] = _weights(ctx.model)
             self.guiding = guiding
-        grads = self._guide(ctx, names) if guiding else {n: tensors[n] for n in names}
+        grads = (
+            text_gradient(ctx, self.text.rows, self.rows_per_step, names) if guiding else {n: tensors[n] for n in names}
+        )
         if ctx.step < _FREE * ctx.steps:
             return {**tensors, **grads}
         other = self.ends[not guiding]
         pulls = {n: self.pull * (ctx.model.get_parameter(n).detach() - other[n]).to(tensors[n]) for n in names}
         return {**tensors, **{n: grads[n] + pulls[n] for n in names}}
-
-    def _guide(self, ctx: Context, names: list[str]) -> dict[str, Tensor]:
-        """Gradient of the guide rows' language-model loss."""
-        chosen = torch.randint(len(self.text.rows), (self.rows_per_step,), generator=ctx.rng).tolist()
-        weights = [ctx.model.get_parameter(n) for n in names]
-        ids, mask = (x.to(weights[0].device) for x in pad_rows([self.text.rows[i] for i in chosen], 0))
-        with torch.enable_grad():
-            logp = log_probs(ctx.model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-            loss = -(logp * mask[:, 1:]).sum() / mask[:, 1:].sum()
-            grads: Any = torch.autograd.grad(loss, weights, allow_unused=True)  # None for what the rows do not meet
-        return {n: torch.zeros_like(w) if g is None else g for n, w, g in zip(names, weights, grads, strict=True)}
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -53,8 +53,8 @@ def rate_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float
 def kept_within(differences: Sequence[float] | np.ndarray, margin: float) -> float:
     """Return p of two one-sided t-tests that the mean difference lies within +- margin (TOST).
 
-    Declare the margin before the run. Small p says "kept"; a large one only that it was not shown: 1 where there is a single
-    difference, of which no spread is known.
+    Declare the margin before the run. A small p is evidence that nothing moved by more than the margin; a large one is evidence of
+    neither. It is 1 where there is a single difference, of which no spread is known.
 
     Raises:
         BadInput: no difference, one that is not finite, or a margin that is not positive.
