@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from guarding import ENERGY
 from leak import random_factor
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from despur.core import Subspace
+from despur.core import Adapter, Subspace
 from despur.guard import OwnText
+from despur.guard._inputs import input_bases
 
 PLAIN = {
     "per_device_train_batch_size": 2, "learning_rate": 1e-2, "report_to": [], "disable_tqdm": True, "use_cpu": True,
@@ -28,6 +30,24 @@ def own_text() -> OwnText:
 def factor() -> Subspace:
     """Three random directions of the tiny models' stream."""
     return random_factor(rank=3, width=32)
+
+
+@pytest.fixture
+def moved(tiny, lora):
+    """Six layers, and an adapter that has learned something in each."""
+    model = lora(tiny(num_hidden_layers=6)).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
+    return model
+
+
+@pytest.fixture
+def bases(tiny, lora, own_text):
+    """Module -> what it reads on the own text."""
+    model = lora(tiny())
+    return input_bases(model, list(Adapter.of(model).updates), own_text, ENERGY)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from guarding import bound_penalty
 
-from despur.core import Context
 from despur.core.errors import CannotAttach
 from despur.core.model.capture import log_probs
 from despur.core.model.states import as_base
@@ -14,28 +14,13 @@ IDS = torch.tensor(ROW.rows)
 MASK = torch.ones_like(IDS)
 
 
-@pytest.fixture
-def moved(tiny, lora):
-    model = lora(tiny(num_hidden_layers=6)).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_B" in name:
-                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
-    return model
-
-
-def penalty(edit, model) -> torch.Tensor:
-    edit.bind(model)
-    return edit({"loss": torch.zeros(())}, Context(model))["loss"]
-
-
 @torch.no_grad()
 def test_kl_is_of_the_model_to_the_base_over_the_whole_vocabulary(moved):
     now = log_probs(moved, IDS, MASK)
     with as_base(moved):
         base = log_probs(moved, IDS, MASK)
     want = (now.exp() * (now - base)).sum(-1).mean().item()
-    assert penalty(keep_inputs(ROW, strength=1 / 3), moved).item() == pytest.approx(0.1 * want, rel=1e-4)
+    assert bound_penalty(keep_inputs(ROW, strength=1 / 3), moved).item() == pytest.approx(0.1 * want, rel=1e-4)
     other = (base.exp() * (base - now)).sum(-1).mean().item()
     assert abs(other - want) > 0.01 * want, "the control: the other way round it is another number"
 
@@ -44,7 +29,7 @@ def test_kl_is_of_the_model_to_the_base_over_the_whole_vocabulary(moved):
 def test_it_pulls_back_on_its_own_rows_and_leaves_training_mode(guard, moved):
     edit, elsewhere = guard(ROW), guard(OwnText(((1, 50, 51, 52, 53, 54),)))
     moved.train()
-    first, other = penalty(edit, moved), penalty(elsewhere, moved).item()
+    first, other = bound_penalty(edit, moved), bound_penalty(elsewhere, moved).item()
     assert moved.training
     first.backward()
     trained = [p for p in moved.parameters() if p.grad is not None]
@@ -52,9 +37,9 @@ def test_it_pulls_back_on_its_own_rows_and_leaves_training_mode(guard, moved):
     with torch.no_grad():
         for p in trained:
             p -= 0.05 * p.grad / size
-    fell = 1 - penalty(edit, moved).item() / first.item()
+    fell = 1 - bound_penalty(edit, moved).item() / first.item()
     assert fell > 0.01
-    assert 1 - penalty(elsewhere, moved).item() / other < 0.9 * fell, "the control: other rows gain less"
+    assert 1 - bound_penalty(elsewhere, moved).item() / other < 0.9 * fell, "the control: other rows gain less"
 
 
 @pytest.mark.parametrize("guard", [keep_inputs, ldifs])

@@ -1,25 +1,11 @@
 """l2_sp and o_lora: the weights' own distances, against the matrices multiplied out."""
 
 import pytest
-import torch
+from guarding import move, penalty
 
-from despur.core import Context
 from despur.core.errors import CannotAttach
 from despur.guard import l2_sp
 from despur.guard.l2_sp import WEIGHT
-
-
-def move(model, seed: int = 0, by: float = 0.3):
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(by * torch.randn(p.shape, generator=draw))
-    return model
-
-
-def penalty(edit, model) -> float:
-    return edit({"loss": torch.zeros(())}, Context(model))["loss"].item()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +16,7 @@ def test_l2_sp_is_the_dense_norm_of_the_update(options, tiny, lora):
     before = {n: p.clone() for n, p in model.get_base_model().state_dict().items() if n.endswith("base_layer.weight")}
     edit = l2_sp(strength=2 / WEIGHT)
     edit.bind(model)
-    got = penalty(edit, model)
+    got = penalty(edit, model).item()
     model.merge_adapter()
     after = model.get_base_model().state_dict()
     want = sum((after[n] - w).double().square().sum().item() for n, w in before.items())
@@ -43,10 +29,10 @@ def test_l2_sp_of_whole_weights_counts_from_where_they_began(tiny):
     model = tiny()
     edit, start = l2_sp(strength=2 / WEIGHT), {n: p.detach().clone() for n, p in model.named_parameters()}
     edit.bind(model)
-    assert penalty(edit, model) == 0
+    assert penalty(edit, model).item() == 0
     move(model)
     want = sum((p.detach() - start[n]).square().sum().item() for n, p in model.named_parameters())
-    assert penalty(edit, model) == pytest.approx(want, rel=1e-4)
+    assert penalty(edit, model).item() == pytest.approx(want, rel=1e-4)
 
 
 @pytest.mark.parametrize(

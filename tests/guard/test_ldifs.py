@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from guarding import bound_penalty
 
-from despur.core import Context, Site, record
+from despur.core import Site, record
 from despur.core.errors import BadInput
 from despur.core.model.capture import log_probs
 from despur.core.model.states import as_base
@@ -12,21 +13,6 @@ from despur.guard import OwnText, ldifs
 ROW = OwnText(((1, 9, 30, 12, 40),), "training rows")
 IDS = torch.tensor(ROW.rows)
 MASK = torch.ones_like(IDS)
-
-
-@pytest.fixture
-def moved(tiny, lora):
-    model = lora(tiny(num_hidden_layers=6)).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_B" in name:
-                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
-    return model
-
-
-def penalty(edit, model) -> torch.Tensor:
-    edit.bind(model)
-    return edit({"loss": torch.zeros(())}, Context(model))["loss"]
 
 
 @torch.no_grad()
@@ -41,10 +27,10 @@ def test_it_is_the_relative_distance_of_every_so_many_layers(every, layers, move
         off = [
             ((x - seen[s]).norm(dim=-1) / seen[s].norm(dim=-1)).square().mean() for x, s in zip(now, sites, strict=True)
         ]
-    got = penalty(ldifs(ROW, every=every, strength=2.0), moved).item()
+    got = bound_penalty(ldifs(ROW, every=every, strength=2.0), moved).item()
     scale = got / sum(off[i].item() for i in layers) * len(layers)
     assert scale == pytest.approx(
-        penalty(ldifs(ROW, every=1, strength=2.0), moved).item() / (sum(off).item() / 6), rel=1e-3
+        bound_penalty(ldifs(ROW, every=1, strength=2.0), moved).item() / (sum(off).item() / 6), rel=1e-3
     )
     assert got != pytest.approx(scale * off[0].item(), rel=1e-2), "the control: another layer is off by another share"
 

@@ -2,24 +2,12 @@
 
 import pytest
 import torch
+from guarding import move, penalty
 
 from despur import guarded
-from despur.core import Adapter, Context
+from despur.core import Adapter
 from despur.core.errors import BadInput
 from despur.guard import o_lora
-
-
-def move(model, seed: int = 0, by: float = 0.3):
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(by * torch.randn(p.shape, generator=draw))
-    return model
-
-
-def penalty(edit, model) -> float:
-    return edit({"loss": torch.zeros(())}, Context(model))["loss"].item()
 
 
 def test_it_turns_from_what_the_former_one_reads(tiny, lora, tokens, tmp_path):
@@ -50,6 +38,6 @@ def test_it_turns_from_what_the_former_one_reads(tiny, lora, tokens, tmp_path):
     model = move(lora(tiny()))
     edit = o_lora(tmp_path / "scout", strength=10.0)
     edit.bind(model)
-    assert penalty(edit, model) == pytest.approx(overlap(Adapter.of(model)), rel=1e-4)
+    assert penalty(edit, model).item() == pytest.approx(overlap(Adapter.of(model)), rel=1e-4)
     with pytest.raises(BadInput, match="nowhere"):
         o_lora(tmp_path / "nowhere").bind(model)

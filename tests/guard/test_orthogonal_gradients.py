@@ -1,32 +1,10 @@
 """orthogonal_gradients: exact under plain SGD from a projected start, and nowhere else."""
 
 import pytest
-import torch
+from guarding import ENERGY, learn
 
-from despur import guarded
-from despur.core import Adapter
 from despur.core.errors import BadInput
 from despur.guard import OwnText, orthogonal_gradients
-from despur.guard._inputs import input_bases
-
-ENERGY = 0.7
-OPTIMIZERS = {"AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2), "SGD": lambda p: torch.optim.SGD(p, lr=0.1)}
-
-
-def learn(model, tokens, *edits, optimizer="AdamW", steps=8):
-    made = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad])
-    with guarded(model.train(), made, *edits):
-        for _ in range(steps):
-            model(input_ids=tokens, labels=tokens).loss.backward()
-            made.step()
-            made.zero_grad()
-    return model.eval()
-
-
-@pytest.fixture
-def bases(tiny, lora, own_text):
-    model = lora(tiny())
-    return input_bases(model, list(Adapter.of(model).updates), own_text, ENERGY)
 
 
 @pytest.mark.parametrize(("optimizer", "exact"), [("SGD", True), ("AdamW", False)])

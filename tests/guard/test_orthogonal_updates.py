@@ -3,37 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from guarding import ENERGY, learn
 
-from despur import guarded
 from despur.core import Adapter, Site, record
 from despur.core.errors import CannotAttach
 from despur.guard import orthogonal_gradients, orthogonal_updates
 from despur.guard._inputs import input_bases
-
-ENERGY = 0.7
-OPTIMIZERS = {"AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2), "SGD": lambda p: torch.optim.SGD(p, lr=0.1)}
-
-
-def learn(model, tokens, *edits, optimizer="AdamW", steps=8):
-    made = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad])
-    with guarded(model.train(), made, *edits):
-        for _ in range(steps):
-            model(input_ids=tokens, labels=tokens).loss.backward()
-            made.step()
-            made.zero_grad()
-    return model.eval()
 
 
 def read(model, bases) -> float:
     """The largest share of an update that reads its basis."""
     updates = Adapter.of(model).updates
     return max(updates[n].read_norm(b) / updates[n].norm() for n, b in bases.items())
-
-
-@pytest.fixture
-def bases(tiny, lora, own_text):
-    model = lora(tiny())
-    return input_bases(model, list(Adapter.of(model).updates), own_text, ENERGY)
 
 
 def test_bases_hold_the_least_directions_of_that_energy(tiny, own_text, bases):
