@@ -114,6 +114,11 @@ def test_method_is_documented_in_full(method):
     assert f"| `{method.name}` |" in choosing, "give it a line in docs/choose.md: when this and not its neighbour"
 
 
+def test_one_place_knows_that_a_config_may_have_a_part_for_text():
+    asking = [f for f in SOURCES if "get_text_config" in f.read_text(encoding="utf-8")]
+    assert asking == [ROOT / "src/despur/core/model/anatomy.py"], "ask Anatomy"
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
