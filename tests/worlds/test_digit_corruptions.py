@@ -4,19 +4,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from despur.worlds import CORRUPTIONS, Digits, accuracy, corrupt, digit_net, renormalized, trained_net
+from despur.core.errors import BadInput
+from despur.worlds import CORRUPTIONS, accuracy, corrupt, digit_net, renormalized
 
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-@pytest.fixture(scope="module")
-def world() -> Digits:
-    return Digits()
-
-
-@pytest.fixture(scope="module")
-def nets(world) -> dict:
-    return {kind: trained_net(kind, world.train, steps=200) for kind in ("mlp", "mlp-norm")}
 
 
 def dot(world, row: int, column: int):
@@ -31,7 +22,12 @@ def dot(world, row: int, column: int):
 def test_accuracy_falls_with_severity_and_nothing_is_bit_for_bit_nothing(kind, world, nets):
     assert torch.equal(corrupt(world.test, kind, 0.0).x, world.test.x)
     curve = [
-        sum(accuracy(net, corrupt(world.test, kind, s, seed=seed)) for net in nets.values() for seed in (0, 1)) / 4
+        sum(
+            accuracy(net, corrupt(world.test, kind, s, seed=seed))
+            for net in (nets["mlp"], nets["mlp-norm"])
+            for seed in (0, 1)
+        )
+        / 4
         for s in SEVERITIES
     ]
     assert curve == sorted(curve, reverse=True)
@@ -88,7 +84,5 @@ def test_statistics_of_the_shifted_rows_restore_a_net_with_batch_norm_and_no_oth
 
 
 def test_statistics_need_two_rows(world):
-    from despur.core.errors import BadInput
-
     with pytest.raises(BadInput, match="two or more"):
         renormalized(digit_net("mlp-norm"), world.test[:1])

@@ -13,14 +13,14 @@ from despur.worlds.digits.seeds import checked_seed
 NETS = ("mlp", "mlp-norm", "conv", "conv-norm")
 
 
-def digit_net(kind: str = "mlp", *, width: int = 0, depth: int = 2, seed: int = 0) -> nn.Sequential:
+def digit_net(kind: str = "mlp", *, width: int | None = None, depth: int = 2, seed: int = 0) -> nn.Sequential:
     """Make a net that has not been trained: images (n, 1, 8, 8) in, ten logits out.
 
     Its modules are `flat`, `hidden1`, `norm1`, `active1`, `hidden2` and so on, then `head`, so that a method can name them.
 
     Args:
         kind: `"mlp"`, `"conv"`, and both with batch norm before every ReLU: `"mlp-norm"`, `"conv-norm"`.
-        width: Units of each hidden layer, or channels of each convolution; 0 takes 64 and 16.
+        width: Units of each hidden layer, or channels of each convolution; by default 64 and 16.
         depth: Hidden layers. From the second on a convolution halves the image, down to one pixel at the fourth.
         seed: Of the weights; torch's own generator stays where it was.
 
@@ -35,7 +35,7 @@ def digit_net(kind: str = "mlp", *, width: int = 0, depth: int = 2, seed: int = 
     if kind not in NETS:
         raise UnknownName(f"no net {kind!r}{nearest(kind, NETS)}. There are: {', '.join(NETS)}")
     conv, norm = kind.startswith("conv"), kind.endswith("norm")
-    width = width or (16 if conv else 64)
+    width = width if width is not None else (16 if conv else 64)
     if not 0 < width <= 4096 or not 0 < depth <= 8:
         raise BadInput(f"width={width}, depth={depth}: take a width of 1 to 4096 and a depth of 1 to 8")
     parts: OrderedDict[str, nn.Module] = OrderedDict()

@@ -53,7 +53,8 @@ def train_net(
         batch: Rows a step; all of them where there are fewer.
         lr: Adam's rate.
         seed: Of the order of rows, and of dropout where the net has it; torch's own generator stays where it was.
-        optimizer: Makes another optimizer than Adam of the trainable parameters; `lr` is then its own affair.
+        optimizer: Makes another optimizer than Adam of the trainable parameters; `lr` is then its own affair, and its `step()` is
+            called without a closure.
         loss: One loss a row.
         weights: One a row, 1 where they are missing.
         penalty: Added to the loss of each step.
@@ -112,7 +113,9 @@ def train_net(
     return net.eval()
 
 
-def trained_net(kind: str, rows: DigitRows, *, seed: int = 0, width: int = 0, depth: int = 2, **how: Any) -> nn.Module:
+def trained_net(
+    kind: str, rows: DigitRows, *, seed: int = 0, width: int | None = None, depth: int = 2, **how: Any
+) -> nn.Module:
     """Make a net and train it on these rows alone.
 
     On all rows it is the original, and on the rows that stay it is the *retrained oracle*: what a model that forgets is
@@ -159,7 +162,7 @@ def _checked(
         raise BadInput("no rows to train or to validate on; give one or more")
     if min(counts) < 1:
         raise BadInput("steps, batch and patience must each be 1 or more")
-    if weights is not None and (weights.shape != rows.y.shape or bool((weights < 0).any())):
+    if weights is not None and (weights.shape != rows.y.shape or not bool((weights >= 0).all())):
         raise BadInput(f"weights of shape {tuple(weights.shape)} for {len(rows)} rows; give each row one, 0 or more")
     if has_norm(net) and len(rows) < 2:
         raise BadInput("batch norm cannot train on a single row; give two or more")
