@@ -18,7 +18,14 @@ from despur.worlds.digits.seeds import checked_seed
 
 
 class Pass(NamedTuple):
-    """What `progress` is called with after each pass over the rows: steps so far, losses, and accuracy on validation rows."""
+    """What `progress` is called with after each pass over the rows.
+
+    Args:
+        step: Steps so far.
+        loss: Mean over the steps of the pass, penalty included.
+        validation_loss: Mean over the validation rows.
+        validation_accuracy: On the same rows.
+    """
 
     step: int
     loss: float
