@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.compare import compare, dry_run, report
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
+    from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import DemoResult, demo
     from despur.flows._library.library import (
         Compared,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
         list_library,
         remove_from_library,
     )
+    from despur.flows._prove.prove import prove
+    from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
@@ -43,12 +46,15 @@ WHERE = {  # module -> names
     "_compare.compare": ("compare", "dry_run", "report"),
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
+    "_compare.trial": ("open_bench", "try_arm", "try_guard"),
     "_demo.demo": ("DemoResult", "demo"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
         "remove_from_library",
     ),
+    "_prove.proven": ("Evidence", "Proven"),
+    "_prove.prove": ("prove",),
     "_replay": ("replay",),
     "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
@@ -56,10 +62,10 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
-    "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
+    "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
+    "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
     "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
-    "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
+    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train", "try_arm", "try_guard", "unreadable", "verify",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)
