@@ -22,6 +22,7 @@ def still_bias() -> Edit:
 
 @claim(method="still-bias", says="biases get no gradient", control="the other weights", margin=0.5)
 def biases_stay(seed: int, *, whole: bool):
+    """Read a gradient before and after."""
     out = still_bias()({"bias": torch.ones(3), "weight": torch.ones(3)}, Context(torch.nn.Linear(3, 3)))
     largest, control = (float(out[name].max()) for name in ("bias", "weight"))
     return (compared("largest gradient", largest, control=control, higher_is_better=False),)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from despur.flows._audit.audit import Audit, audit, unreadable
     from despur.flows._audit.calibrate import calibrate
     from despur.flows._clean.clean import Cleaned, clean
+    from despur.flows._compare.arm import Arm
     from despur.flows._compare.arms import ARMS, QUICK
     from despur.flows._compare.asked import settle
     from despur.flows._compare.compare import compare, dry_run, report
@@ -41,6 +42,7 @@ WHERE = {  # module -> names
     "_verify.certificate": ("Certificate",),
     "_verify.certify": ("certify",),
     "_clean.clean": ("Cleaned", "clean"),
+    "_compare.arm": ("Arm",),
     "_compare.arms": ("ARMS", "QUICK"),
     "_compare.asked": ("settle",),
     "_compare.compare": ("compare", "dry_run", "report"),
@@ -62,7 +64,7 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
+    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
     "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
     "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
     "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train", "try_arm", "try_guard", "unreadable", "verify",
