@@ -9,7 +9,6 @@ from despur.core.errors import BadInput, UnknownName
 from despur.core.margin import compared
 from despur.flows import prove
 from despur.flows._prove import prove as flow
-from despur.flows._prove.page import first_figure
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_a_claim_that_raises_is_an_error_and_the_others_go_on(planted):
     assert found.bad
     assert found.proven[0].verdict == "error"
     assert found.proven[0].error == "ValueError: no luck"
-    assert first_figure(found.proven[0]) == ["ValueError: no luck", None, None]
+    assert found.proven[0].closest == ("ValueError: no luck", None, None)
 
 
 def test_what_held_before_and_does_not_now_is_named(planted, tmp_path):

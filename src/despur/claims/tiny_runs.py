@@ -44,6 +44,13 @@ def move(model: Any, seed: int = 0, by: float = 0.3) -> Any:
     return model
 
 
+def sharpen(model: Any, by: float = 20.0) -> Any:
+    """Scale the output map up: a tiny base of random weights gives all words nearly the same probability."""
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(by)
+    return model
+
+
 def learn(model: Any, tokens: Tensor, *edits: Edit, optimizer: str = "AdamW", steps: int = 8) -> Any:
     """Fit rows under guards; gives the model in eval mode.
 
@@ -65,7 +72,7 @@ def learn(model: Any, tokens: Tensor, *edits: Edit, optimizer: str = "AdamW", st
 
 def penalty(edit: Edit, model: nn.Module) -> float:
     """What a guard adds to a loss of zero."""
-    return float(edit({"loss": torch.zeros(())}, Context(model))["loss"])
+    return float(edit({"loss": torch.zeros(())}, Context(model))["loss"].detach())
 
 
 def rows_of(seed: int = 0, n: int = 4, length: int = 8, vocabulary: int = 64) -> Tensor:
@@ -77,4 +84,4 @@ def rows_of(seed: int = 0, n: int = 4, length: int = 8, vocabulary: int = 64) ->
 
 def random_factor(rank: int = 2, width: int = 32, seed: int = 0, **where: Any) -> Subspace:
     """A random subspace; `site=` puts it somewhere."""
-    return Subspace.orthonormal(torch.randn(rank, width, generator=torch.Generator().manual_seed(seed)), seed=seed)
+    return Subspace.orthonormal(torch.randn(rank, width, generator=torch.Generator().manual_seed(seed)), **where)

@@ -69,23 +69,17 @@ def _needed(r: Any, margin: float) -> str:
 
 
 def _show_table(shown: Any) -> None:
-    from despur.flows._prove.page import first_figure
-
-    made = table("method", "form", "verdict", "figure", "value", "control", "s", left=4)
+    made = table("method", "form", "verdict", "value", "control", "s", left=3)
+    for column in made.columns:
+        column.no_wrap = True
     for p in shown:
-        figure, value, control = first_figure(p)
+        _, value, control = p.closest
         made.add_row(
-            p.method,
-            p.form,
-            f"[{TONES[p.verdict]}]{p.verdict}[/]",
-            _plain(figure),
-            _short(value),
-            _short(control),
-            f"{p.seconds:.1f}",
+            p.method, p.form, f"[{TONES[p.verdict]}]{p.verdict}[/]", _short(value), _short(control), f"{p.seconds:.1f}"
         )
     out_console.print(made)
     good, count = sum(p.good for p in shown), len(shown)
-    say(f"{good} of {count} hold. The figure is the one that comes closest to missing.")
+    say(f"{good} of {count} hold. Of each the figure that comes closest to missing; the report has all.")
 
 
 VIEWS = {"prove": View(show, status=lambda result, given: int(result.bad))}

@@ -5,6 +5,7 @@ import numpy as np
 from despur.core import Report
 from despur.core.claim import claim
 from despur.core.margin import compared
+from despur.core.model.capture import capture
 from despur.find import MeanDifference
 from despur.flows import open_bench
 
@@ -18,12 +19,14 @@ WIDTH = 16
     margin=0.2,
 )
 def mean_difference(seed: int, *, whole: bool) -> tuple[Report, ...]:
-    """Share of rows on their own side of the middle: of planted Gaussians, or of the persona base's stream."""
+    """Share of texts on their own side of the middle: rows of planted Gaussians, or means of the persona base's stream."""
     rng = np.random.default_rng(seed)
     if whole:
         bench = open_bench("persona", seed=seed)
-        stream, labels = bench.materials.get("stream"), bench.materials.get("labels").numpy().astype(int)
-        rows = stream[bench.materials.sites[-2]].double().numpy()
+        with_it, without = bench.world.paired(n=200, seed=seed)
+        labels, site = np.repeat([1, 0], [len(with_it), len(without)]), bench.materials.sites[-2]
+        stream, owner = capture(bench.base, bench.encode([*with_it, *without]), [site])
+        rows = np.stack([stream[site][owner == i].double().mean(0).numpy() for i in range(len(labels))])
     else:
         labels = rng.integers(2, size=400)
         rows = rng.normal(size=(400, WIDTH)) + 3 * labels[:, None] * np.eye(WIDTH)[0]
@@ -32,7 +35,7 @@ def mean_difference(seed: int, *, whole: bool) -> tuple[Report, ...]:
     low, high = right.mean() + np.array([-1.96, 1.96]) * right.std() / len(right) ** 0.5
     control = _right(rows, rng.permutation(labels), labels, fitted)
     return (
-        compared("rows on their own side", right.mean(), control=control.mean(), low=low, high=high, n=len(right),
+        compared("texts on their own side", right.mean(), control=control.mean(), low=low, high=high, n=len(right),
                  bound=0.8),
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Evidence as a page: every claim in a table, failures in the same place and type size, then the figures of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from despur.core.evidence import ERROR, FAILS, HOLDS, PROXY
@@ -40,30 +40,13 @@ def _of_one(shown: Sequence[Proven]) -> list[Any]:
 
 def _summary(form: str, part: Sequence[Proven]) -> Table:
     rows = [
-        [p.method, p.room, p.verdict, *first_figure(p), p.seconds]
+        [p.method, p.room, p.verdict, *p.closest, p.seconds]
         for p in sorted(part, key=lambda p: (ORDER.index(p.verdict), p.room, p.method))
     ]
     header = ["method", "room", "verdict", "what was measured", "value", "control", "seconds"]
     return Table(
         f"Every {form}", header, rows, "The figure is the one that comes closest to missing; all of them stand below."
     )
-
-
-def first_figure(p: Proven) -> list[Any]:
-    """Name, value and control of a claim's report that has least to spare: what decides its verdict."""
-    if not p.reports:
-        return [p.error, None, None]
-    worst = min(p.reports, key=_ahead)
-    return [worst["name"], worst["value"], worst["control"]]
-
-
-def _ahead(report: Mapping[str, Any]) -> float:
-    """How far a report is ahead of its control and of its bound, whichever is nearer; NaN counts as far behind."""
-    sign = 1 if report["higher_is_better"] else -1
-    value, bound = report["value"], report["spec"].get("bound")
-    if value is None or report["control"] is None:
-        return float("-inf")
-    return min(sign * (value - report["control"]), *([sign * (value - bound)] if bound is not None else []))
 
 
 def _story(p: Proven) -> str:

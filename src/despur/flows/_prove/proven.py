@@ -98,9 +98,26 @@ class Proven:
         """Whether it holds, or its proxy does."""
         return self.verdict not in (ERROR, FAILS)
 
+    @property
+    def closest(self) -> tuple[str, float | None, float | None]:
+        """Name, value and control of the report that has least to spare: what decides the verdict."""
+        if not self.reports:
+            return self.error, None, None
+        worst = min(self.reports, key=_ahead)
+        return worst["name"], worst["value"], worst["control"]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def _ahead(report: Mapping[str, Any]) -> float:
+    """How far a report is ahead of its control and of its bound, whichever is nearer; without a figure it is far behind."""
+    sign, value, control = 1 if report["higher_is_better"] else -1, report["value"], report["control"]
+    if value is None or control is None:
+        return float("-inf")
+    bound = report["spec"].get("bound")
+    return min(sign * (value - control), *([sign * (value - bound)] if bound is not None else []))
 
 
 @dataclass(frozen=True)
