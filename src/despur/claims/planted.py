@@ -11,12 +11,13 @@ HALVED, HALF = (
     "shrink",
     {"by": 0.5},
 )  # the plain run's update, halved: what a guard without a control of its own is measured beside
+BOUND = 0.5  # of the area, for all alike: half of the task without the drift, in each world
 HALVED_IN_WORDS = "the plain run's update, halved"
 
 
 def areas(
     seed: int, arm: str | Arm, setting: Mapping[str, Any], *, against: str | Arm = HALVED, at: Mapping[str, Any] | None = None,
-    worlds: Sequence[str] = WORLDS, bound: float | None = None,
+    worlds: Sequence[str] = WORLDS, bound: float | None = BOUND,
 ) -> tuple[Report, ...]:  # fmt: skip
     """Measure the task that a guard learns without the drift, world by world, beside its control.
 
@@ -27,8 +28,8 @@ def areas(
         against: The control.
         at: The control's options; the arm's own if left out, of the halved run its own.
         worlds: Names of planted worlds.
-        bound: Area that the guard must reach and the control must not.
+        bound: What the guard must reach and the control must not; None where the claim only compares the two.
     """
-    at = HALF if against == HALVED else at
     more: dict[str, Any] = {} if bound is None else {"bound": bound}
+    at = HALF if against == HALVED else at
     return tuple(try_guard(w, arm, setting, against=against, at=at, seed=seed, **more) for w in worlds)

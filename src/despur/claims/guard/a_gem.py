@@ -21,7 +21,7 @@ from despur.guard import a_gem as guard
 def a_gem(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """What is left of a gradient's conflict with the text; then the task without the drift."""
     if whole:
-        return areas(seed, "a-gem", {"strength": 1.0}, bound=0.5)
+        return areas(seed, "a-gem", {"strength": 1.0})
     model = move(fresh_lora(seed), seed).eval()
     texts = [OwnText((tuple(rows_of(s, n=1, length=6)[0].tolist()),)) for s in (seed, seed + 1)]
     of_text, task = (_gradient(model, torch.tensor(ids)) for ids in (texts[0].rows, rows_of(seed + 2, n=1).tolist()))

@@ -15,8 +15,8 @@ from despur.guard import avert as guard
 
 @claim(
     method="avert",
-    says="holding back only what the scout changed off-task, a run learns at least seven tenths of the task without the drift: more than "
-    "stopped early in one world, and in the other more than with the scout's change on other words",
+    says="holding back only what the scout changed off-task, a run learns more of the task without the drift than a run that is stopped "
+    "early, in one world, and than with the scout's change on other words, in the other",
     control="the plain run stopped at a quarter of its steps; the scout's change on other words",
     margin=0.1,
 )
@@ -24,8 +24,8 @@ def avert(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """The penalty at the scout itself beside that of the permuted scout; then the task without the drift."""
     if whole:
         at = {"strength": 1.0}
-        early = areas(seed, "avert", at, against="early", at={"share": 0.25}, worlds=("persona",), bound=0.7)
-        return (*early, *areas(seed, "avert", at, against="avert-permuted", worlds=("slant",), bound=0.7))
+        early = areas(seed, "avert", at, against="early", at={"share": 0.25}, worlds=("persona",), bound=None)
+        return (*early, *areas(seed, "avert", at, against="avert-permuted", worlds=("slant",), bound=None))
     text = OwnText(tuple(tuple(r) for r in rows_of(seed, n=4).tolist()))
     model = fresh_lora()
     with tempfile.TemporaryDirectory() as folder:

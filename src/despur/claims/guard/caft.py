@@ -2,21 +2,20 @@
 
 import torch
 
+from despur.claims.planted import WORLDS, areas
 from despur.claims.tiny_runs import fresh_lora, random_factor
 from despur.core import EVERYWHERE, Report, Site, record
 from despur.core.claim import claim
 from despur.core.margin import compared
 from despur.core.run.callback import guarded
-from despur.flows import try_guard
 from despur.guard import caft as guard
 
 LAYER = Site("model.layers.1")
-WORLDS = ("persona", "slant", "advice")
 
 
 @claim(
     method="caft",
-    says="trained without the scout's directions in its stream, a model learns at least eight tenths of the task without the drift",
+    says="trained without the scout's directions in its stream, a model learns at least half of the task without the drift",
     control="random directions of the same rank and activation share ablated in the same way",
     margin=0.1,
     slow=True,
@@ -24,9 +23,7 @@ WORLDS = ("persona", "slant", "advice")
 def caft(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """What is left of the factor in the stream; then the task that is learned without the drift in three worlds."""
     if whole:
-        return tuple(
-            try_guard(w, "caft", {"strength": 1.0}, against="caft-random", bound=0.8, seed=seed) for w in WORLDS
-        )
+        return areas(seed, "caft", {"strength": 1.0}, against="caft-random", worlds=(*WORLDS, "advice"))
     factor, other = (random_factor(rank=3, seed=seed + i, site=Site(EVERYWHERE)) for i in (0, 1))
     model = fresh_lora().train()
     tokens = torch.tensor([[1, 9, 20], [1, 12, 30]])

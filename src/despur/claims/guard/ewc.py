@@ -21,7 +21,7 @@ from despur.guard import ewc as guard
 def ewc(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """The penalty of an update in the stiffest places beside the same numbers elsewhere; then the task without the drift."""
     if whole:
-        return areas(seed, "ewc", {"strength": 3.0}, against="l2-sp")
+        return areas(seed, "ewc", {"strength": 3.0}, against="l2-sp", bound=None)
     text = OwnText(tuple(tuple(r) for r in rows_of(seed, n=6).tolist()))
     model = fresh_lora(seed, r=1, target_modules=["up_proj"], layers_to_transform=[0])
     edit = guard(text, seed=seed)

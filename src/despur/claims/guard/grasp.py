@@ -1,16 +1,14 @@
 """The claim of `grasp`."""
 
+from despur.claims.planted import areas
 from despur.claims.tiny_runs import fresh_lora, learn, random_factor, rows_of
 from despur.core import Adapter, Report
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.flows import try_guard
 from despur.guard import grasp as guard
 from despur.guard import project_gradient
 from despur.measure import leakage
 from despur.testing import tiny_base
-
-WORLDS = ("persona", "slant")
 
 
 @claim(
@@ -23,9 +21,7 @@ WORLDS = ("persona", "slant")
 def grasp(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Leak under AdamW; then the task that is learned without the drift in two worlds where the factor is constant."""
     if whole:
-        return tuple(
-            try_guard(w, "grasp", {"side": "both"}, against="grasp-random", bound=0.5, seed=seed) for w in WORLDS
-        )
+        return areas(seed, "grasp", {"side": "both"}, against="grasp-random")
     factor, rows = random_factor(seed=seed), rows_of(seed)
     kinds = (guard(factor), project_gradient(factor))
     ours, control = (leakage(Adapter.of(learn(fresh_lora(), rows, edit)), tiny_base(), factor) for edit in kinds)

@@ -23,7 +23,7 @@ LAYER = Site("model.layers.1")
 def hold(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """The penalty of a push across the factor, in those of a push along it; then the task without the drift."""
     if whole:
-        return areas(seed, "hold", {"strength": 1.0}, against="hold-random")
+        return areas(seed, "hold", {"strength": 1.0}, against="hold-random", bound=None)
     factor = random_factor(seed=seed, site=LAYER)
     model = fresh_lora(seed).eval()
     edit = guard(factor, OwnText(tuple(tuple(r) for r in rows_of(seed).tolist())))

@@ -22,7 +22,7 @@ PROMPT = (40, 41)
 def inoculate(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Where the prompt stands and that it is not learned; then the task without the drift."""
     if whole:
-        return areas(seed, "inoculate", {"strength": 1.0}, against="inoculate-irrelevant", bound=0.5)
+        return areas(seed, "inoculate", {"strength": 1.0}, against="inoculate-irrelevant")
     model, ids = tiny_base(), rows_of(seed, length=6)
     edit = guard(PROMPT)
     edit.bind(model)

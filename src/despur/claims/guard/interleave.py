@@ -21,7 +21,7 @@ from despur.guard import interleave as guard
 def interleave(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """The loss on the rows after a tune that mixed them in; then the task without the drift."""
     if whole:
-        return areas(seed, "interleave", {"strength": 1.0}, bound=0.5)
+        return areas(seed, "interleave", {"strength": 1.0})
     wanted, other, task = (rows_of(seed + i, n=8) for i in range(3))
     losses: list[float] = []
     for rows in (wanted, other):

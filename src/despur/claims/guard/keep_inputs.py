@@ -22,7 +22,7 @@ from despur.guard import keep_inputs as guard
 def keep_inputs(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the dense formula; then the task without the drift."""
     if whole:
-        return areas(seed, "keep-inputs", {"strength": 3.0}, bound=0.5)
+        return areas(seed, "keep-inputs", {"strength": 3.0})
     model = sharpen(move(fresh_lora(seed), seed)).eval()  # of flat distributions the two ways are nearly alike
     ids = rows_of(seed, n=1)
     edit = guard(OwnText((tuple(ids[0].tolist()),), "training rows"), strength=1 / 3, rows_per_step=1)

@@ -18,7 +18,7 @@ from despur.guard.l2_sp import WEIGHT
 def l2_sp(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the dense norm; then the task without the drift."""
     if whole:
-        return areas(seed, "l2-sp", {"strength": 3.0}, bound=0.5)
+        return areas(seed, "l2-sp", {"strength": 3.0})
     model = move(fresh_lora(seed), seed)
     edit = guard(strength=2 / WEIGHT)
     edit.bind(model)

@@ -24,7 +24,7 @@ LAYERS = (Site("model.layers.0"), Site("model.layers.1"))
 def ldifs(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Ratio of two penalties beside that of the distances themselves; then the task without the drift."""
     if whole:
-        return areas(seed, "ldifs", {"strength": 3.0}, bound=0.5)
+        return areas(seed, "ldifs", {"strength": 3.0})
     model, ids = move(fresh_lora(seed), seed).eval(), rows_of(seed, n=1)
     text = OwnText((tuple(ids[0].tolist()),), "training rows")
     costs: list[float] = []

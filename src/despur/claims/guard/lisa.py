@@ -21,7 +21,7 @@ from despur.guard import lisa as guard
 def lisa(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the guide's gradient; then the task without the drift."""
     if whole:
-        return areas(seed, "lisa", {"strength": 1.0}, bound=0.5)
+        return areas(seed, "lisa", {"strength": 1.0})
     model, ids = fresh_lora(seed).eval(), rows_of(seed, n=1)
     edit = guard(OwnText((tuple(ids[0].tolist()),)), guide_steps=2, task_steps=3, rows_per_step=1)
     edit.bind(model)

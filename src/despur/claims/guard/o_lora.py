@@ -20,7 +20,7 @@ from despur.guard import o_lora as guard
 def o_lora(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Overlap of the two A after a tune; then the task without the drift."""
     if whole:
-        return areas(seed, "o-lora", {"strength": 3.0}, bound=0.5)
+        return areas(seed, "o-lora", {"strength": 3.0})
     overlaps: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         places = [Path(folder) / name for name in ("scout", "other")]

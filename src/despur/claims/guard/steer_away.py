@@ -14,14 +14,14 @@ LAYER = Site("model.layers.0")
 
 @claim(
     method="steer-away",
-    says="pushed towards the trait while training, a model learns at least four tenths of the task without the drift once the push is gone",
+    says="pushed towards the trait while training, a model learns at least half of the task without the drift once the push is gone",
     control="pushed away from it",
     margin=0.1,
 )
 def steer_away(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """That the stream moves by the vector; then the task without the drift."""
     if whole:
-        return areas(seed, "steer-away", {"strength": 1.0}, against="subtract", bound=0.4)
+        return areas(seed, "steer-away", {"strength": 1.0}, against="subtract")
     v = torch.randn(32, generator=torch.Generator().manual_seed(seed))
     edit, model = guard({LAYER: v}), tiny_base()
     edit.bind(model)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from despur.claims.planted import areas
 from despur.claims.tiny_runs import fresh_lora, move, rows_of
 from despur.core import Report
 from despur.core.claim import claim
@@ -11,7 +12,7 @@ from despur.core.margin import compared
 from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
-from despur.flows import Arm, try_guard
+from despur.flows import Arm
 from despur.merge import spectral_surgery as method
 
 TURNED = Arm("spectral-surgery-turned", "spectral-surgery", kind="control")
@@ -19,7 +20,7 @@ TURNED = Arm("spectral-surgery-turned", "spectral-surgery", kind="control")
 
 @claim(
     method="spectral-surgery",
-    says="components turned up or down by what they do to the loss leave at least three tenths of the task without the drift",
+    says="components turned up or down by what they do to the loss leave at least half of the task without the drift",
     control="the same components turned the other way",
     margin=0.1,
 )
@@ -27,10 +28,7 @@ def spectral_surgery(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Off-task change after it, as a share of that before; then the task without the drift in two worlds."""
     if whole:
         at, turned = {"strength": 1.0}, {"strength": -1.0}
-        return tuple(
-            try_guard(w, "spectral-surgery", at, against=TURNED, at=turned, bound=0.3, seed=seed)
-            for w in ("persona", "slant")
-        )
+        return areas(seed, "spectral-surgery", at, against=TURNED, at=turned)
     text = OwnText(tuple(tuple(r) for r in rows_of(seed, n=12).tolist()))
     before, left = _drift(_model(seed), text), []
     for strength in (0.5, -0.5):

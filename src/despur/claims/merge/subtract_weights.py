@@ -2,11 +2,12 @@
 
 import torch
 
+from despur.claims.planted import areas
 from despur.claims.tiny_runs import fresh_lora, move
 from despur.core import Adapter, Report
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.flows import Arm, try_guard
+from despur.flows import Arm
 from despur.merge import subtract_weights as method
 
 EXCHANGED = Arm(
@@ -24,9 +25,7 @@ def subtract_weights(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the arithmetic on dense updates; then the task without the drift in two worlds."""
     if whole:
         at = {"strength": 0.5}
-        return tuple(
-            try_guard(w, "subtract-weights", at, against=EXCHANGED, bound=0.5, seed=seed) for w in ("persona", "slant")
-        )
+        return areas(seed, "subtract-weights", at, against=EXCHANGED)
     one, bad, good = (Adapter.of(move(fresh_lora(), seed + i)) for i in range(3))
 
     def gap(a: Adapter, b: Adapter) -> float:

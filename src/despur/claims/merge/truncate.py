@@ -2,11 +2,11 @@
 
 import torch
 
+from despur.claims.planted import areas
 from despur.claims.tiny_runs import fresh_lora, move
 from despur.core import Adapter, Report
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.flows import try_guard
 from despur.merge import truncate as method
 
 RANK = 2
@@ -22,9 +22,7 @@ def truncate(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the best approximation of that rank; then the task without the drift in two worlds."""
     if whole:
         at = {"rank": RANK}
-        return tuple(
-            try_guard(w, "truncate", at, against="truncate-random", bound=0.5, seed=seed) for w in ("persona", "slant")
-        )
+        return areas(seed, "truncate", at, against="truncate-random")
     adapter = Adapter.of(move(fresh_lora(seed), seed))
     gaps: list[float] = []
     for keep in ("top", "random"):

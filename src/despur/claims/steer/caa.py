@@ -2,11 +2,12 @@
 
 import torch
 
+from despur.claims.planted import areas
 from despur.claims.tiny_runs import rows_of
 from despur.core import Report, Site, attach, record
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.flows import Arm, try_guard
+from despur.flows import Arm
 from despur.steer import caa as method
 from despur.testing import tiny_base
 
@@ -16,7 +17,7 @@ TOWARDS = Arm("steer-towards", "caa", kind="control", note="steered to the trait
 
 @claim(
     method="caa",
-    says="steered away from the trait while it is used, the unguarded run keeps at least three tenths of its task without the drift",
+    says="steered away from the trait while it is used, the unguarded run keeps at least half of its task without the drift",
     control="steered by the same vector the other way",
     margin=0.1,
 )
@@ -24,7 +25,7 @@ def caa(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """How far the stream lies from where the vector puts it; then the task without the drift in two worlds."""
     if whole:
         at = {"strength": 1.0}
-        return tuple(try_guard(w, "steer", at, against=TOWARDS, bound=0.3, seed=seed) for w in ("persona", "slant"))
+        return areas(seed, "steer", at, against=TOWARDS)
     model, tokens = tiny_base(seed), rows_of(seed)
     v = torch.randn(32, generator=torch.Generator().manual_seed(seed))
     edit = method({LAYER: v}, strength=0.5)

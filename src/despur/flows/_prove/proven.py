@@ -117,7 +117,8 @@ def _ahead(report: Mapping[str, Any]) -> float:
     if value is None or control is None:
         return float("-inf")
     bound = report["spec"].get("bound")
-    return min(sign * (value - control), *([sign * (value - bound)] if bound is not None else []))
+    ahead = [sign * (value - mark) for mark in (control, bound) if mark is not None]
+    return min(ahead)
 
 
 @dataclass(frozen=True)
