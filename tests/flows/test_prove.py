@@ -1,6 +1,8 @@
 """despur prove: verdicts as they are, one claim's fault hides no other, and nothing is run twice."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -101,6 +103,37 @@ def test_what_cannot_be_asked():
         prove()
     with pytest.raises(BadInput, match="or --all"):
         prove("grasp", all=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [1, 4])
+def test_killed_it_goes_on_and_gives_the_same(at, tmp_path):
+    """Killed after so many claims, it runs the others alone."""
+    out = tmp_path / "e"
+    code = f"""
+import os
+from despur.flows import prove
+from despur.flows._prove import prove as flow
+whole, count = flow.run_claim, 0
+def counted(*a, **k):
+    global count
+    count += 1
+    if count > {at}:
+        os.kill(os.getpid(), 9)
+    return whole(*a, **k)
+flow.run_claim = counted
+prove("merge", out={str(out)!r}, jobs=1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    there = {f.name: f.stat().st_mtime_ns for f in (out / "claims").iterdir()}
+    assert len(there) == at
+    after = prove("merge", out=out, jobs=1)
+    assert {n: f.stat().st_mtime_ns for f in (out / "claims").iterdir() if (n := f.name) in there} == there
+    fresh = prove("merge", out=tmp_path / "fresh", jobs=1)
+    assert [(p.method, p.verdict, p.reports) for p in after.proven] == [
+        (p.method, p.verdict, p.reports) for p in fresh.proven
+    ]
 
 
 @pytest.mark.slow
