@@ -47,7 +47,7 @@ class Descent:
             )
         if not np.isfinite(self.start.loss) or not np.isfinite(self.start.gradient).all():
             raise BadInput("the loss or its gradient at x0 is NaN or Inf; begin where both are finite")
-        self.step = self._guess() if step is None else amount(step, "step", above=True)
+        self.step = self._guess(None if step is None else amount(step, "step", above=True))
 
     def at(self, x: np.ndarray) -> Point:
         """Ask the smooth part."""
@@ -60,8 +60,13 @@ class Descent:
 
     def advance(self, y: Point) -> Point:
         """Step from y, halving the step until the parabola through y lies above the loss."""
-        for _ in range(_TRIES):
+        first = 0.0
+        for tries in range(_TRIES):
             z = self.at(self.penalty.prox(y.x - self.step * y.gradient, self.step))
+            far = float(np.linalg.norm(z.x - y.x))
+            first = first if tries else far
+            if far == 0 and first > 1e-12 * self.scale:
+                break  # halved until rounding swallows it
             if self._below_parabola(y, z):
                 self.scale = max(self.scale, float(np.linalg.norm(z.x)))
                 return z
@@ -89,13 +94,20 @@ class Descent:
             1 + 1e-12
         )  # values lose digits, gradients do not
 
-    def _guess(self) -> float:
-        size = float(np.linalg.norm(self.start.gradient))
+    def _guess(self, asked: float | None) -> float:
+        """Give one over the curvature along the gradient; a step that is asked, where it is no tiny one: `error` is measured in steps."""
+        start = self.start
+        size = float(np.linalg.norm(start.gradient))
         if size == 0:
-            return 1.0
-        move = self.start.gradient * (1e-3 * max(self.scale, 1.0) / size)
-        bend = float(np.linalg.norm(self.at(self.start.x - move).gradient - self.start.gradient))
-        return float(np.linalg.norm(move)) / bend if np.isfinite(bend) and bend > 0 else 1.0
+            return asked or 1.0
+        move = start.gradient * (1e-3 * max(self.scale, 1.0) / size)
+        end = self.at(start.x - move)
+        slopes = float(np.vdot(start.gradient, move)), float(np.vdot(end.gradient, move))
+        if end.loss - start.loss > 1e-9 * abs(start.loss) and min(slopes) > 0:
+            raise BadInput("the loss rises where its gradient says that it falls; is the gradient right?")
+        bend = float(np.linalg.norm(end.gradient - start.gradient))
+        guess = float(np.linalg.norm(move)) / bend if np.isfinite(bend) and bend > 0 else 1.0
+        return guess if asked is None else max(asked, guess / 10)
 
 
 def check_stop(max_iterations: int, tolerance: float) -> None:

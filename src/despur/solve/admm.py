@@ -13,12 +13,7 @@ from despur.solve.least_squares import as_map
 from despur.solve.penalty import Penalty
 from despur.solve.solution import NO_CERTIFICATE, Solution
 
-_RATIO, _TURN, _EVERY, _UNTIL = (
-    10.0,
-    2.0,
-    10,
-    1000,
-)  # when and by how much rho turns; after _UNTIL it is fixed, so that theory holds
+_TURN, _EVERY, _UNTIL = 10.0, 10, 1000  # by how much rho turns at most, and when; fixed at last, so that theory holds
 
 
 def admm(
@@ -40,15 +35,15 @@ def admm(
         x0: Where to begin, of any shape.
         inside: K, (m, d), dense or sparse (scipy); without it K = 1.
         rho: Price of K x != z, above 0; only the speed depends on it.
-        adapt: Double or halve rho in the first thousand iterations, where one of the two residuals is ten times the other.
+        adapt: In the first thousand iterations turn rho until both residuals, each over its own terms, are equally large.
         relax: In (0, 2); above 1 it goes further than asked, which mostly helps.
         max_iterations: Most iterations.
         tolerance: Stop at this `error`.
         certificate: x -> upper bound of the value less the least one, such as `LeastSquares.gap`.
 
     Returns:
-        Solution; x is z where K = 1 (its zeros and constraints are exact), else x. `error` is the larger of |K x - z| and |K^T (z -
-        z_before)|, each over the largest of its terms so far.
+        Solution; x is z where K = 1 (its zeros and constraints are exact), else x. `error` is the larger of |K x - z| and
+        |K^T (z - z_before)|, each over the largest of its terms so far.
 
     Raises:
         BadInput: x0 is not finite, or an option is out of bounds.
@@ -59,9 +54,9 @@ def admm(
         >>> admm(LeastSquares(np.eye(3), [0.9, 0.5, -1.0]), Simplex(), np.zeros(3)).x.round(6)
         array([0.7, 0.3, 0. ])
 
-    Source: Boyd, Parikh, Chu, Peleato and Eckstein 2011, Foundations and Trends in Machine Learning 3(1), sections 3.3 and 3.4. Differs:
-    residuals are relative, and rho is fixed after a thousand iterations. Limits: convex penalties; for others no convergence is known,
-    and nothing is promised.
+    Source: Boyd, Parikh, Chu, Peleato and Eckstein 2011, Foundations and Trends in Machine Learning 3(1), sections 3.3 and 3.4; the turn of
+    rho: Wohlberg 2017, arXiv:1704.06209. Differs: rho turns every tenth iteration and is fixed after a thousand. Limits: convex
+    penalties; for others nothing is promised.
     """
     check_stop(max_iterations, tolerance)
     if not 0 < relax < 2:
@@ -73,7 +68,8 @@ def admm(
         raise ShapeMismatch(f"inside is of {k.shape[1]} unknowns and x0 has shape {x.shape}; they must be the same")
     kx = x if k is None else k @ x
     z, u = kx, np.zeros_like(kx)
-    scale, error, done = float(np.linalg.norm(z)), math.inf, 0
+    scale = pulled = 0.0
+    error, done = math.inf, 0
     for done in range(1, max_iterations + 1):
         x = first.prox(z - u, 1 / rho)
         kx = x if k is None else k @ x
@@ -81,20 +77,24 @@ def admm(
         new = second.prox(h + u, 1 / rho)
         u, move, z = u + h - new, new - z, new
         scale = max(scale, float(np.linalg.norm(kx)), float(np.linalg.norm(z)))
-        pull = move if k is None else k.T @ move
-        push = u if k is None else k.T @ u
+        pull, push = _norm(k, move), _norm(k, u)
+        pulled = max(pulled, _norm(k, z), push)
         apart = _share(float(np.linalg.norm(kx - z)), scale)
-        moved = _share(float(np.linalg.norm(pull)), max(scale if k is None else 0.0, float(np.linalg.norm(push))))
-        error = max(apart, moved)
+        error = max(apart, _share(pull, pulled))
         if error <= tolerance:
             break
         if adapt and done % _EVERY == 0 and done <= _UNTIL:
-            turn = _TURN if apart > _RATIO * moved else 1 / _TURN if moved > _RATIO * apart else 1.0
+            drift = _share(pull, push)
+            turn = min(max(math.sqrt(apart / drift), 1 / _TURN), _TURN) if apart > 0 and drift > 0 else 1.0
             rho, u = rho * turn, u / turn
     best = z if k is None else x
     value = first.value(best) + second.value(z if k is None else kx)
     proof: Reading = certificate(best) if certificate else NO_CERTIFICATE
     return Solution(best, value, done, error, proof)
+
+
+def _norm(k: Any, z: np.ndarray) -> float:
+    return float(np.linalg.norm(z if k is None else k.T @ z))
 
 
 def _share(part: float, whole: float) -> float:

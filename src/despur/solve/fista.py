@@ -32,7 +32,7 @@ def fista(
         momentum: False gives plain proximal gradient descent (ISTA).
         restart: Restart momentum where (y - z) (z - x) > 0, where the value rises (and then step from x instead), or never. Where the
             penalty is not convex a rise is never accepted.
-        step: The first step; halved as often as needed. By default a guess from two gradients.
+        step: The first step; halved as often as needed, raised to a tenth of a guess from two gradients. By default that guess.
         max_iterations: Most iterations.
         tolerance: Stop at this `error`.
         certificate: x -> upper bound of the value less the least one, such as `LeastSquares.gap`.

@@ -9,7 +9,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.solve._arrays import Numbers, amount, amounts, freeze, reals
 from despur.solve.penalty import Norm, coordinates, largest_ratio
 
-Groups = Sequence[Sequence[int] | np.ndarray]
+Groups = Sequence[Sequence[int] | np.ndarray] | np.ndarray
 
 
 def group(v: Numbers, strength: float, groups: Groups, weights: Numbers | None = None) -> np.ndarray:

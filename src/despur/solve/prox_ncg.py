@@ -32,7 +32,7 @@ def prox_ncg(
         smooth: x -> value and gradient of the loss, both at once.
         penalty: What is added to it.
         x0: Where to begin, of any shape.
-        step: The first step of the proximal gradient; by default a guess from two gradients.
+        step: The first step of the proximal gradient, raised to a tenth of a guess from two gradients; by default that guess.
         max_iterations: Most iterations.
         tolerance: Stop at this `error`.
         certificate: x -> upper bound of the value less the least one, such as `LeastSquares.gap`.
@@ -56,48 +56,42 @@ def prox_ncg(
     """
     check_stop(max_iterations, tolerance)
     run = Descent(smooth, penalty, x0, step)
-    x, before, size_before, way = run.start, None, 0.0, None
+    x, value = run.start, run.value(run.start)
+    before, size_before, way = x.gradient, 0.0, np.zeros_like(x.x)
     error, done = math.inf, 0
     for done in range(1, max_iterations + 1):
-        plain = penalty.prox(x.x - run.step * x.gradient, run.step)
-        residual = (x.x - plain) / run.step
+        residual = (x.x - penalty.prox(x.x - run.step * x.gradient, run.step)) / run.step
         size = float(np.vdot(residual, residual))
         off = run.step * math.sqrt(size)
         error = 0.0 if off == 0 else off / run.scale if run.scale > 0 else math.inf
         if error <= tolerance:
             return run.solution(x, done - 1, error, certificate)
-        new = None
-        if before is not None and way is not None and size_before > 0:
-            conjugate = max(0.0, float(np.vdot(residual, residual - before)) / size_before)
-            new = _along(run, x, residual, -x.gradient + conjugate * way)
-        else:
-            new = _along(run, x, residual, -x.gradient)
-        if new is None:  # give the direction up
-            z = run.advance(x)
-            way = None if run.value(z) >= run.value(x) else (z.x - x.x) / run.step
-            x_new = z
-        else:
-            x_new, length = new
-            way = (x_new.x - x.x) / length
-        before, size_before, x = residual, size, x_new
+        turn = max(0.0, float(np.vdot(residual, residual - before)) / size_before) if size_before > 0 else 0.0
+        new, length = _along(run, x, value, residual, -x.gradient + turn * way)
+        if new is None:
+            new, length = run.advance(x), run.step
+            size = 0.0  # the next direction begins again
+        way, x, value = (new.x - x.x) / length, new, run.value(new)
+        before, size_before = residual, size
         run.scale = max(run.scale, float(np.linalg.norm(x.x)))
     return run.solution(x, done, error, certificate)
 
 
-def _along(run: Descent, x: Point, residual: np.ndarray, direction: np.ndarray) -> tuple[Point, float] | None:
-    """The point down the arc prox(x + a direction, a) and its a; None where there is none."""
+def _along(
+    run: Descent, x: Point, value: float, residual: np.ndarray, direction: np.ndarray
+) -> tuple[Point | None, float]:
+    """The point down the arc prox(x + a direction, a), and a; None where there is none."""
     probe = run.at(run.penalty.prox(x.x + run.step * direction, run.step))
     move = (probe.x - x.x) / run.step
     slope = float(np.vdot(residual, move))
     bend = float(np.vdot(move, probe.gradient - x.gradient)) / run.step
     if not slope < 0 or not np.isfinite(bend):
-        return None
+        return None, 0.0
     length = min(max(-slope / bend, 1e-3 * run.step), 1e6 * run.step) if bend > 0 else 10 * run.step
-    value = run.value(x)
     for _ in range(_TRIES):
         z = run.at(run.penalty.prox(x.x + length * direction, length))
-        far = float(np.vdot(z.x - x.x, z.x - x.x)) / length
-        if np.isfinite(z.loss) and run.value(z) <= value - _LEAST * far + 1e-14 * abs(value):
+        fall = _LEAST * float(np.vdot(z.x - x.x, z.x - x.x)) / length
+        if np.isfinite(z.loss) and run.value(z) <= value - fall + 1e-14 * abs(value):
             return z, length
         length /= 2
-    return None
+    return None, 0.0

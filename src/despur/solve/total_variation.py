@@ -77,8 +77,8 @@ class TotalVariation(Norm):
 
     def value(self, x: np.ndarray) -> float:
         """Weighted sum of the steps' sizes."""
-        steps = np.abs(np.diff(np.moveaxis(x, self.axis, -1)))
-        return float((steps * self._prices(x.shape)).sum())
+        prices = self._prices(x.shape)
+        return float((np.abs(np.diff(np.moveaxis(x, self.axis, -1))) * prices).sum())
 
     def prox(self, v: np.ndarray, step: float) -> np.ndarray:
         """Give `fused`."""
@@ -86,14 +86,14 @@ class TotalVariation(Norm):
 
     def dual(self, s: np.ndarray) -> float:
         """Largest sum of all up to a pair, over its price."""
-        lines = np.moveaxis(s, self.axis, -1)
-        sums = np.abs(np.cumsum(lines, -1)[..., :-1])
-        return largest_ratio(sums, np.broadcast_to(self._prices(s.shape), sums.shape))
+        prices = self._prices(s.shape)
+        sums = np.abs(np.cumsum(np.moveaxis(s, self.axis, -1), -1)[..., :-1])
+        return largest_ratio(sums, np.broadcast_to(prices, sums.shape))
 
     def free(self, shape: tuple[int, ...]) -> np.ndarray:
         """Each line's level; where a pair has no price, that of each part."""
-        rest = np.moveaxis(np.zeros(shape), self.axis, -1).shape[:-1]
         part = np.concatenate([[0], np.cumsum(self._prices(shape) == 0)])
+        rest = np.moveaxis(np.zeros(shape), self.axis, -1).shape[:-1]
         levels = (part == np.arange(part[-1] + 1)[:, None]).astype(float)  # (parts, d)
         lines = coordinates(np.ones(rest, dtype=bool))  # (lines, *rest)
         basis = np.einsum("l...,pd->lp...d", lines, levels)
