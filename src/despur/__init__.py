@@ -16,7 +16,19 @@ _WHERE = {
     **dict.fromkeys(("audit", "calibrate", "certify", "clean", "compare", "demo", "train", "verify"), "despur.flows"),
     **{
         room: f"despur.{room}"
-        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "steer", "worlds")
+        for room in (
+            "core",
+            "find",
+            "flows",
+            "guard",
+            "judge",
+            "measure",
+            "merge",
+            "report",
+            "solve",
+            "steer",
+            "worlds",
+        )
     },
 }
 

@@ -42,7 +42,7 @@ class LeastSquares(Penalty):
     matrix: Any
     target: np.ndarray
     inside: Any = None
-    _factors: dict[float, Any] = field(default_factory=dict)
+    _factors: dict[float, Any] = field(default_factory=dict, repr=False)
 
     def __init__(self, matrix: Any, target: Numbers, inside: Any = None) -> None:
         a, y = as_map(matrix, "matrix"), np.array(reals(target, "target"), dtype=np.float64)
@@ -193,8 +193,10 @@ def as_map(matrix: Any, name: str) -> Any:
         ShapeMismatch: no matrix.
     """
     if scipy.sparse.issparse(matrix):
-        reals(matrix.data if matrix.format in ("csr", "csc", "coo", "bsr", "dia") else matrix.tocoo().data, name)
-        return scipy.sparse.csr_array(matrix, dtype=np.float64)
+        reals(np.zeros(0, dtype=matrix.dtype), name)  # refuses what is not real
+        rows = scipy.sparse.csr_array(matrix, dtype=np.float64)
+        reals(rows.data, name)
+        return rows
     return reals(matrix, name, ndim=2).astype(np.float64, copy=False)
 
 
