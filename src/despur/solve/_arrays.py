@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from despur.core.errors import BadInput, ShapeMismatch
 
@@ -75,6 +76,26 @@ def weights_of(value: Numbers | None, name: str = "weights") -> np.ndarray | Non
     amounts(array, name, array)
     array.flags.writeable = False
     return array
+
+
+def as_map(matrix: Any, name: str) -> Any:
+    """Give a linear map as a finite float64 matrix, dense or sparse.
+
+    Raises:
+        BadInput: not finite, or no numbers.
+        ShapeMismatch: no matrix.
+    """
+    if scipy.sparse.issparse(matrix):
+        reals(np.zeros(0, dtype=matrix.dtype), name)  # refuses what is not real
+        rows = scipy.sparse.csr_array(matrix, dtype=np.float64)
+        reals(rows.data, name)
+        return rows
+    return reals(matrix, name, ndim=2).astype(np.float64, copy=False)
+
+
+def dense(matrix: Any) -> np.ndarray:
+    """As a plain array."""
+    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
 
 
 def freeze(target: Any, /, **values: Any) -> None:

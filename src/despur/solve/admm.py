@@ -7,9 +7,8 @@ import numpy as np
 
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.types import Reading
-from despur.solve._arrays import Numbers, amount, reals
+from despur.solve._arrays import Numbers, amount, as_map, reals
 from despur.solve._descent import Certify, check_stop
-from despur.solve.least_squares import as_map
 from despur.solve.penalty import Penalty
 from despur.solve.solution import NO_CERTIFICATE, Solution
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse
 
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.types import Reading
-from despur.solve._arrays import Numbers, amount, freeze, reals
+from despur.solve._arrays import Numbers, amount, as_map, dense, freeze, reals
 from despur.solve.fista import fista
 from despur.solve.penalty import Norm, Penalty
 from despur.solve.solution import Solution
@@ -183,23 +182,3 @@ def least_squares(
         tolerance=tolerance,
         certificate=lambda x: loss.gap(x, penalty),
     )
-
-
-def as_map(matrix: Any, name: str) -> Any:
-    """Give a linear map as a finite float64 matrix, dense or sparse.
-
-    Raises:
-        BadInput: not finite, or no numbers.
-        ShapeMismatch: no matrix.
-    """
-    if scipy.sparse.issparse(matrix):
-        reals(np.zeros(0, dtype=matrix.dtype), name)  # refuses what is not real
-        rows = scipy.sparse.csr_array(matrix, dtype=np.float64)
-        reals(rows.data, name)
-        return rows
-    return reals(matrix, name, ndim=2).astype(np.float64, copy=False)
-
-
-def dense(matrix: Any) -> np.ndarray:
-    """As a plain array."""
-    return matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
