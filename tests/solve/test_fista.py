@@ -1,5 +1,7 @@
 """Against scikit-learn's solvers, and against itself without what it adds."""
 
+import inspect
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Lasso, LogisticRegression, MultiTaskLasso
@@ -185,9 +187,27 @@ def test_nothing_to_do_is_done_at_once():
         (lambda x: (0.0 if x[0] == 1 else np.nan, x), [1.0], {}, BadInput, "no step lowers the loss"),
         (lambda x: (0.0, x), [1.0], {"step": 0.0}, BadInput, "step is 0.0; it must be a number above 0"),
         (lambda x: (0.0, x), [1.0], {"tolerance": -1.0}, BadInput, "tolerance is -1.0"),
-        (lambda x: (0.0, x), [1.0], {"max_iterations": 0}, BadInput, "max_iterations is 0"),
+        (
+            lambda x: (0.0, x),
+            [1.0],
+            {"max_iterations": 0},
+            BadInput,
+            "max_iterations is 0; it must be a number of at least 1",
+        ),
     ],
 )
 def test_what_cannot_be_solved_is_refused(solver, smooth, x0, options, kind, words):
     with pytest.raises(kind, match=words):
         solver(smooth, L1(0.0), np.array(x0), **options)
+
+
+def test_what_no_type_checker_would_let_through_is_refused_too():
+    """Users have none; beartype is undone here."""
+    bare = inspect.unwrap(fista)
+    for options, words in (
+        ({"restart": "often"}, "gradient, value, never"),
+        ({"max_iterations": "3"}, "'3'"),
+        ({"max_iterations": 2.5}, "whole"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            bare(lambda x: (0.0, x), L1(0.0), np.ones(1), **options)

@@ -58,7 +58,8 @@ def amount(value: Any, name: str, *, low: float = 0.0, above: bool = False) -> f
     Raises:
         BadInput: it is not.
     """
-    good = isinstance(value, int | float | np.integer | np.floating) and np.isfinite(value)
+    good = isinstance(value, int | float | np.integer | np.floating) and value is not True and value is not False
+    good = good and np.isfinite(value)
     if not good or value < low or (above and value == low):
         raise BadInput(f"{name} is {value!r}; it must be a number {'above' if above else 'of at least'} {low:g}")
     return float(value)

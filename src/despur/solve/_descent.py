@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -110,12 +111,12 @@ class Descent:
         return guess if asked is None else max(asked, guess / 10)
 
 
-def check_stop(max_iterations: int, tolerance: float) -> None:
+def check_stop(max_iterations: Any, tolerance: Any) -> None:
     """Refuse a number of iterations or a tolerance that makes no sense.
 
     Raises:
         BadInput: it does not.
     """
-    if max_iterations < 1:
-        raise BadInput(f"max_iterations is {max_iterations}; it must be 1 or more")
+    if amount(max_iterations, "max_iterations", low=1.0) % 1:
+        raise BadInput(f"max_iterations is {max_iterations}; it must be a whole number")
     amount(tolerance, "tolerance")

@@ -1,7 +1,9 @@
 """A sparse tensor: the cells that are there, and their values."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -117,9 +119,10 @@ class Cells:
         return len(self.value)
 
 
-def _checked(index: Numbers, value: Numbers, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    sizes = tuple(int(size) for size in shape)
-    if not sizes or any(size < 0 for size in sizes) or sizes != tuple(shape):
+def _checked(index: Numbers, value: Numbers, shape: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    whole = all(isinstance(size, int | np.integer) and size >= 0 for size in shape)
+    sizes = tuple(int(size) for size in shape) if whole else ()
+    if not sizes:
         raise BadInput(f"shape {tuple(shape)} must be whole numbers of at least 0, one an axis")
     places = np.asarray(index)
     if places.size == 0 and places.ndim < 2:

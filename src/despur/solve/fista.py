@@ -5,10 +5,13 @@ from typing import Literal
 
 import numpy as np
 
+from despur.core.errors import BadInput
 from despur.solve._arrays import Numbers
 from despur.solve._descent import Certify, Descent, Smooth, check_stop
 from despur.solve.penalty import Penalty
 from despur.solve.solution import Solution
+
+_RESTARTS = ("gradient", "value", "never")
 
 
 def fista(
@@ -55,6 +58,8 @@ def fista(
     which keep their digits longer than values. Limits: where the penalty is not convex, a stationary point; which one, the start decides.
     """
     check_stop(max_iterations, tolerance)
+    if restart not in _RESTARTS:
+        raise BadInput(f"restart is {restart!r}; it must be one of: {', '.join(_RESTARTS)}")
     run = Descent(smooth, penalty, x0, step)
     x = y = run.start
     best, t, error, done = run.value(x), 1.0, math.inf, 0
