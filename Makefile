@@ -11,7 +11,7 @@ pinned = $(shell sed -n -E 's/^($(1))==/&/p' constraints.txt)
 MINIMUM = .venv-minimum
 MINIMUM_STAMP = $(MINIMUM)/.stamp
 MINIMUM_PIP = $(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check
-MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/merge tests/measure/test_exchange.py \
+MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/merge tests/solve tests/measure/test_exchange.py \
 	tests/guard/test_trainer_files.py tests/flows/test_fit.py tests/cli/test_commands.py \
 	--ignore tests/core/test_row_files.py # it needs datasets and pyarrow
 TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))

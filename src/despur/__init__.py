@@ -18,7 +18,19 @@ _WHERE = {
     ),
     **{
         room: f"despur.{room}"
-        for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "steer", "worlds")
+        for room in (
+            "core",
+            "find",
+            "flows",
+            "guard",
+            "judge",
+            "measure",
+            "merge",
+            "report",
+            "solve",
+            "steer",
+            "worlds",
+        )
     },
 }
 
