@@ -11,13 +11,13 @@ pinned = $(shell sed -n -E 's/^($(1))==/&/p' constraints.txt)
 MINIMUM = .venv-minimum
 MINIMUM_STAMP = $(MINIMUM)/.stamp
 MINIMUM_PIP = $(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check
-MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/merge tests/measure/test_exchange.py \
+MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/merge tests/solve tests/measure/test_exchange.py \
 	tests/guard/test_trainer_files.py tests/flows/test_fit.py tests/cli/test_commands.py \
 	--ignore tests/core/test_row_files.py # it needs datasets and pyarrow
 TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-gpu test-minimum check format sync docs bench clean
+.PHONY: demo test test-slow test-gpu test-minimum check format sync docs prove bench clean
 
 demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
 	$(BIN)/despur demo
@@ -45,6 +45,7 @@ check: $(STAMP)
 	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/cli.py --check
 	$(BIN)/python docs/schema.py --check
+	$(BIN)/python docs/evidence.py --check
 	@find src -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 200 {print $$2 ": " $$1 " lines; aim for 200"}'
 
 format: $(STAMP)
@@ -56,11 +57,16 @@ sync: $(STAMP)  ## renew what is generated
 	$(BIN)/python docs/methods.py
 	$(BIN)/python docs/cli.py
 	$(BIN)/python docs/schema.py
+	$(BIN)/python docs/evidence.py
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/methods.py --check
 	$(BIN)/python docs/cli.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+prove: $(STAMP)  ## every claim, whole, and the page of evidence: about ten minutes on two cores
+	$(BIN)/despur prove --all --whole -o runs/prove || true  # a claim that is lost must not keep its figures from the page
+	$(BIN)/python docs/evidence.py runs/prove
 
 bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done

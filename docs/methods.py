@@ -34,7 +34,14 @@ def catalogue() -> str:
          "settings": [dict(s) for s in a.settings], "control": a.control, "needs": a.needs, "note": a.note}
         for a in ARMS.values()
     ]  # fmt: skip
-    return json.dumps({"methods": [asdict(e) for e in entries()], "arms": arms}, indent=1, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(
+            {"methods": [{k: v for k, v in asdict(e).items() if k != "claim"} for e in entries()], "arms": arms},
+            indent=1,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 def row(method: Listed) -> str:

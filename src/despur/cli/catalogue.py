@@ -9,10 +9,12 @@ from rich.table import Table
 
 from despur.cli.view import View, out_console, say, table
 from despur.core.errors import UnknownName, nearest
+from despur.core.evidence import FAILS, NOT_RUN
 from despur.core.listing import VERBS, Listed, ListedArm, listed, listed_arms, search
 from despur.core.names import canonical
 
 ARMS = "arms"  # the lines of `despur compare`, listed like a room
+CLAIMS = {FAILS: "does not hold", NOT_RUN: "not run"}  # verdicts that are too long for a column
 _SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example|Source|Differs|Limits):")
 _LONG = 75  # a line of a docstring that is longer was broken by the margin
 
@@ -96,11 +98,13 @@ def _show_list(found: Any, given: Any) -> None:
 
 
 def _methods(found: list[Listed]) -> Table:
-    made = table("name", "room", "needs", "what it does", left=4)
+    made = table("name", "room", "needs", "claim", "what it does", left=5)
     for column in made.columns[:2]:
         column.no_wrap = True
     for m in found:
-        made.add_row(f"  {m.name}", m.room, "" if m.needs == "nothing" else m.needs, m.summary)
+        made.add_row(
+            f"  {m.name}", m.room, "" if m.needs == "nothing" else m.needs, CLAIMS.get(m.claim, m.claim), m.summary
+        )
     made.show_header = False
     return made
 
@@ -137,6 +141,7 @@ def _show_method(method: Listed) -> None:
         else "Needs: nothing besides base and rows.",
         cost,
         f"Paper: {method.paper}",
+        f"Claim: {method.claim}. Measure it: despur prove {method.name} --whole",
     )
     say("\n" + "\n".join(line for line in lines if line))
 

@@ -32,7 +32,6 @@ class Method:
         factory: The function or class itself.
         takes: Argument -> the material that it is built from.
         cost: Of a training step with it, in plain steps; None where it is no part of a step.
-        claim: Dotted name of the claim that `despur prove` runs; "" until there is one.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Method:
     factory: Callable[..., Any]
     takes: Mapping[str, str] = field(default_factory=dict)
     cost: float | None = None
-    claim: str = ""
 
     @property
     def contract(self) -> Contract:
@@ -81,7 +79,7 @@ _CATALOGUE: dict[str, Method] = {}
 
 
 def method(
-    *, room: str, paper: str, takes: Mapping[str, str] | None = None, cost: float | None = None, claim: str = ""
+    *, room: str, paper: str, takes: Mapping[str, str] | None = None, cost: float | None = None
 ) -> Callable[[F], F]:
     """Put a factory into the catalogue; what it makes keeps its spec.
 
@@ -93,7 +91,6 @@ def method(
         paper: Source, as `despur ls` shows it.
         takes: Argument -> material, for arguments that are not built from the material of their own name.
         cost: Of a training step with it, in plain steps.
-        claim: Dotted name of its claim.
     """
 
     def enter(factory: F) -> F:
@@ -101,7 +98,7 @@ def method(
         asked = {p.name: (takes or {}).get(p.name, p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
         entry: F = factory if inspect.isclass(factory) else _with_spec(factory)  # type: ignore[assignment]
         name = canonical(factory.__name__)
-        _CATALOGUE[name] = Method(name, room, paper, entry, asked, cost, claim)
+        _CATALOGUE[name] = Method(name, room, paper, entry, asked, cost)
         return entry
 
     return enter

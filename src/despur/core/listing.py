@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.errors import UnknownName, nearest
+from despur.core.evidence import NOT_RUN, state
 
 FILE = Path(__file__).parents[1] / "catalogue.json"
 VERBS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +39,7 @@ class Listed:
         limits: What it cannot do.
         signature: As a call.
         doc: Its whole docstring.
-        claim: Name of its claim; "" until there is one.
+        claim: Verdict on what it is said to do, in the evidence that is shipped; `despur prove NAME` measures it.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Listed:
     limits: str = ""
     signature: str = ""
     doc: str = ""
-    claim: str = ""
+    claim: str = NOT_RUN
 
     @property
     def arxiv(self) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ class ListedArm:
 @cache
 def listed() -> dict[str, Listed]:
     """Every method by name: those of despur, and those that installed packages bring."""
-    known = {e["name"]: Listed(**_known(Listed, e)) for e in _read()["methods"]}
+    known = {e["name"]: Listed(**_known(Listed, e), claim=state(e["name"])) for e in _read()["methods"]}
     if entry_points(group="despur.methods"):
         from despur.core.catalogue import methods
 
@@ -109,7 +110,6 @@ def describe(method: Any, when: str = "") -> Listed:
         method.name, method.room, method.contract, method.summary, method.paper, dict(method.takes), method.needs,
         {name: repr(default) for name, default in method.options.items()}, method.cost, when,
         " ".join(limits[1].split()) if limits else "", f"{method.factory.__name__}{_plain_signature(method.factory)}", doc,
-        method.claim,
     )  # fmt: skip
 
 
@@ -152,5 +152,5 @@ def _read() -> dict[str, Any]:
 
 
 def _known(kind: type, entry: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    names = {f.name for f in fields(kind)} - {"claim"}  # type: ignore[arg-type]
     return {k: v for k, v in entry.items() if k in names}

@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from despur.flows._audit.audit import Audit, audit, unreadable
     from despur.flows._audit.calibrate import calibrate
     from despur.flows._clean.clean import Cleaned, clean
+    from despur.flows._compare.arm import Arm
     from despur.flows._compare.arms import ARMS, QUICK
     from despur.flows._compare.asked import settle
     from despur.flows._compare.compare import compare, dry_run, report
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
+    from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import DemoResult, demo
     from despur.flows._library.library import (
         Compared,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
         list_library,
         remove_from_library,
     )
+    from despur.flows._prove.prove import prove
+    from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
@@ -38,17 +42,21 @@ WHERE = {  # module -> names
     "_verify.certificate": ("Certificate",),
     "_verify.certify": ("certify",),
     "_clean.clean": ("Cleaned", "clean"),
+    "_compare.arm": ("Arm",),
     "_compare.arms": ("ARMS", "QUICK"),
     "_compare.asked": ("settle",),
     "_compare.compare": ("compare", "dry_run", "report"),
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
+    "_compare.trial": ("open_bench", "try_arm", "try_guard"),
     "_demo.demo": ("DemoResult", "demo"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
         "remove_from_library",
     ),
+    "_prove.proven": ("Evidence", "Proven"),
+    "_prove.prove": ("prove",),
     "_replay": ("replay",),
     "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
@@ -56,10 +64,10 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
-    "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
+    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
+    "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
     "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
-    "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
+    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train", "try_arm", "try_guard", "unreadable", "verify",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)

@@ -12,11 +12,12 @@ from despur.judge.paired_tests import Versus, holm, max_t, none_of, sign_flip, v
 from despur.judge.prereg import NO_HARM, Prereg, rules
 from despur.judge.resample import Draws, resample
 from despur.judge.runs import BASE, NAIVE, Grid, Half, Run, half
+from despur.judge.single_run import area_of_one
 from despur.judge.stress import Ladder, Rise, by_seed, ladder, rise
 
 __all__ = [
     "AREA", "BASE", "CONSTRAINTS", "KEPT", "LOWER", "NAIVE", "NO_HARM", "Choice", "Difference", "Done", "Draws", "Grid",
-    "Half", "Ladder", "NeutralNull", "Prereg", "Reading", "Rise", "Run", "Versus", "accepted", "areas", "attainment",
+    "Half", "Ladder", "NeutralNull", "Prereg", "Reading", "Rise", "Run", "Versus", "accepted", "area_of_one", "areas", "attainment",
     "axis_word", "by_seed", "check_axis", "choose_setting", "deviations", "difference", "dominated", "drift_at_task",
     "four_axes", "gather", "half", "holm", "hypervolume", "in_words", "interval", "kept_within", "ladder", "max_t",
     "mean_interval", "none_of", "outdone", "rate_interval", "resample", "rise", "rules", "sign_flip", "task_at_drift",
