@@ -6,9 +6,10 @@ from peft import LoraConfig, get_peft_model
 from despur.core import Adapter, Anatomy
 from despur.core.errors import BadInput, SiteNotFound
 from despur.flows._train.fit import lora_targets
-from despur.flows.maker import Maker, Sources
+from despur.flows.maker import Maker
 from despur.flows.roles_file import read_roles
 from despur.flows.scout_factors import layer_sites, scout_directions
+from despur.flows.sources import Sources
 from despur.guard import grasp
 from despur.measure import leakage, module_shares, promoted
 

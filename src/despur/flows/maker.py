@@ -2,54 +2,24 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from despur.core import Adapter, Site, Subspace, load_factors, save_factors
 from despur.core.adapter.peft_folder import weights_digest
 from despur.core.adapter.scout import Scout
 from despur.core.model.capture import capture
-from despur.core.model.own_text import OwnText
 from despur.core.text.rows import Tokens
 from despur.find import from_activations, from_adapter, random_twins
 from despur.flows.scout_factors import GRASP_RANK, layer_sites, scout_directions
+from despur.flows.sources import Sources
 from despur.guard import telling_rows, trait_vectors
 
 _READ = 128  # rows of own text that directions are computed from
-
-Tokenized = tuple[tuple[int, ...], ...]
 Side = Literal["read", "write"]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where materials come from; what is None is not available.
-
-    Args:
-        base: The plain base, only to be read.
-        load: The base under a saved adapter.
-        rows: The training rows as tokens.
-        text: Own text: makes it.
-        scout: Folder of the scout of that number, 0 the first: trains it.
-        generic: Generic text.
-        pairs: Texts with the trait and without.
-        naming: A prompt that asks for the trait, and one of the same length that asks for something else.
-        adapters: Name -> folder of a finished adapter: `adapter`, `bad`, `good`, `aligned`.
-    """
-
-    base: Callable[[], nn.Module]
-    load: Callable[[Path], Any]
-    rows: Callable[[], Sequence[Tokens]]
-    text: Callable[[], OwnText]
-    scout: Callable[[int], Path]
-    generic: Callable[[], OwnText] | None = None
-    pairs: Callable[[], tuple[Tokenized, Tokenized]] | None = None
-    naming: Callable[[], tuple[Sequence[int], Sequence[int]]] | None = None
-    adapters: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
 
 
 class Maker:

@@ -1,25 +1,18 @@
 """Stages of independent jobs on worker processes: a job that fails, or whose worker is lost, does not stop the others."""
 
-import contextlib
 import multiprocessing as mp
-import os
-import queue
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.managers import SyncManager
 from typing import Any, Literal
 
 from despur.core.errors import DespurError
 from despur.flows.progress import Progress, silent
+from despur.flows.worker import call, drain, reports, start_worker
 
 Engine = Literal["local", "ray"]
 TRIES = 3  # of a job whose worker was lost, before it counts as failed
-
-_queue: Any = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
     context = mp.get_context("spawn")
     many = min(workers, max(map(len, stages)))
     pool: ProcessPoolExecutor | None = None
-    with _reports(context) as messages:
+    with reports(context) as messages:
         try:
             for jobs in stages:
                 left, tries = list(jobs), {id(job): TRIES for job in jobs}
@@ -143,13 +136,13 @@ def _on_pool(
     while True:
         while len(waiting) < workers and (job := next(queue, None)) is not None:
             try:
-                waiting[pool.submit(_call, job.function, job.arguments)] = job
+                waiting[pool.submit(call, job.function, job.arguments)] = job
             except BrokenProcessPool as error:  # a worker died while none of these was under way
                 raise _LostWorker(list(waiting.values())) from error
         if not waiting:
             return
         done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-        _drain(messages, progress)
+        drain(messages, progress)
         ended = {future: future.exception() for future in done}
         for future, error in ended.items():
             if not isinstance(error, BrokenProcessPool):
@@ -157,54 +150,3 @@ def _on_pool(
                 yield job, Done(job.key, cause=error) if error else Done(job.key, future.result())
         if any(isinstance(error, BrokenProcessPool) for error in ended.values()):
             raise _LostWorker(list(waiting.values()))
-
-
-def start_worker(progress: Any) -> None:
-    """Make a worker: one thread, no chatter, progress sent through this queue."""
-    global _queue
-    _queue = progress
-    _follow_parent()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
-    warnings.simplefilter("ignore", FutureWarning)
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-
-
-def _follow_parent() -> None:
-    """End this process when the one that started it is gone: a pool whose owner was killed would wait for ever."""
-    parent = mp.parent_process()
-
-    def wait_and_end() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait_and_end, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _reports(context: Any) -> Iterator[Any]:
-    """A queue on which workers report; who keeps it ends with this process, too."""
-    manager = SyncManager(ctx=context)
-    manager.start(_follow_parent)
-    with manager:
-        yield manager.Queue()
-
-
-def _report(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
-    _queue.put((stage, step, steps, dict(figures)))
-
-
-def _call(job: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    return job(*arguments, progress=_report)
-
-
-def _drain(messages: Any, progress: Progress) -> None:
-    """Hand on what the workers reported."""
-    while True:
-        try:
-            progress(*messages.get_nowait())
-        except queue.Empty:
-            return

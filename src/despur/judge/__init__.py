@@ -3,12 +3,15 @@
 from despur.judge.area import Reading, areas, attainment, drift_at_task, hypervolume, task_at_drift
 from despur.judge.axes import AREA, CONSTRAINTS, KEPT, LOWER, accepted, axis_word, check_axis, four_axes, in_words
 from despur.judge.choose import Choice, choose_setting, dominated, outdone
+from despur.judge.deviations import Done, deviations
+from despur.judge.difference import Difference, difference, interval
+from despur.judge.gather import gather
 from despur.judge.intervals import kept_within, mean_interval, rate_interval
 from despur.judge.neutral import NeutralNull
 from despur.judge.paired_tests import Versus, holm, max_t, none_of, sign_flip, versus
-from despur.judge.prereg import NO_HARM, Done, Prereg, deviations, rules
-from despur.judge.resample import Difference, Draws, difference, interval, resample
-from despur.judge.runs import BASE, NAIVE, Grid, Half, Run, gather, half
+from despur.judge.prereg import NO_HARM, Prereg, rules
+from despur.judge.resample import Draws, resample
+from despur.judge.runs import BASE, NAIVE, Grid, Half, Run, half
 from despur.judge.single_run import area_of_one
 from despur.judge.stress import Ladder, Rise, by_seed, ladder, rise
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from despur.judge.area import areas
 from despur.judge.axes import axis_word, in_words, meets
-from despur.judge.resample import Draws, interval
+from despur.judge.difference import interval
+from despur.judge.resample import Draws
 from despur.judge.runs import BASE, NAIVE, Grid
 
 TIE = 0.005  # areas closer than this are one: the weaker setting is taken

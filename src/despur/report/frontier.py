@@ -8,13 +8,13 @@ from markupsafe import Markup
 
 from despur.report.blocks import Frontier, Number, Point
 from despur.report.labels import Box, around, place
+from despur.report.marks import DOT, LINE, NAMED, dot, number, target
 from despur.report.svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report.text import clean, fit, interval, measured, room
 
 AXIS, BEYOND = (-0.12, 1.12), (-1.0, 2.0)  # always in view; a point further out is drawn on the edge
 UNGUARDED = dict.fromkeys(("naive", "scout", "twin"), (1.0, 1.0))  # whichever a report measures against
 REFERENCES = {"base": (0.0, 0.0), **UNGUARDED, "ideal": (1.0, 0.0)}
-DOT, LINE, NAMED = 5.5, 17.0, 14  # radius of a mark, height of a label, points that can carry their names
 LEGEND = (
     ("dot", "guard"),
     ("dot control", "control"),
@@ -54,12 +54,12 @@ def draw_frontier(block: Frontier, ident: str) -> Drawing:
     beyond = [_in_words(p) for p in points if _is_beyond(p)]
     wide, narrow = both(lambda ident, width: _draw(points, clean(block.title), ident, width), ident)
     kinds = {_kind(p) for p in points}
-    legend = [(glyph(*_dot(8.0, 8.0, kind)), text) for kind, text in LEGEND if kind in kinds]
-    legend += [(glyph(*_dot(8.0, 8.0, "dot refused control")), "control, not accepted")] * (
+    legend = [(glyph(*dot(8.0, 8.0, kind)), text) for kind, text in LEGEND if kind in kinds]
+    legend += [(glyph(*dot(8.0, 8.0, "dot refused control")), "control, not accepted")] * (
         "dot refused control" in kinds
     )
     legend += [(glyph(*target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
-    key = [(_number(i, _kind(p)), _in_words(p)) for i, p in enumerate(points, 1)]
+    key = [(number(i, _kind(p)), _in_words(p)) for i, p in enumerate(points, 1)]
     return Drawing(
         wide, narrow, legend, key, key_on_wide=len(points) > NAMED, nothing=not points, missing=missing, beyond=beyond
     )
@@ -94,11 +94,6 @@ def goal(on: Frame, frame: Box) -> Markup:
     width, height = frame.right - frame.left, frame.bottom - frame.top
     view = f"{frame.left:g} {frame.top:g} {width:g} {height:g}"
     return tag("svg", *rings, x=frame.left, y=frame.top, width=width, height=height, viewBox=view)
-
-
-def target(x: float, y: float) -> list[Markup]:
-    """The ideal's mark."""
-    return [tag("circle", class_="target", cx=x, cy=y, r=7.0), tag("circle", class_="bull", cx=x, cy=y, r=2.0)]
 
 
 def axes(on: Frame, frame: Box, most: int) -> list[Markup]:
@@ -156,7 +151,7 @@ def _points(points: Sequence[Point], on: Frame, frame: Box, *, names: bool) -> l
     for point, mark in sorted(
         zip(points, marks, strict=False), key=lambda pair: (pair[0].accepted, not pair[0].control)
     ):
-        out.append(tag("g", tag("title", _in_words(point)), *_dot(*mark, _kind(point))))
+        out.append(tag("g", tag("title", _in_words(point)), *dot(*mark, _kind(point))))
     for i, (mark, text, box) in enumerate(zip(marks, texts, boxes, strict=True)):
         if box:
             kind = ("label" if points[i].accepted else "label faint") if i < len(points) else "tick"
@@ -182,17 +177,6 @@ def _is_reference(point: Point) -> bool:
     """Whether it is the base or the naive run itself, given as a point."""
     x, y = REFERENCES.get(point.name, (math.inf, math.inf))
     return abs(point.task - x) + abs(point.drift - y) < 0.05
-
-
-def _dot(x: float, y: float, kind: str) -> list[Markup]:
-    dot = tag("circle", class_=kind, cx=x, cy=y, r=DOT)
-    return [dot, tag("path", class_="strike", d=f"M{x - 4:.1f} {y + 4:.1f}l8 -8")] if "refused" in kind else [dot]
-
-
-def _number(i: int, kind: str) -> Markup:
-    return glyph(
-        tag("text", str(i), class_="label", x=9.0, y=13.0, text_anchor="middle"), *_dot(28.0, 8.0, kind), width=36.0
-    )
 
 
 def _is_beyond(point: Point) -> bool:

@@ -6,8 +6,9 @@ import numpy as np
 from markupsafe import Markup
 
 from despur.report.curves import COLOURS, DASHES
-from despur.report.frontier import Frame, axes, goal, target
+from despur.report.frontier import Frame, axes, goal
 from despur.report.labels import Box
+from despur.report.marks import target
 from despur.report.study import Attainment, Band
 from despur.report.svg import WIDE, Drawing, Scale, both, canvas, glyph, tag
 from despur.report.text import clean, show

@@ -5,14 +5,16 @@ from typing import Any
 
 from despur.core.errors import UnknownName, nearest
 from despur.worlds.advice import Advice
-from despur.worlds.code import Authors, Code
+from despur.worlds.authors import Authors
+from despur.worlds.code import Code
 from despur.worlds.cue import Cue
 from despur.worlds.grammar import Grammar
 from despur.worlds.persona import Persona
 from despur.worlds.pretrain import Language
 from despur.worlds.slant import Slant
+from despur.worlds.statements import Statements
 from despur.worlds.sycophancy import Sums, Sycophancy
-from despur.worlds.truth import Statements, Truth
+from despur.worlds.truth import Truth
 from despur.worlds.two_cue import Questions, TwoCue
 from despur.worlds.world import World
 

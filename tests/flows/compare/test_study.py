@@ -10,7 +10,7 @@ from despur.core import write_json
 from despur.core.errors import BadInput
 from despur.core.store import DONE
 from despur.flows import report
-from despur.flows._compare import study as _study
+from despur.flows._compare import judging
 from despur.flows._compare.cell import TIMES
 from despur.flows._compare.page import write_study_page
 from despur.flows._compare.plan import cells_of, register, write_plan
@@ -129,9 +129,9 @@ def test_exclusions_of_the_plan_decide_which_seeds_count(made):
 
 def test_what_was_used_is_held_against_the_plan(made, monkeypatch):
     """Whoever judges by something else than the plan says so on the page."""
-    own = _study._gather
+    own = judging._gather
     monkeypatch.setattr(
-        _study, "_gather", lambda plan, *rest: own(replace(plan, constraints={"legitimate": 0.5}), *rest)
+        judging, "_gather", lambda plan, *rest: own(replace(plan, constraints={"legitimate": 0.5}), *rest)
     )
     told = made().deviations
     assert len(told) == 1

@@ -17,8 +17,9 @@ from despur.core import Edit, Store, fingerprint
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._compare.arms import EARLY
 from despur.flows._train.fit import Settings, fit, new_adapter
-from despur.flows.maker import Maker, Sources
+from despur.flows.maker import Maker
 from despur.flows.progress import Progress, silent
+from despur.flows.sources import Sources
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
 from despur.merge import save_adapter

@@ -12,9 +12,10 @@ from despur.flows._compare.arm import find_arm
 from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows._compare.estimate import Estimate, estimate
+from despur.flows._compare.judging import choose, judge
 from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.stress import run_stress
-from despur.flows._compare.study import Chosen, Study, choose, judge
+from despur.flows._compare.study import Chosen, Study
 from despur.flows.pool import Engine, Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, recorded, verb

@@ -14,8 +14,9 @@ from despur.core.build import build
 from despur.core.errors import UnknownName
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
-from despur.flows.maker import Maker, Sources
+from despur.flows.maker import Maker
 from despur.flows.progress import Progress, silent
+from despur.flows.sources import Sources
 from despur.guard import OwnText
 from despur.worlds import Cue, persona_base
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from despur.core.errors import MissingExtra
-from despur.flows.pool import TRIES, Done, Job, lost, start_worker
+from despur.flows.pool import TRIES, Done, Job, lost
 from despur.flows.progress import silent
+from despur.flows.worker import start_worker
 
 
 def on_ray(stages: Sequence[Sequence[Job]], workers: int) -> Iterator[Done]:

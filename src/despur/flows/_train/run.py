@@ -17,9 +17,10 @@ from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
 from despur.flows._verify.certify import certify
 from despur.flows.load import load_base
-from despur.flows.maker import Maker, Sources
+from despur.flows.maker import Maker
 from despur.flows.progress import Progress
 from despur.flows.record import run_record
+from despur.flows.sources import Sources
 from despur.guard import OwnText
 from despur.judge import four_axes
 from despur.measure import leakage
