@@ -5,7 +5,7 @@ from typing import Any
 
 from despur.core.evidence import ERROR, FAILS, HOLDS, PROXY
 from despur.flows._prove.proven import Evidence, Proven
-from despur.report import Table, Text, Verdict
+from despur.report import Bars, Table, Text, Verdict
 
 ORDER = (HOLDS, PROXY, FAILS, ERROR)
 
@@ -16,19 +16,41 @@ def evidence_blocks(evidence: Evidence) -> list[Any]:
     methods = list(dict.fromkeys(p.method for p in shown))
     if len(methods) == 1:
         return _of_one(shown)
-    count = {word: sum(p.verdict == word for p in shown) for word in ORDER}
-    words = ", ".join(f"{n} {word}" if n else "" for word, n in count.items() if n)
-    tone = "bad" if evidence.bad else "unsure" if count[FAILS] else "good"
+    tone = "bad" if evidence.bad else "good" if all(p.good for p in shown) else "unsure"
+    parts = {form: [p for p in shown if p.form == form] for form in ("statement", "mechanism")}
+    words = "; ".join(_counted(form, part) for form, part in parts.items() if part)
     blocks: list[Any] = [Verdict(f"{len(methods)} methods", words, tone)]
     if evidence.lost:
         blocks.append(Text("Held before, and does not now", "\n\n".join(evidence.lost)))
-    for form in ("statement", "mechanism"):
-        if part := [p for p in shown if p.form == form]:
-            blocks.append(_summary(form, part))
+    blocks += _areas(parts["statement"])
+    blocks += [_summary(form, part) for form, part in parts.items() if part]
     for method in methods:
-        parts = [p for p in shown if p.method == method]
-        blocks += [Text(method, _story(parts[-1])), *(_figures(p) for p in parts if p.reports)]
+        own = [p for p in shown if p.method == method]
+        blocks += [Text(method, _story(own[-1])), *(_figures(p) for p in own if p.reports)]
     return blocks
+
+
+def _counted(form: str, part: Sequence[Proven]) -> str:
+    """How many of a form ended how: "statements: 9 hold, 20 do not hold here"."""
+    plural = {HOLDS: "hold", PROXY: "hold as stand-ins", FAILS: "do not hold here", ERROR: "gave an error"}
+    count = {word: sum(p.verdict == word for p in part) for word in ORDER}
+    return f"{form}s: " + ", ".join(f"{n} {plural[word]}" for word, n in count.items() if n)
+
+
+def _areas(part: Sequence[Proven]) -> list[Bars]:
+    """What guards learn of the task without the drift, world by world, the best first."""
+    found = [
+        (r["name"], p.method, r) for p in part for r in p.reports if r["unit"] == "area" and r["value"] is not None
+    ]
+    worlds = [name for name in dict.fromkeys(name for name, _, _ in found) if sum(n == name for n, _, _ in found) > 2]
+    note = "0 base and unguarded run, 1 the ideal; 95 % over prompts. Controls stand in the tables."
+    return [
+        Bars(
+            f"The task without the drift: {name}",
+            sorted(((m, r["value"], r["low"], r["high"]) for n, m, r in found if n == name), key=lambda bar: -bar[1]), note,
+        )
+        for name in worlds
+    ]  # fmt: skip
 
 
 def _of_one(shown: Sequence[Proven]) -> list[Any]:
