@@ -63,6 +63,11 @@ def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"
     return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
 
 
+def token_log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b s"]:
+    """Log-probability of each row's own tokens but the first, s = t - 1; what follows a row's end is not masked."""
+    return log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
 @torch.no_grad()
 def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16) -> tuple[Tensor, Tensor]:
     """Log-probability of each row's labelled tokens, summed, and their number; both (rows,).
