@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
-from despur.core.model.capture import log_probs
+from despur.core.model.capture import log_probs, token_log_probs
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 
@@ -77,7 +77,7 @@ def _answers(model: nn.Module, rows: Sequence[Tokens], batch: int, device: torch
         labels, _ = pad_rows([r["labels"] for r in part], -100)
         answer = (labels != -100).to(device)[:, 1:]
         ids, mask = ids.to(device), mask.to(device)
-        logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+        logp = token_log_probs(model, ids, mask)
         out[start : start + len(part)] = ((logp * answer).sum(1) / answer.sum(1).clamp(min=1)).cpu()
     return out
 
