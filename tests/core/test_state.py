@@ -34,6 +34,10 @@ def test_what_is_added_back_is_what_was_there():
     assert same(add(one, change), two, atol=1e-6)
     assert not same(add(one, change, 0.5), two, atol=1e-6), "the control: half of it is not"
     assert same(add(one, scale(change, 0.5)), add(one, change, 0.5))
+    by = {"up": 0.0, "down": 1.0, "bias": 0.5}
+    for got in (add(one, change, by), add(one, scale(change, by))):
+        assert torch.equal(got["up"], one["up"])
+        assert same(got, {"down": two["down"], "bias": (one["bias"] + two["bias"]) / 2}, ("down", "bias"), atol=1e-6)
     assert "count" not in change
     assert add(one, change)["count"] == 7
 
@@ -180,6 +184,8 @@ def test_what_makes_no_sense_is_refused(tmp_path):
     one, two = draw(0), draw(1)
     with pytest.raises(ShapeMismatch, match="'mp', which state 1 .* lacks"):
         add(one, {"mp": torch.ones(2)})
+    with pytest.raises(ShapeMismatch, match="the tensors have 'bias', which the table of numbers lacks"):
+        scale(one, {"up": 1.0, "down": 2.0})
     with pytest.raises(BadInput, match="0 states"):
         weighted_mean([])
     for weights in ([0, 0], [-1, 2], [float("nan"), 1]):

@@ -101,6 +101,12 @@ class RankOne(Fisher):
     collinearity: float
     n: int
 
+    @classmethod
+    def of(cls, total: Mapping[str, Tensor], squares: float, units: int, per: int) -> "RankOne":
+        """Make it out of the sum of all units' gradients, the sum of their squared lengths, and what the mean is over."""
+        length = sum(float(t.double().square().sum()) for t in total.values())
+        return cls({n: t / per for n, t in total.items()}, length / (units * squares) if squares else 0.0, units)
+
     @property
     @override
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -138,7 +138,7 @@ class RowFisher:
                 part = g.sum(0)
                 total[name] = total[name] + part if name in total else part
                 squares += float(g.double().square_().sum())
-        return rank_one(total, squares, len(self.inputs), len(self.inputs))
+        return RankOne.of(total, squares, len(self.inputs), len(self.inputs))
 
     def kronecker(self) -> Kronecker:
         """Covariances of what goes into each linear map and of what comes back; biases and other weights are left out.
@@ -170,10 +170,3 @@ class RowFisher:
                     signals[weight] = signals.get(weight, 0) + back.T @ back
         n = len(self.inputs)
         return Kronecker({w: a / n for w, a in inputs.items()}, {w: g / n for w, g in signals.items()})
-
-
-def rank_one(total: dict[str, Tensor], squares: float, units: int, per: int) -> RankOne:
-    """The form, out of the sum of all gradients, of their squared lengths, and what a mean is over."""
-    length = sum(float(t.double().square().sum()) for t in total.values())
-    collinearity = length / (units * squares) if squares else 0.0
-    return RankOne({n: t / per for n, t in total.items()}, collinearity, units)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from despur.core.errors import BadInput
 from despur.core.fisher.forms import Diagonal, Kronecker, RankOne
 from despur.core.fisher.labels import Labels, check_labels, draw_classes
-from despur.core.fisher.rows import rank_one
 from despur.core.model.capture import log_probs, token_log_probs
 from despur.core.model.flows import Flows, text_flows
 from despur.core.model.states import evaluating, same_flags
@@ -83,7 +82,7 @@ class TextFisher:
                 total[name] = total[name] + part if name in total else part
                 grams = (delta @ delta.mT) * (x @ x.mT)  # their sum over (t, t) is a row's squared length
                 squares += float(grams.sum(dtype=torch.float64))
-        return rank_one(total, squares, len(self.rows), self.tokens)
+        return RankOne.of(total, squares, len(self.rows), self.tokens)
 
     def kronecker(self) -> Kronecker:
         """Covariances of what goes into each map and of what comes back, a token."""

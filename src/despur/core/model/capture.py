@@ -17,7 +17,7 @@ ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
-    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows)))))
+    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
 
 
 @torch.no_grad()

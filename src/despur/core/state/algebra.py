@@ -12,6 +12,8 @@ from torch import Tensor
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.state.tensors import Form, State, Tensors, check_alike, check_known, wide
 
+Number = int | float | Mapping[str, float]  # for all tensors alike, or one a tensor
+
 
 def difference(after: Tensors, before: Tensors) -> State:
     """What changed, `after - before`, of every tensor of floats.
@@ -29,28 +31,34 @@ def difference(after: Tensors, before: Tensors) -> State:
     return State(forms, lambda n: new[n].to(forms[n].dtype) - old[n].to(new[n].device, forms[n].dtype), "a difference")
 
 
-def add(state: Tensors, change: Tensors, weight: float = 1.0) -> State:
-    """`state + weight * change`; what the change does not name stays as it is.
+def add(state: Tensors, change: Tensors, weight: Number = 1.0) -> State:
+    """`state + weight * change`, the weight a number or one a tensor; what the change does not name stays as it is.
 
     Raises:
-        ShapeMismatch: the change names a tensor that the state lacks, or has in another shape.
+        ShapeMismatch: the change names a tensor that the state lacks or has in another shape, or that has no weight.
     """
     old, moved = State.of(state), State.of(change)
     check_alike(old, moved, whole=False)
+    by = _numbers(weight, moved.floats)
 
     def read(name: str) -> Tensor:
         x = old[name]
-        if name not in moved or not x.is_floating_point():
+        if name not in by:
             return x
         d = moved[name].to(x.device)
-        return (x.to(wide(x, d)) + weight * d.to(wide(x, d))).to(x.dtype)
+        return (x.to(wide(x, d)) + by[name] * d.to(wide(x, d))).to(x.dtype)
 
     return State(old.forms, read, old.origin)
 
 
-def scale(state: Tensors, by: float) -> State:
-    """Every tensor of floats times a number."""
-    return _map(state, lambda _, x: (by * x.to(wide(x))).to(x.dtype))
+def scale(state: Tensors, by: Number) -> State:
+    """Every tensor of floats times a number, or each times its own.
+
+    Raises:
+        ShapeMismatch: a tensor that has no number.
+    """
+    numbers = _numbers(by, State.of(state).floats)
+    return _map(state, lambda name, x: (numbers[name] * x.to(wide(x))).to(x.dtype))
 
 
 def permute(state: Tensors, axes: Mapping[str, Sequence[str | None]], order: Mapping[str, Tensor]) -> State:
@@ -129,6 +137,13 @@ def project_off(change: Tensors, other: Tensors, *, strength: float = 1.0, toget
         return (x.to(wide(x, y)) - strength * share * y.to(wide(x, y))).to(x.dtype)
 
     return _map(moved, read)
+
+
+def _numbers(by: Number, names: Sequence[str]) -> Mapping[str, float]:
+    if not isinstance(by, Mapping):
+        return dict.fromkeys(names, by)
+    check_known(names, by, "the tensors have", "the table of numbers")
+    return {n: by[n] for n in names}
 
 
 def _share(along: float, size: float) -> float:
