@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from despur.core.adapter.model_folder import open_state, write_state
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.state.algebra import add, difference, inner, permute, project_off, scale
-from despur.core.state.folder import open_state, write_state
 from despur.core.state.mean import weighted_mean
 from despur.core.state.tensors import Form, State
 

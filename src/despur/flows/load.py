@@ -11,8 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from despur.core import Anatomy
-from despur.core.adapter.peft_config import CONFIG
-from despur.core.config_file import read_config, reason
+from despur.core.adapter.peft_config import CONFIG, read_config, reason
 from despur.core.errors import BadInput, MissingExtra
 from despur.core.model.quiet import quiet_loading
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from despur.core.adapter.model_folder import open_state
+from despur.core.adapter.peft_config import read_config, reason, short_repr
 from despur.core.adapter.peft_folder import check_tensor
-from despur.core.config_file import read_config, reason, short_repr
 from despur.core.errors import BadInput, ShapeMismatch, nearest
-from despur.core.state.folder import open_state
 
 _OTHER = "it was tuned from another base. Give the base that it was tuned from"
 # what may differ in a configuration without the model computing anything else

@@ -11,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from despur.core.adapter.lowrank import LowRank
-from despur.core.adapter.peft_config import CONFIG, check_config, rank_and_scale
-from despur.core.config_file import read_config, reason
+from despur.core.adapter.peft_config import CONFIG, check_config, rank_and_scale, read_config, reason
 from despur.core.errors import BadInput
 from despur.core.store import DONE
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from despur.core.adapter.dense import precision
 from despur.core.adapter.lowrank import LowRank
-from despur.core.adapter.peft_config import CONFIG, REBASING
+from despur.core.adapter.peft_config import CONFIG, REBASING, reason, short_repr
 from despur.core.adapter.peft_folder import WEIGHTS, Opened
-from despur.core.config_file import reason, short_repr
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import base_modules, map_shape, unwrapped
 

@@ -11,10 +11,9 @@ from torch import Tensor
 from despur.core.adapter.adapter import OWN_BASE, Adapter, plain_adapter
 from despur.core.adapter.checkpoint import check_configuration, differing
 from despur.core.adapter.dense import RANK, Changes, low_rank_changes
-from despur.core.adapter.peft_config import CONFIG, beyond_plain
+from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
 from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals, put_on
-from despur.core.config_file import read_config, reason
 from despur.core.errors import BadInput, DespurError, ShapeMismatch
 from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights

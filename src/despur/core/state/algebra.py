@@ -13,6 +13,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.state.tensors import Form, State, Tensors, check_alike, check_known, wide
 
 Number = int | float | Mapping[str, float]  # for all tensors alike, or one a tensor
+_PART = 2**22  # numbers that are in float64 at once
 
 
 def difference(after: Tensors, before: Tensors) -> State:
@@ -110,7 +111,14 @@ def inner(one: Tensors, other: Tensors) -> float:
     """
     first, second = State.of(one), State.of(other)
     check_alike(first, second)
-    return sum(float((first[n].double() * second[n].to(first[n].device).double()).sum()) for n in first.floats)
+    total = 0.0
+    for name in first.floats:
+        x = first[name].flatten()
+        y = second[name].to(x.device).flatten()
+        total += sum(
+            float((a.double() * b.double()).sum()) for a, b in zip(x.split(_PART), y.split(_PART), strict=True)
+        )
+    return total
 
 
 def project_off(change: Tensors, other: Tensors, *, strength: float = 1.0, together: bool = False) -> State:

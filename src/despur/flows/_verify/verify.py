@@ -10,9 +10,8 @@ from torch import nn
 
 from despur.core import fingerprint, load_factors
 from despur.core.adapter.adapter import plain_adapter
-from despur.core.adapter.peft_config import CONFIG, check_plain
+from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, short_repr
 from despur.core.adapter.peft_folder import Opened, open_folder
-from despur.core.config_file import read_config, short_repr
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.states import bare
 from despur.flows._verify.certificate import (

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from despur.core.config_file import read_config, reason, short_repr
+from despur.core.adapter.peft_config import read_config, reason, short_repr
 from despur.core.errors import BadInput
 from despur.core.state.tensors import Form, State, Tensors, check_alike
 from despur.core.store import new_folder, write_json
