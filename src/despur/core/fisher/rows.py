@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from despur.core.adapter.updates import is_linear
 from despur.core.errors import BadInput, SiteNotFound, nearest
 from despur.core.fisher.forms import Diagonal, Kronecker, RankOne
 from despur.core.fisher.labels import SOFTMAX, Labels, Likelihood, check_labels, labelled
@@ -137,7 +136,7 @@ class RowFisher:
             for name, g in chunk.items():
                 part = g.sum(0)
                 total[name] = total[name] + part if name in total else part
-                squares += float(g.double().square_().sum())
+                squares += float(g.square_().sum(dtype=torch.float64))
         return RankOne.of(total, squares, len(self.inputs), len(self.inputs))
 
     def kronecker(self) -> Kronecker:
@@ -146,7 +145,7 @@ class RowFisher:
         Raises:
             BadInput: no linear map, or one that reads more than one vector a row.
         """
-        maps = {f"{n}.weight" if n else "weight": n for n, m in self.model.named_modules() if is_linear(m)}
+        maps = {f"{n}.weight" if n else "weight": n for n, m in self.model.named_modules() if isinstance(m, nn.Linear)}
         maps = {w: n for w, n in maps.items() if self.names is None or w in self.names}
         if not maps:
             raise BadInput("no linear map's weight is among the names. Take importance() or rank_one()")

@@ -69,24 +69,24 @@ def choose(
         inside = torch.ones_like(score, dtype=torch.bool) if within is None else within[name] != 0
         if inside.shape != score.shape:
             raise ShapeMismatch(f"{name!r} has scores {tuple(score.shape)} and a former mask {tuple(inside.shape)}")
-        form_ = forms[name]
-        if isinstance(form_, NofM):
-            masks[name] = _n_of_m(name, score, inside, form_)
+        kind = forms[name]
+        if isinstance(kind, NofM):
+            masks[name] = _n_of_m(name, score, inside, kind)
             continue
-        parts, word = units(name, _floats(score), form_), words[name]
-        sums, open_ = parts.squeeze(1) if isinstance(form_, Free) else parts.double().sum(1), units(name, inside, form_)
+        parts, word = units(name, _floats(score), kind), words[name]
+        sums, may = parts.squeeze(1) if isinstance(kind, Free) else parts.double().sum(1), units(name, inside, kind)
         if word in values and len(values[word]) != len(sums):
             raise ShapeMismatch(f"{name!r} has {len(sums)} groups, what it is joined with {len(values[word])}")
         values[word] = values[word] + sums.to(values[word].device) if word in values else sums
-        free[word] = free[word] & open_.all(1).to(free[word].device) if word in free else open_.all(1)
+        free[word] = free[word] & may.all(1).to(free[word].device) if word in free else may.all(1)
     chosen = _within_budget(values, free, share, count, each)
     for name, word in words.items():
-        form_, score = forms[name], scores[name]
+        kind, score = forms[name], scores[name]
         picked = chosen[word].to(score.device)
-        if isinstance(form_, Group):
+        if isinstance(kind, Group):
             sizes = [1] * score.ndim
-            sizes[form_.dim] = -1
-            masks[name] = picked.repeat_interleave(form_.size).reshape(sizes).expand(score.shape).contiguous()
+            sizes[kind.dim] = -1
+            masks[name] = picked.repeat_interleave(kind.size).reshape(sizes).expand(score.shape).contiguous()
         else:
             masks[name] = picked.reshape(score.shape)
     return {n: masks[n] for n in scores}
@@ -118,15 +118,15 @@ def _within_budget(
 
 def _top(values: Tensor, free: Tensor, count: int, where: str) -> Tensor:
     """The highest `count` of the free values; of equal ones the first."""
-    open_ = values[free]
-    if not 0 <= count <= len(open_):
+    there = values[free]
+    if not 0 <= count <= len(there):
         raise BadInput(
-            f"{count} units are to be chosen in {where}, and {len(open_)} are there. Give a budget within them"
+            f"{count} units are to be chosen in {where}, and {len(there)} are free. Give a budget within them"
         )
     chosen = torch.zeros_like(free)
     if count:
-        least = open_.kthvalue(len(open_) - count + 1).values
-        above, level = open_ > least, open_ == least
+        least = there.kthvalue(len(there) - count + 1).values
+        above, level = there > least, there == least
         chosen[free] = above | (level & (level.cumsum(0) <= count - above.sum()))
     return chosen
 
