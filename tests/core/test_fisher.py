@@ -82,8 +82,8 @@ def test_collinearity_is_one_of_equal_rows_and_noise_has_one_in_n(net):
     assert same.collinearity == pytest.approx(1, abs=1e-5)
     noise = [RowFisher(net, x, labels="sampled", seed=s).rank_one().collinearity for s in range(5)]
     assert sum(noise) / 5 == pytest.approx(1 / N, rel=1)
-    told = RowFisher(net, x, torch.zeros(N, dtype=torch.long), labels="observed").rank_one()
-    assert told.collinearity > 20 / N
+    agreed = RowFisher(net, x, torch.zeros(N, dtype=torch.long), labels="observed").rank_one()
+    assert agreed.collinearity > 20 / N
 
 
 def test_kronecker_is_exact_where_inputs_and_signals_are_independent(softmax):
