@@ -6,8 +6,9 @@ import torch
 from despur.core import Adapter, Context
 from despur.core.errors import BadInput, CannotAttach
 from despur.core.model.states import as_base
+from despur.core.text.rows import batches
 from despur.guard import OwnText, ewc
-from despur.guard.ewc import WEIGHT, fisher_diagonal
+from despur.guard.ewc import WEIGHT
 
 ROW = (1, 9, 30, 12)
 MODULE = "model.layers.1.mlp.up_proj"
@@ -39,12 +40,34 @@ def dense_fisher(model) -> torch.Tensor:
 
 def test_fisher_is_that_of_single_draws(moved):
     want = dense_fisher(moved)
-    got = fisher_diagonal(moved, [MODULE], OwnText((ROW,) * 800), seed=0)[MODULE]
+    edit = ewc(OwnText((ROW,) * 800), n_rows=800)
+    edit.bind(moved)
+    got = edit.fisher.values[MODULE]
     assert (got.sum() / want.sum()).item() == pytest.approx(1, rel=0.1)
     assert torch.corrcoef(torch.stack([got.flatten(), want.flatten()]))[0, 1] > 0.97
     shuffled = got.flatten()[torch.randperm(got.numel())]
     assert torch.corrcoef(torch.stack([shuffled, want.flatten()]))[0, 1] < 0.2, "the control"
     assert not any(p.requires_grad for n, p in moved.named_parameters() if "lora_" not in n), "no flag is left"
+
+
+def test_the_diagonal_is_autograds_row_by_row(moved, own_text):
+    """The same draws, squared a row at a time: what the guard has always computed."""
+    edit = ewc(own_text, seed=5)
+    edit.bind(moved)
+    weight = moved.get_parameter(f"base_model.model.{MODULE}.base_layer.weight").requires_grad_(True)
+    draw, total, whole = torch.Generator().manual_seed(5), torch.zeros_like(weight), torch.zeros_like(weight)
+    with as_base(moved):
+        for ids, mask, _ in batches(own_text.rows, size=min(16, len(own_text.rows)), pad=0):
+            logp = torch.log_softmax(moved(input_ids=ids, attention_mask=mask).logits, -1)
+            labels = torch.multinomial(logp.detach().exp().flatten(0, 1), 1, generator=draw).view(ids.shape)
+            rows = (logp.gather(-1, labels[..., None]).squeeze(-1) * mask).sum(1)
+            for row in rows:
+                (g,) = torch.autograd.grad(row, weight, retain_graph=True)
+                total, whole = total + g.square(), whole + g
+    tokens = sum(map(len, own_text.rows))
+    got = edit.fisher.values[MODULE]
+    assert (got - total / tokens).norm() < 1e-5 * got.norm()
+    assert (got - whole.square() / tokens).norm() > 0.5 * got.norm(), "the control: the sum's square"
 
 
 @pytest.mark.parametrize("form", ["diagonal", "rank one"])
@@ -53,7 +76,8 @@ def test_the_spring_is_that_of_the_update_multiplied_out(form, moved, own_text):
     edit.bind(moved)
     got = edit({"loss": torch.zeros(())}, Context(moved))["loss"].item()
     change = {n: u.scale * u.up @ u.down for n, u in Adapter.of(moved).updates.items()}
-    parts = [(edit.stiffness[n], d) for n, d in change.items()]
+    read = edit.fisher.values if form == "diagonal" else edit.fisher.mean
+    parts = [(read[n], d) for n, d in change.items()]
     want = (
         sum((f * d.square()).sum() for f, d in parts)
         if form == "diagonal"
@@ -75,7 +99,7 @@ def test_the_mean_gradient_is_autograds(moved, own_text):
             for r in own_text.rows
         )
     (want,) = torch.autograd.grad(said / sum(len(r) - 1 for r in own_text.rows), weight)
-    assert torch.allclose(edit.stiffness[MODULE], want, atol=1e-5)
+    assert torch.allclose(edit.fisher.mean[MODULE], want, atol=1e-5)
 
 
 def test_what_is_no_linear_map_is_refused(tiny, lora, own_text):

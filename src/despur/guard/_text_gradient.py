@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from despur.core import Context
-from despur.core.model.capture import log_probs
+from despur.core.model.capture import token_log_probs
 from despur.core.text.rows import pad_rows
 
 
@@ -19,7 +19,6 @@ def text_gradient(
     weights = [ctx.model.get_parameter(n) for n in names]
     ids, mask = (x.to(weights[0].device) for x in pad_rows([rows[i] for i in chosen], 0))
     with torch.enable_grad():
-        logp = log_probs(ctx.model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-        loss = -(logp * mask[:, 1:]).sum() / mask[:, 1:].sum()
+        loss = -(token_log_probs(ctx.model, ids, mask) * mask[:, 1:]).sum() / mask[:, 1:].sum()
         grads: Any = torch.autograd.grad(loss, weights, allow_unused=True)  # None for what the rows do not meet
     return {n: torch.zeros_like(w) if g is None else g for n, w, g in zip(names, weights, grads, strict=True)}

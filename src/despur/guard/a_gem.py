@@ -9,6 +9,7 @@ from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
 from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
+from despur.core.state.algebra import inner, project_off
 from despur.guard._text_gradient import text_gradient
 from despur.guard._vocabulary import check_vocabulary
 
@@ -34,12 +35,10 @@ class _NoConflict(Edit):
             return tensors
         refuse_shards(ctx.model, "a-gem")
         text = text_gradient(ctx, self.text.rows, self.rows_per_step, names)
-        along = sum(float((tensors[n].double() * text[n].double()).sum()) for n in names)
-        size = sum(float(text[n].double().square().sum()) for n in names)
-        if along >= 0 or not size:  # a step along the task's gradient does the text no harm
+        task = {n: tensors[n] for n in names}
+        if inner(task, text) >= 0:  # a step along the task's gradient does the text no harm
             return tensors
-        share = self.strength * along / size
-        return {**tensors, **{n: tensors[n] - share * text[n].to(tensors[n]) for n in names}}
+        return {**tensors, **project_off(task, text, strength=self.strength, together=True)}
 
 
 @method(room="guard", paper="Chaudhry et al. 2019 (A-GEM), arXiv:1812.00420", cost=2.0)

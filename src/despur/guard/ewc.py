@@ -3,68 +3,20 @@
 from collections.abc import Mapping
 from typing import Literal, final
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from despur.core import Context, Edit, method
-from despur.core.adapter.updates import Pair, flows, linear_pairs, refuse_shards
+from despur.core import Context, Edit, LowRank, method
+from despur.core.adapter.updates import Pair, linear_pairs, refuse_shards
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, log_probs
+from despur.core.fisher.forms import Diagonal, Fisher
+from despur.core.fisher.labels import Labels
+from despur.core.fisher.text import TextFisher
 from despur.core.model.own_text import OwnText
-from despur.core.model.states import as_base, evaluating
-from despur.core.text.rows import batches
+from despur.core.model.states import as_base
 from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 300.0  # lambda at strength 1
 Form = Literal["diagonal", "rank one"]
-
-
-def fisher_diagonal(
-    model: nn.Module, modules: list[str], text: OwnText, *, seed: int
-) -> dict[str, Float[Tensor, "d_out d_in"]]:
-    """Mean over tokens of the squared per-row gradient of log p(y), y drawn from the base itself at every position.
-
-    Draws of one row are independent, so the cross terms of a row's squared gradient vanish on average: the row's sum is an
-    unbiased estimate of its tokens' Fisher diagonals together.
-    """
-    draw = torch.Generator().manual_seed(seed)
-    total: dict[str, Tensor] = {}
-    with as_base(model) as base:
-        device = next(base.parameters()).device
-        for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(base, text.rows)), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-
-            def sampled(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
-                logp = log_probs(model, ids, mask)
-                labels = torch.multinomial(logp.detach().exp().flatten(0, 1).cpu(), 1, generator=draw).to(device)
-                return (logp.flatten(0, 1).gather(1, labels).view(ids.shape) * mask).sum()
-
-            for name, (x, delta) in flows(base, modules, sampled).items():
-                found = total.setdefault(name, torch.zeros(delta.shape[-1], x.shape[-1], device=device))
-                for row in range(len(ids)):
-                    found += (delta[row].T @ x[row]).square_()
-    tokens = sum(map(len, text.rows))
-    return {name: value / tokens for name, value in total.items()}
-
-
-def mean_gradient(model: nn.Module, modules: list[str], text: OwnText) -> dict[str, Float[Tensor, "d_out d_in"]]:
-    """Gradient of the text's mean log-probability per token, at the base."""
-    total: dict[str, Tensor] = {}
-    with as_base(model) as base:
-        device = next(base.parameters()).device
-        for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(base, text.rows)), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-
-            def log_likelihood(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
-                logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-                return (logp * mask[:, 1:]).sum()
-
-            for name, (x, delta) in flows(base, modules, log_likelihood).items():
-                part = torch.einsum("bto,bti->oi", delta, x)
-                total[name] = total[name] + part if name in total else part
-    tokens = sum(len(r) - 1 for r in text.rows)
-    return {name: value / tokens for name, value in total.items()}
 
 
 @final
@@ -80,7 +32,7 @@ class _Spring(Edit):
         self.text, self.weight, self.seed = OwnText(text.rows[:rows], text.origin), weight, seed
         self.form: Form = form
         self.pairs: dict[str, Pair] = {}
-        self.stiffness: dict[str, Tensor] = {}
+        self.fisher: Fisher = Diagonal({})
 
     def bind(self, model: nn.Module) -> None:
         """Measure the base's Fisher information on the text, once."""
@@ -88,28 +40,18 @@ class _Spring(Edit):
             return
         self.pairs = linear_pairs(model, "ewc")
         check_vocabulary(model, self.text.rows, "the text")
-        with evaluating(model):
-            if self.form == "diagonal":
-                self.stiffness = fisher_diagonal(model, list(self.pairs), self.text, seed=self.seed)
-            else:
-                self.stiffness = mean_gradient(model, list(self.pairs), self.text)
+        drawn = self.form == "diagonal"
+        with as_base(model) as base:
+            labels: Labels = "sampled" if drawn else "observed"
+            read = TextFisher(base, list(self.pairs), self.text.rows, labels=labels, seed=self.seed)
+            self.fisher = read.importance() if drawn else read.rank_one()
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         if not self.weight:
             return tensors
         refuse_shards(ctx.model, "ewc")
-        parts: list[Tensor] = []
-        for name, pair in self.pairs.items():
-            down, up = pair.factors(ctx.model)
-            stiffness = self.stiffness[name]
-            parts.append(
-                (stiffness * (up @ down).square()).sum()
-                if self.form == "diagonal"
-                else ((up.T @ stiffness) * down).sum()
-            )
-        total = torch.stack(parts).sum()
-        penalty = total if self.form == "diagonal" else total.square()
-        return {**tensors, "loss": tensors["loss"] + self.weight / 2 * penalty}
+        change = {name: LowRank(*pair.factors(ctx.model)) for name, pair in self.pairs.items()}
+        return {**tensors, "loss": tensors["loss"] + self.weight / 2 * self.fisher.quadratic(change)}
 
 
 @method(room="guard", paper="Kirkpatrick et al. 2017, arXiv:1612.00796", cost=2.0)

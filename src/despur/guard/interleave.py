@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from despur.core import Context, Edit, method
 from despur.core.adapter.scout import as_scout
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, log_probs
+from despur.core.model.capture import label_log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base, evaluating
-from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.core.text.rows import Tokens, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
 SHARE = 0.1  # rows added for each row of the task, at strength 1
@@ -133,17 +133,8 @@ def telling_rows(
     return [rows[i] for i in score.argsort(descending=True, stable=True)[:keep].tolist()]
 
 
-@torch.no_grad()
 def _losses(model: nn.Module, rows: Sequence[Tokens], batch: int) -> Tensor:
     """Loss a labelled token, (n,)."""
-    device = next(model.parameters()).device
-    out = torch.zeros(len(rows))
-    ids_of = [r["input_ids"] for r in rows]
     with evaluating(model):
-        for ids, mask, chosen in batches(ids_of, size=min(batch, fitting_batch(model, ids_of)), pad=0):
-            labels, _ = pad_rows([rows[i]["labels"] for i in chosen], -100)
-            logp = log_probs(model, ids.to(device), mask.to(device))[:, :-1]
-            nll = -logp.gather(-1, ids.to(device)[:, 1:, None]).squeeze(-1).cpu()
-            counted = labels[:, 1:] != -100
-            out[chosen] = (nll * counted).sum(1) / counted.sum(1).clamp(min=1)
-    return out
+        sums, counts = label_log_probs(model, rows, batch=batch)
+    return -sums / counts.clamp(min=1)

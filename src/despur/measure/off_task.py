@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
-from despur.core.model.capture import log_probs
+from despur.core.model.capture import label_log_probs, log_probs
 from despur.core.model.states import check_switchable, evaluating
-from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.core.text.rows import Tokens, batches
 
 
 @torch.no_grad()
@@ -45,15 +45,13 @@ def off_task(
     """
     check_switchable(model, "off_task")
     device = next(model.parameters()).device
-    scores: dict[str, dict[str, Tensor]] = {
-        "task": {"logp": torch.zeros(len(held_out))},
-        "drift": {"kl": torch.zeros(len(own_text))},
-    }
+    scores: dict[str, dict[str, Tensor]] = {"task": {}, "drift": {"kl": torch.zeros(len(own_text))}}
     if factor is not None and shift is not None:
         scores["legitimate"] = {"response": torch.zeros(len(own_text))}
     scores["validity"] = {"likelihood": torch.zeros(len(own_text))}
     with evaluating(model):
-        scores["task"]["logp"] = _answers(model, held_out, batch, device)
+        answers, counts = label_log_probs(model, held_out, batch=batch)
+        scores["task"]["logp"] = answers / counts.clamp(min=1)
         for ids, mask, chosen in batches(own_text, size=batch, pad=0):
             ids, mask = ids.to(device), mask.to(device)
             now = log_probs(model, ids, mask)
@@ -67,19 +65,6 @@ def off_task(
                     moved = log_probs(model, ids, mask)
                 scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
     return scores
-
-
-def _answers(model: nn.Module, rows: Sequence[Tokens], batch: int, device: torch.device) -> Tensor:
-    out = torch.zeros(len(rows))
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
-        ids, mask = pad_rows([r["input_ids"] for r in part], 0)
-        labels, _ = pad_rows([r["labels"] for r in part], -100)
-        answer = (labels != -100).to(device)[:, 1:]
-        ids, mask = ids.to(device), mask.to(device)
-        logp = log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-        out[start : start + len(part)] = ((logp * answer).sum(1) / answer.sum(1).clamp(min=1)).cpu()
-    return out
 
 
 def _row_mean(values: Tensor, mask: Tensor) -> Tensor:

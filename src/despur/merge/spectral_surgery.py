@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import Adapter, LowRank, method
-from despur.core.adapter.updates import flows, is_linear
+from despur.core.adapter.updates import is_linear
 from despur.core.errors import CannotAttach
 from despur.core.model.base_modules import base_modules
-from despur.core.model.capture import fitting_batch, log_probs
+from despur.core.model.capture import log_probs, token_log_probs
+from despur.core.model.flows import text_flows
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import base_now, check_base_stays, evaluating, same_flags
-from despur.core.text.rows import Tokens, batches
+from despur.core.text.rows import Tokens
 from despur.merge._changed import changed, from_svd
 
 
@@ -30,21 +31,18 @@ def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> 
     triples = {n: tuple(x.to(model.device) for x in update.svd()) for n, update in adapter.updates.items()}
     total = {n: torch.zeros_like(s) for n, (_, s, _) in triples.items()}
     tokens = 0
+
+    def loss(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+        if not drift:
+            return -(token_log_probs(model, ids, mask) * mask[:, 1:]).sum()
+        with base_now(model) as base:
+            before = log_probs(base, ids, mask)
+        return ((before.exp() * (before - log_probs(model, ids, mask))).sum(-1) * mask).sum()
+
     with same_flags(model), evaluating(model):
-        for ids, mask, _ in batches(text.rows, size=min(16, fitting_batch(model, text.rows)), pad=0):
-            ids, mask = ids.to(model.device), mask.to(model.device)
+        for streams, mask in text_flows(model, list(triples), text.rows, loss):
             tokens += int(mask.sum() if drift else mask[:, 1:].sum())
-            before = _base_log_probs(model, ids, mask) if drift else None
-
-            def loss(
-                model: nn.Module, ids: Tensor = ids, mask: Tensor = mask, before: Tensor | None = before
-            ) -> Tensor:
-                now = log_probs(model, ids, mask)
-                if before is not None:
-                    return ((before.exp() * (before - now)).sum(-1) * mask).sum()
-                return -(now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1) * mask[:, 1:]).sum()
-
-            for name, (x, delta) in flows(model, list(triples), loss).items():
+            for name, (x, delta) in streams.items():
                 u, s, vh = triples[name]
                 total[name] += s * ((delta @ u.to(delta)) * (x @ vh.T.to(x))).sum((0, 1))
     return {n: value / tokens for n, value in total.items()}
@@ -106,11 +104,6 @@ def spectral_surgery(
             new = new * (s.norm() / new.norm().clamp(min=1e-30))
         updates[name] = from_svd(u, new, vh)
     return changed(adapter, updates, surgery={"strength": strength, "keep_norm": keep_norm})
-
-
-def _base_log_probs(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
-    with base_now(model) as base:
-        return log_probs(base, ids, mask)
 
 
 def _first(text: OwnText, n: int) -> OwnText:

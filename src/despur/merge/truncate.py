@@ -6,6 +6,7 @@ import torch
 
 from despur.core import Adapter, LowRank, method
 from despur.core.errors import BadInput
+from despur.core.masks.choose import choose
 from despur.merge._changed import changed, from_svd
 
 Keep = Literal["top", "bottom", "random"]
@@ -46,7 +47,9 @@ def truncate(adapter: Adapter, *, rank: int = 4, keep: Keep = "top", seed: int =
     for name, update in adapter.updates.items():
         u, s, vh = update.svd()
         there = int((s > 1e-7 * s[0]).sum()) or 1  # the bottom ones of those that are there
-        order = torch.randperm(there, generator=draw) if keep == "random" else torch.arange(there)
-        chosen = (order.flip(0) if keep == "bottom" else order)[:rank].sort().values
+        size = -torch.arange(there)  # largest first, so a component's place is its size
+        score = torch.randperm(there, generator=draw).argsort().neg() if keep == "random" else size
+        mask = choose({name: -score if keep == "bottom" else score}, count=min(rank, there))[name]
+        chosen = mask.nonzero().squeeze(1)
         updates[name] = from_svd(u[:, chosen], s[chosen], vh[chosen])
     return changed(adapter, updates, truncated={"rank": rank, "keep": keep, "seed": seed})

@@ -3,20 +3,18 @@
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from despur.core.adapter.model_folder import open_state
 from despur.core.adapter.peft_config import read_config, reason, short_repr
 from despur.core.adapter.peft_folder import check_tensor
 from despur.core.errors import BadInput, ShapeMismatch, nearest
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _OTHER = "it was tuned from another base. Give the base that it was tuned from"
 # what may differ in a configuration without the model computing anything else
 _HARMLESS = {
@@ -73,18 +71,12 @@ def differing(base: Any, folder: Path, config_json: Mapping[str, Any]) -> Iterat
         BadInput: files that are missing, damaged or not finite.
         ShapeMismatch: a tensor that is missing, too many, or of another shape.
     """
-    files = _files(folder)
     state: dict[str, Tensor] = base.state_dict()
-    with ExitStack() as stack:
-        opened = {path: stack.enter_context(_open(path)) for path in set(files.values())}
-        names = _names(base, state, files, config_json)
-        if names is None:
-            second = _loaded(base, folder, config_json)
-            source = {name: (lambda t=tensor: t) for name, tensor in second.items()}
-        else:
-            source = {name: (lambda n=there: opened[files[n]].get_tensor(n)) for name, there in names.items()}
+    with open_state(folder) as stored:
+        names = _names(base, state, stored, config_json)
+        second = stored if names is not None else _loaded(base, folder, config_json)
         for name, before in state.items():
-            after = source[name]()
+            after = second[name if names is None else names[name]]
             if tuple(after.shape) != tuple(before.shape):
                 raise ShapeMismatch(
                     f"{name!r} in {str(folder)!r} has shape {tuple(after.shape)}, this base has {tuple(before.shape)}: "
@@ -104,52 +96,8 @@ def _as(after: Tensor, before: Tensor, short: bool) -> Tensor:
     return after.cpu() if short else after.to("cpu", before.dtype)
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Tensor name to its file; every name of the index is found in its shard."""
-    index = folder / _INDEX
-    if not index.exists():
-        single = folder / _SINGLE
-        if not single.is_file():
-            raise BadInput(
-                f"no {_SINGLE} and no {_INDEX} in {str(folder)!r}: the folder is incomplete, or its weights are pickled. Copy it again, or "
-                "load it once with transformers and save_pretrained it"
-            )
-        with _open(single) as file:
-            return dict.fromkeys(file.keys(), single)
-    table = read_config(index, largest=64 * 2**20).get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise BadInput(
-            f"{str(index)!r} has weight_map={short_repr(table)}, where a table of shards is needed. Copy or save the model again"
-        )
-    files: dict[str, Path] = {}
-    for shard in sorted(set(map(str, table.values()))):
-        if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
-            raise BadInput(
-                f"{str(index)!r} names the shard {short_repr(shard)}, which is not a file of this folder. Save the model again"
-            )
-        if not (folder / shard).is_file():
-            raise BadInput(
-                f"{str(index)!r} names the shard {shard!r}, which is not there. Copy or save the model again"
-            )
-        with _open(folder / shard) as file:
-            files |= dict.fromkeys(file.keys(), folder / shard)
-    for name, shard in table.items():
-        if files.get(name) != folder / str(shard):
-            raise BadInput(
-                f"{str(index)!r} lists {short_repr(name)} in {short_repr(shard)}, which does not contain it. Copy or save the model again"
-            )
-    return files
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (OSError, SafetensorError, ValueError) as error:
-        raise BadInput(f"cannot read {str(path)!r}: {reason(error)}. Copy or save the model again") from error
-
-
 def _names(
-    base: Any, state: Mapping[str, Tensor], files: Mapping[str, Path], config_json: Mapping[str, Any]
+    base: Any, state: Mapping[str, Tensor], files: Iterable[str], config_json: Mapping[str, Any]
 ) -> dict[str, str] | None:
     """Base tensor name to its name in the files, tied ones under the name of the one stored; None where they do not fit."""
     stem = f"{base.base_model_prefix}."

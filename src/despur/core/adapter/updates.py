@@ -1,20 +1,17 @@
-"""The updates that a run trains, as they live in the model, and what flows through the maps that they change."""
+"""The updates that a run trains, as they live in the model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from despur.core.adapter.peft_config import PLAIN_INITS
 from despur.core.errors import CannotAttach
-from despur.core.model.attach import record
 from despur.core.model.base_modules import base_modules, unwrapped
 from despur.core.model.shards import is_spread
-from despur.core.types import Site
 
 
 def check_start(model: Any) -> None:
@@ -111,25 +108,3 @@ def refuse_shards(model: nn.Module, guard: str) -> None:
     """
     if any(is_spread(p) for p in model.parameters() if p.requires_grad):
         raise CannotAttach(f"{guard} needs whole matrices, and FSDP2 shards these. Launch with DDP, or take rehearse")
-
-
-def flows(
-    model: nn.Module, modules: Sequence[str], loss: Callable[[nn.Module], Float[Tensor, ""]]
-) -> dict[str, tuple[Float[Tensor, "b t d_in"], Float[Tensor, "b t d_out"]]]:
-    """What goes into each map and the loss's gradient at what comes out; weight gradients are their outer products.
-
-    Args:
-        model: In whatever state it is to be read; its `requires_grad` flags must be restored by the caller.
-        modules: Base-model names of linear maps.
-        loss: Of one forward pass.
-    """
-    embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
-    embedding.weight.requires_grad_(True)  # else a frozen base has no graph
-    sites = {name: (Site(name, "in"), Site(name)) for name in modules}
-    with torch.enable_grad(), record(model, [site for pair in sites.values() for site in pair]) as seen:
-        value = loss(model)
-    grads = torch.autograd.grad(value, [seen[out] for _, out in sites.values()])
-    return {
-        name: (seen[into].detach().float(), grad.float())
-        for (name, (into, _)), grad in zip(sites.items(), grads, strict=True)
-    }

@@ -17,7 +17,7 @@ ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
-    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows)))))
+    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
 
 
 @torch.no_grad()
@@ -61,6 +61,11 @@ def capture(
 def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:
     """Log-probabilities of the next token at every position, in float32."""
     return torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)
+
+
+def token_log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b s"]:
+    """Log-probability of each row's own tokens but the first, s = t - 1; what follows a row's end is not masked."""
+    return log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
 
 
 @torch.no_grad()
