@@ -28,7 +28,7 @@ def ewc(seed: int, *, whole: bool) -> tuple[Report, ...]:
     edit.bind(model)
     (name,) = Adapter.of(move(fresh_lora(seed, r=1, target_modules=["up_proj"], layers_to_transform=[0]))).updates
     layer = model.base_model.model.get_submodule(name)
-    stiff: torch.Tensor = edit.stiffness[name]  # type: ignore[union-attr, index, assignment]
+    stiff: torch.Tensor = edit.fisher.values[name]  # type: ignore[union-attr, index, operator, assignment]
     u, _, vh = torch.linalg.svd(stiff)
     draw = torch.Generator().manual_seed(seed)
     costs: list[float] = []
