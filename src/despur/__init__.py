@@ -8,12 +8,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
     from despur.core.run.callback import GuardCallback, guarded
-    from despur.flows import audit, calibrate, certify, clean, compare, demo, train, verify
+    from despur.flows import audit, calibrate, certify, clean, compare, demo, table, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
     **dict.fromkeys(("GuardCallback", "guarded"), "despur.core.run.callback"),
-    **dict.fromkeys(("audit", "calibrate", "certify", "clean", "compare", "demo", "train", "verify"), "despur.flows"),
+    **dict.fromkeys(
+        ("audit", "calibrate", "certify", "clean", "compare", "demo", "table", "train", "verify"), "despur.flows"
+    ),
     **{
         room: f"despur.{room}"
         for room in ("core", "find", "flows", "guard", "judge", "measure", "merge", "report", "steer", "worlds")
@@ -22,7 +24,7 @@ _WHERE = {
 
 __all__ = [
     "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "calibrate", "certify",
-    "clean", "compare", "demo", "guarded", "train", "verify",
+    "clean", "compare", "demo", "guarded", "table", "train", "verify",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         remove_from_library,
     )
     from despur.flows._replay import replay
+    from despur.flows._table.table import Tabled, table, write_table
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
     from despur.flows._train.train import GUARDS, train
@@ -44,6 +45,7 @@ WHERE = {  # module -> names
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_demo.demo": ("DemoResult", "demo"),
+    "_table.table": ("Tabled", "table", "write_table"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
@@ -57,9 +59,9 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
-    "Line", "Match", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
+    "Line", "Match", "Settings", "Study", "Tabled", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
     "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
-    "remove_from_library", "replay", "report", "settle", "train", "unreadable", "verify",
+    "remove_from_library", "replay", "report", "settle", "table", "train", "unreadable", "verify", "write_table",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)
