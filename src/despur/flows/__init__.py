@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         remove_from_library,
     )
     from despur.flows._replay import replay
-    from despur.flows._table.table import Tabled, table, write_table
+    from despur.flows._table.table import table
+    from despur.flows._table.written import Tabled, write_table
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
     from despur.flows._train.train import GUARDS, train
@@ -45,7 +46,8 @@ WHERE = {  # module -> names
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_demo.demo": ("DemoResult", "demo"),
-    "_table.table": ("Tabled", "table", "write_table"),
+    "_table.table": ("table",),
+    "_table.written": ("Tabled", "write_table"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",

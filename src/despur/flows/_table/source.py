@@ -36,6 +36,13 @@ class Source:
         """What is not in it, one sentence each."""
         return self.study.notes if self.study else []
 
+    def about(self) -> dict[str, Any]:
+        """What every row of an audit, or of a training run's guarded adapter, has in common."""
+        rows = audit_rows(self.folder, self.name) if self.kind == "audit" else train_rows(self.folder, self.name)
+        run = self.name if self.kind == "audit" else f"{self.name}/adapter"
+        first = next((row for row in rows if row["run"] == run), {"run": run})
+        return {key: first.get(key) for key in ("run", "base", "seed", "guard", "setting", "step")}
+
     def batches(self, progress: Progress) -> Iterator[Any]:
         """Record batches, a bounded number of rows each, always in the same order."""
         if self.study:

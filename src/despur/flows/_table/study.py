@@ -14,9 +14,10 @@ from despur.flows._table.parquet_file import ParquetFile
 from despur.flows._table.prompts import Axes, prompt_batches, run_of
 from despur.flows._table.study_after import after_rows
 from despur.flows.progress import Progress
-from despur.judge.runs import HALVES, NEEDED
 
 MEANS, PROMPTS, RESULTS, PLAN = "results.parquet", "prompts.parquet", "results.json", "prereg.yaml"
+HALVES = ("validation", "report")
+NEEDED = ("task", "drift", "legitimate", "validity")  # axes of a world of which no run is there
 RUN = ("world", "guard", "setting", "seed", "steps", "round")
 Row = dict[str, Any]
 Key = tuple[str, str, str, int]  # world, guard, setting as JSON, seed
@@ -101,7 +102,7 @@ class StudyFolder:
 
     def _absent(self) -> Iterator[Row]:
         """A run that failed or was never run is not dropped: its means are there, without values."""
-        otherwise = [(f"mean {axis}", half) for axis, half in product(NEEDED, HALVES) if half != "all"]
+        otherwise = [(f"mean {axis}", half) for axis, half in product(NEEDED, HALVES)]
         for key in self.missing:
             step, which = self.planned[key]
             about = {**_about(self.name, key), "step": step, "round": which, "n": 0}

@@ -45,12 +45,13 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def write_batches(batches: Iterable[Any], out: Path) -> None:
+def write_batches(batches: Iterable[Any], out: Path, *, beside: tuple[Path, Path] | None = None) -> None:
     """Write record batches into a file; an older one is replaced in the last moment.
 
     Args:
         batches: In the form of `FORM`; an error in making them leaves nothing behind.
         out: The file.
+        beside: A file that is there already, and the name that it gets with this one.
 
     Raises:
         BadInput: the file cannot be written (disk full).
@@ -69,6 +70,8 @@ def write_batches(batches: Iterable[Any], out: Path) -> None:
                 with _writing(out):
                     writer.write_table(group if out.suffix == ".parquet" else group.cast(_plain()))
         with _writing(out):
+            if beside:
+                os.replace(*beside)
             os.replace(draft, out)
     finally:
         with contextlib.suppress(OSError):
