@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from despur.flows._replay import replay
     from despur.flows._table.table import table
-    from despur.flows._table.written import Tabled, write_table
+    from despur.flows._table.write_table import TableSummary, write_table
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
     from despur.flows._train.train import GUARDS, train
@@ -47,7 +47,7 @@ WHERE = {  # module -> names
     "_compare.study": ("Line", "Study"),
     "_demo.demo": ("DemoResult", "demo"),
     "_table.table": ("table",),
-    "_table.written": ("Tabled", "write_table"),
+    "_table.write_table": ("TableSummary", "write_table"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
@@ -61,7 +61,7 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate",
-    "Line", "Match", "Settings", "Study", "Tabled", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
+    "Line", "Match", "Settings", "Study", "TableSummary", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
     "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
     "remove_from_library", "replay", "report", "settle", "table", "train", "unreadable", "verify", "write_table",
 ]  # fmt: skip

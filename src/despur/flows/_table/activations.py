@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from despur.flows._audit.passages import Passages, off_task_passages
 from despur.flows._table.audit_rows import Row
 from despur.flows._table.columns import layer_of
 from despur.flows._table.prompts import DIGITS
+from despur.flows._table.write_table import How
 from despur.flows.load import load_base
 from despur.flows.progress import Progress
 from despur.flows.text_files import load_text
@@ -29,11 +30,10 @@ TEXT = "fresh_text"  # of a training run: what neither guard nor scout saw
 ROWS, TOKENS = 256, 8  # of a training run's prompts, as in an audit
 STATES = ("base", "adapter")
 AT_ONCE = 64  # rows of text whose every token is in memory, at all layers
-How = Literal["mean", "last"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """What activations are of.
 
     Args:
@@ -53,11 +53,11 @@ class Wanted:
     prompts: Path | str | None = None
 
 
-def write_activations(wanted: Wanted, draft: Path, progress: Progress) -> list[Row]:
+def write_activations(asked: Request, draft: Path, progress: Progress) -> list[Row]:
     """Write `base.MODULE` and `adapter.MODULE`, (prompts, d) each; names and texts of the prompts are in the header.
 
     Args:
-        wanted: Of what.
+        asked: Of what.
         draft: File to write.
         progress: Called as the text is read.
 
@@ -68,31 +68,31 @@ def write_activations(wanted: Wanted, draft: Path, progress: Progress) -> list[R
     Raises:
         BadInput: base, adapter or prompts cannot be read.
     """
-    arguments: Any = read_json(wanted.folder / "run.json")["arguments"]
-    base, adapter = wanted.base or arguments["base"], wanted.adapter
-    adapter = adapter or (arguments["adapter"] if wanted.kind == "audit" else str(wanted.folder / "adapter"))
+    arguments: Any = read_json(asked.folder / "run.json")["arguments"]
+    base, adapter = asked.base or arguments["base"], asked.adapter
+    adapter = adapter or (arguments["adapter"] if asked.kind == "audit" else str(asked.folder / "adapter"))
     try:
         model, tokenizer = load_base(base)
         tuned = load_tuned(model, adapter, name=base)
     except BadInput as error:
-        if wanted.base and wanted.adapter:
+        if asked.base and asked.adapter:
             raise
         raise BadInput(
             f"{error} (the run names base {base!r} and adapter {adapter!r}; where they have moved: --base, --adapter)"
         ) from error
-    text = _text(wanted, arguments, tuned.model, tokenizer)
+    text = _text(asked, arguments, tuned.model, tokenizer)
     layers = Anatomy.of(tuned.model.get_base_model()).layers
-    vectors, counts = _vectors(tuned.model, text, layers, wanted.how, progress)
+    vectors, counts = _vectors(tuned.model, text, layers, asked.how, progress)
     group = f"text-{digest([list(r) for r in text.rows])[:8]}"  # the same text has the same names in every run
     names = [f"{group}/{i:0{DIGITS}d}" for i in range(len(text.rows))]
     texts = [tokenizer.decode(row) for row in text.rows]
-    about = {"schema": SCHEMA, "prompts": names, "texts": texts, "tokens": wanted.how, "base": base, "adapter": adapter}
+    about = {"schema": SCHEMA, "prompts": names, "texts": texts, "tokens": asked.how, "base": base, "adapter": adapter}
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
         save_file({f"{state}.{layer}": v for (state, layer), v in vectors.items()}, draft, {KEY: json.dumps(about)})
     except (OSError, SafetensorError) as error:
         raise BadInput(f"writing {str(draft)!r} failed: {error}. Free some room or choose another -o") from error
-    return list(_rows(vectors, counts, names, layers, wanted.how))
+    return list(_rows(vectors, counts, names, layers, asked.how))
 
 
 def is_activations(path: Path) -> bool:
@@ -104,17 +104,17 @@ def is_activations(path: Path) -> bool:
         return False
 
 
-def _text(wanted: Wanted, arguments: Any, model: Any, tokenizer: Any) -> Passages:
+def _text(asked: Request, arguments: Any, model: Any, tokenizer: Any) -> Passages:
     """The text that the run itself was measured on, or the prompts that were asked for."""
-    if wanted.kind == "train" and wanted.prompts is None:
+    if asked.kind == "train" and asked.prompts is None:
         try:
-            rows = load_text(wanted.folder / TEXT).rows
+            rows = load_text(asked.folder / TEXT).rows
         except (OSError, SafetensorError, KeyError) as error:
             raise BadInput(
-                f"{str(wanted.folder / TEXT)!r} has no readable text ({error}). Give some: --prompts FILE"
+                f"{str(asked.folder / TEXT)!r} has no readable text ({error}). Give some: --prompts FILE"
             ) from error
         return Passages(rows, (0,) * len(rows), "the run's own text")
-    prompts = wanted.prompts or arguments.get("prompts")
+    prompts = asked.prompts or arguments.get("prompts")
     size = {"rows": arguments.get("rows", ROWS), "tokens": arguments.get("tokens", TOKENS)}
     return off_task_passages(model, tokenizer, prompts, **size, seed=arguments["seed"])
 

@@ -59,7 +59,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[Row]:
     for what, s in record["slopes"].items():
         yield {"axis": "loss slope", "value": s["slope"], "readout": what}
         yield {"axis": "loss steepness", "value": s["steepness"], "readout": what}
-        yield from numbered("control loss slope", s["random"], readout=what)
+        yield from list_rows("control loss slope", s["random"], readout=what)
     for at in record["louder"]:
         setting = as_setting({"scale": at["scale"]})
         figures = (
@@ -86,7 +86,7 @@ def _check(what: str, check: Mapping[str, Any]) -> Iterator[Row]:
     yield {"axis": "activation share", "value": check["share"], **about}
     yield {"axis": "rank", "value": check["rank"], **about}
     for axis in ("sufficiency", "necessity"):
-        yield from numbered(f"control {axis}", check[f"random_{axis}"], **about)
+        yield from list_rows(f"control {axis}", check[f"random_{axis}"], **about)
     if check["random_sufficiency"]:
         yield {"axis": "control activation share", "value": check["random_share"], **about}
 
@@ -96,14 +96,14 @@ def _weights(update: Mapping[str, Any]) -> Iterator[Row]:
         return
     yield {"axis": "update norm", "value": update["norm"], "n": update["modules"]}
     for side, shared in update["shared"].items():
-        yield from numbered("agreement", shared.get("agreement", ()), readout=side)
+        yield from list_rows("agreement", shared.get("agreement", ()), readout=side)
         if "control" in shared:
             yield {"axis": "control agreement", "value": shared["control"], "readout": side}
     for module, values in update["spectra"].items():
-        yield from numbered("singular value", values, module=module)
+        yield from list_rows("singular value", values, module=module)
 
 
-def numbered(axis: str, values: Sequence[float], **about: Any) -> Iterator[Row]:
+def list_rows(axis: str, values: Sequence[float], **about: Any) -> Iterator[Row]:
     """One row a value, its place in `index`."""
     yield from ({"axis": axis, "value": v, "index": i, **about} for i, v in enumerate(values))
 

@@ -45,7 +45,7 @@ class ParquetFile:
             BadInput: the file is damaged further on.
         """
         try:
-            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=2**20) as file:
+            with pq.ParquetFile(self.path, buffer_size=2**20, page_checksum_verification=True) as file:
                 yield from file.iter_batches(batch_size=size, columns=self.columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from error

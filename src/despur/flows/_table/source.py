@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.flows._table.audit_rows import audit_rows
@@ -44,7 +46,19 @@ class Source:
         return {key: first.get(key) for key in ("run", "base", "seed", "guard", "setting", "step")}
 
     def batches(self, progress: Progress) -> Iterator[Any]:
-        """Record batches, a bounded number of rows each, always in the same order."""
+        """Record batches, a bounded number of rows each, always in the same order.
+
+        Raises:
+            BadInput: a file is damaged.
+        """
+        try:
+            yield from self._batches(progress)
+        except (TypeError, pa.ArrowException) as error:  # text where a number belongs, a number too large
+            raise BadInput(
+                f"{str(self.folder)!r} has a figure that is none ({error}): it is damaged. Let the command that made it write it again"
+            ) from error
+
+    def _batches(self, progress: Progress) -> Iterator[Any]:
         if self.study:
             yield from self.study.batches(progress)
         else:
@@ -80,14 +94,14 @@ def kind_of(folder: Path) -> str:
     raise BadInput(f"{wrote} no traces that a table is made of. Give a folder: {READ}")
 
 
-def named(folders: list[Path]) -> list[str]:
+def short_names(folders: list[Path]) -> list[str]:
     """Short names of folders: the last part of each path, and as many before it as tell them apart.
 
     Raises:
         BadInput: one is given twice.
 
     Example:
-        >>> named([Path("/x/a/audit"), Path("/x/b/audit")])
+        >>> short_names([Path("/x/a/audit"), Path("/x/b/audit")])
         ['a/audit', 'b/audit']
     """
     paths = [folder.resolve().parts for folder in folders]

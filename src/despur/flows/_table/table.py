@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from despur.flows._table.written import needed, write_table
+from despur.flows._table.write_table import How, make_table, require
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, verb
 
@@ -13,10 +13,10 @@ _ACTIVATIONS = "Activations"
 
 @verb
 def table(
-    runs: Annotated[Sequence[str | Path] | str | Path, Option(rest=True, metavar="RUN_OR_STUDY...")],
+    runs: Annotated[Sequence[str | Path] | str | Path, Option(rest=True, metavar="RUN_OR_STUDY")],
     *,
     out: Out | None = None,
-    activations: Annotated[Literal["mean", "last"] | None, Option(panel=_ACTIVATIONS)] = None,
+    activations: Annotated[How | None, Option(panel=_ACTIVATIONS)] = None,
     base: Annotated[str | None, Option(panel=_ACTIVATIONS)] = None,
     adapter: Annotated[str | None, Option(panel=_ACTIVATIONS)] = None,
     prompts: Annotated[Path | str | None, Option(panel=_ACTIVATIONS)] = None,
@@ -52,15 +52,14 @@ def table(
         $ despur table run/ -o run.parquet --activations mean
         >>> # table("study/").query("axis == 'drift'").pivot_table(index="run", columns="prompt", values="value")
     """
-    needed("pandas", "pyarrow")
+    require("pandas", "pyarrow")
     import pandas as pd
     import pyarrow as pa
 
     from despur.flows._table.columns import FORM, SCHEMA
 
     batches: list[Any] = []
-    write_table(runs, out=out, activations=activations, base=base, adapter=adapter, prompts=prompts, progress=progress,
-                keep=batches)  # fmt: skip
+    make_table(runs, out, activations, (base, adapter, prompts), progress, batches)
     whole = pa.Table.from_batches(batches, FORM).unify_dictionaries()
     batches.clear()
     frame = whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get, split_blocks=True, self_destruct=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from despur.core import read_json
 from despur.core.errors import BadInput
-from despur.flows._table.audit_rows import Row, as_setting, numbered
+from despur.flows._table.audit_rows import Row, as_setting, list_rows
 from despur.flows._table.columns import layer_of
 
 RECORD, DONE, WEIGHTS, CERTIFICATE = "run.json", "despur.json", "adapter_config.json", "guard.json"
@@ -101,4 +101,4 @@ def spectrum(folder: Path) -> Iterator[Row]:
     from despur.core import Adapter
 
     for module, update in sorted(Adapter.read(folder).updates.items()):
-        yield from numbered("singular value", update.core().values.tolist(), module=module)
+        yield from list_rows("singular value", update.core().values.tolist(), module=module)

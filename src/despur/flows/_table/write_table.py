@@ -9,12 +9,15 @@ from typing import Any, Literal
 
 from despur.core.errors import BadInput, MissingExtra
 from despur.flows.progress import Progress, silent
+from despur.flows.verb import verb
 
+How = Literal["mean", "last"]
+Options = tuple[str | None, str | None, Path | str | None]  # base, adapter and prompts of activations
 _NOW = "as in: despur table run/ -o run.parquet --activations mean"
 
 
 @dataclass(frozen=True)
-class Tabled:
+class TableSummary:
     """What a table has.
 
     Args:
@@ -42,17 +45,17 @@ class Tabled:
                 "axes": {a: dict(c) for a, c in self.axes.items()}, "notes": list(self.notes)}  # fmt: skip
 
 
+@verb
 def write_table(
     runs: Sequence[str | Path] | str | Path,
     *,
     out: Path | str | None = None,
-    activations: Literal["mean", "last"] | None = None,
+    activations: How | None = None,
     base: str | None = None,
     adapter: str | None = None,
     prompts: Path | str | None = None,
     progress: Progress = silent,
-    keep: list[Any] | None = None,
-) -> Tabled:
+) -> TableSummary:
     """Write the table as `table` does, a bounded number of rows at a time, and say what is in it.
 
     Args:
@@ -63,7 +66,6 @@ def write_table(
         adapter: As in `table`.
         prompts: As in `table`.
         progress: As in `table`.
-        keep: Takes the record batches, too.
 
     Raises:
         BadInput, MissingExtra: see `table`.
@@ -71,11 +73,19 @@ def write_table(
     Example:
         >>> # write_table("study/", out="traces.parquet").axes["drift"]
     """
-    needed("pyarrow")
+    return make_table(runs, out, activations, (base, adapter, prompts), progress)
+
+
+def make_table(
+    runs: Sequence[str | Path] | str | Path, out: Path | str | None, activations: How | None, options: Options,
+    progress: Progress, keep: list[Any] | None = None,
+) -> TableSummary:  # fmt: skip
+    """Write the table; `keep` takes its record batches, too."""
+    require("pyarrow")
     from despur.flows._table.columns import batches_of
-    from despur.flows._table.source import Source, named
+    from despur.flows._table.source import Source, short_names
+    from despur.flows._table.table_file import check_place, write_batches
     from despur.flows._table.tally import Tally
-    from despur.flows._table.write import check_place, write_batches
 
     folders = [Path(r) for r in ([runs] if isinstance(runs, str | Path) else runs)]
     if not folders:
@@ -83,9 +93,9 @@ def write_table(
     file = None if out is None else Path(out)
     if file is not None:
         check_place(file)
-    names = named(folders)
+    names = short_names(folders)
     sources = [Source(folder, name) for folder, name in zip(folders, names, strict=True)]
-    vectors = _place_of_vectors(activations, file, sources, (base, adapter, prompts))
+    vectors = _place_of_vectors(activations, file, sources, options)
     tally, more = Tally(), list[Mapping[str, Any]]()
 
     def all_batches() -> Iterator[Any]:
@@ -97,11 +107,11 @@ def write_table(
 
     try:
         if vectors and activations:
-            from despur.flows._table.activations import Wanted, write_activations
+            from despur.flows._table.activations import Request, write_activations
 
-            wanted = Wanted(sources[0].folder, sources[0].kind, activations, base, adapter, prompts)
+            asked = Request(sources[0].folder, sources[0].kind, activations, *options)
             about = sources[0].about()
-            more += [{**about, **row} for row in write_activations(wanted, vectors[0], progress)]
+            more += [{**about, **row} for row in write_activations(asked, vectors[0], progress)]
         if file is None:
             for _ in all_batches():
                 pass
@@ -113,11 +123,11 @@ def write_table(
                 vectors[0].unlink(missing_ok=True)
     notes = tuple(note for source in sources for note in source.notes)
     axes = {axis: count.to_dict() for axis, count in tally.axes.items()}
-    return Tabled(file, vectors and vectors[1], axes, tally.rows, len(tally.runs), tally.missing, notes)
+    return TableSummary(file, vectors and vectors[1], axes, tally.rows, len(tally.runs), tally.missing, notes)
 
 
 def _place_of_vectors(
-    how: str | None, file: Path | None, sources: Sequence[Any], options: tuple[Any, ...]
+    how: How | None, file: Path | None, sources: Sequence[Any], options: Options
 ) -> tuple[Path, Path] | None:
     """Where activations are written, and which name they get at the end; None where they are not asked for."""
     if how is None:
@@ -141,7 +151,7 @@ def _place_of_vectors(
     return final.with_name(f".{final.name}.draft"), final
 
 
-def needed(*packages: str) -> None:
+def require(*packages: str) -> None:
     """Stop where a package is not installed.
 
     Raises:

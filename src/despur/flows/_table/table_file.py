@@ -61,7 +61,7 @@ def write_batches(batches: Iterable[Any], out: Path, *, beside: tuple[Path, Path
         with _writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             writer = (
-                pq.ParquetWriter(draft, FORM, compression="zstd")
+                pq.ParquetWriter(draft, FORM, compression="zstd", write_page_checksum=True)
                 if out.suffix == ".parquet"
                 else pc.CSVWriter(draft, _plain())
             )
