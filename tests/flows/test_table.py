@@ -133,7 +133,7 @@ def test_the_same_folder_gives_the_same_bytes_and_the_file_is_the_frame(kind, tm
         assert read[name].isna().tolist() == frame[name].isna().tolist(), name
         assert read[name].dropna().tolist() == frame[name].dropna().tolist(), name
     if kind == ".parquet":
-        assert pq.read_schema(files[0]).metadata[b"despur.schema"] == SCHEMA.encode()
+        assert pq.read_schema(files[0]).metadata[b"schema"] == SCHEMA.encode()
 
 
 def test_many_prompts_come_in_parts_that_are_bounded(tmp_path, make_study):

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA = "despur.table/1"  # a column that goes or changes its meaning raises the number; a new one at the end does not
-KEY = b"despur.schema"  # of the metadata of a parquet file
+KEY = b"schema"  # of the metadata of a parquet file
 TEXT, WHOLE, REAL = pa.dictionary(pa.int32(), pa.string()), pa.int64(), pa.float64()
 COLUMNS: Mapping[str, Any] = {
     "run": TEXT, "base": TEXT, "seed": WHOLE, "guard": TEXT, "setting": TEXT, "step": WHOLE, "layer": WHOLE, "module": TEXT,

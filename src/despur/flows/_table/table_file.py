@@ -38,7 +38,7 @@ def _is_ours(path: Path) -> bool:
         return False
     try:
         if path.suffix == ".parquet":
-            return KEY in (pq.read_schema(path).metadata or {})
+            return (pq.read_schema(path).metadata or {}).get(KEY, b"").startswith(b"despur.table/")
         with path.open(encoding="utf-8") as file:
             return file.readline().replace('"', "").strip() == ",".join(COLUMNS)
     except (OSError, ValueError, pa.ArrowException):
