@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -85,3 +88,32 @@ def found(tmp_path_factory):
 def confirmed(harmful, found):
     """What the harmful adapter moves."""
     return found(harmful)
+
+
+def small_study(folder, *, failed=(), prompts=6, values=None):
+    """Two guards, a tuning and two report seeds; `failed` are runs that are not there."""
+    folder.mkdir(parents=True)
+    guards = {"base": [{}], "mine": [{"strength": 0.1}, {"strength": 1.0}]}
+    lines, means = [], []
+    for seed, guard in ((s, g) for s in (0, 10, 11) for g in guards):
+        for i, setting in enumerate(guards[guard]):
+            if (guard, i, seed) in failed or (seed and (guard, i) == ("mine", 1)):
+                continue
+            run = {"world": "w", "guard": guard, "setting": json.dumps(setting), "seed": seed, "steps": 8,
+                   "round": "report" if seed else "tuning"}  # fmt: skip
+            made = np.arange(prompts) + 10.0 * seed if values is None else values
+            lines.append({**run, "axis": "drift", "readout": "p", "values": np.asarray(made, np.float16)})
+            means += [{**run, "half": h, "axis": "drift", "readout": r, "n": prompts // 2, "mean": 0.5, "seconds": 1.0}
+                      for h in ("validation", "report") for r in ("p", "margin")]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(lines), folder / "prompts.parquet")
+    pq.write_table(pa.Table.from_pylist(means), folder / "results.parquet")
+    plan = {"worlds": ["w"], "guards": guards, "tuning_seeds": [0], "report_seeds": [10, 11], "steps": {"w": 8}}
+    chosen = {"w": {"base": {"setting": 0, "without": []}, "mine": {"setting": 0, "without": [1]}}}
+    (folder / "results.json").write_text(json.dumps({"plan": plan, "chosen": chosen, "failed": {}, "after": {}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_study():
+    """`small_study`, the tables that a study of seven runs leaves, made without any of them."""
+    return small_study

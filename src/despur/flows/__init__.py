@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from despur.flows._prove.prove import prove
     from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
+    from despur.flows._table.table import table
+    from despur.flows._table.write_table import TableSummary, write_table
     from despur.flows._train.fit import Settings
     from despur.flows._train.page import Trained
     from despur.flows._train.train import GUARDS, train
@@ -50,6 +52,8 @@ WHERE = {  # module -> names
     "_compare.study": ("Line", "Study"),
     "_compare.trial": ("open_bench", "try_arm", "try_guard"),
     "_demo.demo": ("DemoResult", "demo"),
+    "_table.table": ("table",),
+    "_table.write_table": ("TableSummary", "write_table"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
@@ -64,10 +68,11 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
-    "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
-    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
-    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train", "try_arm", "try_guard", "unreadable", "verify",
+    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
+    "Estimate", "Evidence", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained", "Verified",
+    "add_to_library", "audit", "calibrate", "certify", "clean", "compare", "compare_with_library", "demo", "dry_run",
+    "estimate", "library_folder", "list_library", "open_bench", "prove", "remove_from_library", "replay", "report",
+    "settle", "table", "train", "try_arm", "try_guard", "unreadable", "verify", "write_table",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)

@@ -7,11 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from despur.core.errors import BadInput
-from despur.flows import compare, dry_run, report
+from despur.flows import compare, dry_run, report, table
 from despur.flows._compare.asked import ASKED, record_of
 from despur.flows._compare.cell import Cell, is_done
 from despur.flows._compare.compare import by_cost
 from despur.flows._compare.plan import FILE, cells_of, read_plan, write_plan
+from despur.flows.scores import load_scores
 from despur.flows.verb import call_arguments, recorded
 
 STEPS = 40
@@ -164,3 +165,22 @@ def test_references_run_first_and_without_them_nothing_is_judged(study, tmp_path
 def test_no_study_is_told(tmp_path):
     with pytest.raises(BadInput, match="no readable plan"):
         report(tmp_path)
+
+
+def test_the_table_has_every_prompt_of_every_run_and_a_run_that_is_gone_without_values(study, tmp_path):
+    whole = table(study.folder)
+    drift = whole[whole.axis == "drift"]
+    cell = Cell("persona", "naive", {}, 10, STEPS)
+    mine = drift[drift.run == f"{study.folder.name}/{cell.folder.removeprefix('cells/')}"]
+    scores = load_scores(study.folder / cell.folder)["drift"]["margin"]
+    np.testing.assert_allclose(mine.value, scores.numpy(), atol=5e-3, rtol=1e-3)
+    assert not whole[whole.axis != "recovery ratio"].value.isna().any()
+    part = tmp_path / study.folder.name
+    shutil.copytree(study.folder, part)
+    shutil.rmtree(part / cell.folder)
+    report(part)
+    frame = table(part)
+    gone = frame[frame.value.isna()]
+    assert set(gone.run) == {mine.run.iloc[0]}
+    assert (gone.n == 0).all()
+    assert set(frame.run) == set(whole.run)

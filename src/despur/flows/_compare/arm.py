@@ -75,3 +75,14 @@ def find_arm(name: str, arms: Mapping[str, T]) -> T:
     if canonical(name) not in arms:
         raise UnknownName(f"no guard {name!r} to compare{nearest(name, arms)}. There are: {', '.join(arms)}")
     return arms[canonical(name)]
+
+
+def setting_text(setting: Setting) -> str:
+    """A setting as the name of a folder: `strength-0.3`, `default` where there are no options.
+
+    Example:
+        >>> setting_text({"strength": 0.3, "side": "read"}), setting_text({})
+        ('strength-0.3_side-read', 'default')
+    """
+    parts = (f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in setting.items())
+    return "_".join(parts) or "default"

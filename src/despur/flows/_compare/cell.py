@@ -8,7 +8,7 @@ from pathlib import Path
 from despur.core import Store, read_json, write_json
 from despur.core.errors import BadInput
 from despur.core.store import DONE
-from despur.flows._compare.arm import Setting
+from despur.flows._compare.arm import Setting, setting_text
 from despur.flows._compare.bench import Bench
 from despur.flows.progress import Progress, silent
 from despur.flows.scores import save_scores
@@ -37,8 +37,7 @@ class Cell:
     @property
     def folder(self) -> str:
         """Where it lies in the study."""
-        setting = "_".join(f"{k}-{v:g}" if isinstance(v, float) else f"{k}-{v}" for k, v in self.setting.items())
-        return f"cells/{self.world}/{self.arm}/{setting or 'default'}/{self.seed}"
+        return f"cells/{self.world}/{self.arm}/{setting_text(self.setting)}/{self.seed}"
 
     @property
     def stress_folder(self) -> str:

@@ -54,5 +54,5 @@ def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()
         ]  # fmt: skip
     for name, rows in (("results", means), ("prompts", prompts)):
         draft = out / f".{name}.parquet.draft"
-        pq.write_table(pa.Table.from_pylist(rows), draft, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows), draft, compression="zstd", write_page_checksum=True)
         draft.replace(out / f"{name}.parquet")

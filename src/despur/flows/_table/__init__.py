@@ -1,0 +1,1 @@
+"""The figures that runs leave behind, as one tidy table."""
