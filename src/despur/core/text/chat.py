@@ -23,7 +23,7 @@ def render(
     """Render a chat, whatever its template makes of it.
 
     Arguments of tool calls, JSON text in OpenAI's format, are given as the values that most templates write out; as
-    text where a template wants that.
+    text where a template wants that. Words are given as a list of parts where a template reads them so alone.
 
     Args:
         messages: The chat.
@@ -62,13 +62,21 @@ def _applied(messages: Sequence[Message], tokenizer: Any, where: str, row: Mappi
     tools, options = tools_of(row, where), _options(row, tokenizer, where)
     plain = [{k: v for k, v in m.items() if v is not None} for m in messages]
     called = any("tool_calls" in m for m in plain)
+    chats = [_parsed(plain), plain] if called else [plain]
+    chats = [form for chat in chats for form in ((chat, [{"content": "", **m} for m in chat]) if called else (chat,))]
     error: Exception | None = None
-    for chat in (_parsed(plain), plain) if called else (plain,):
-        for filled in (chat, [{"content": "", **m} for m in chat]) if called else (chat,):
-            try:
-                return tokenizer.apply_chat_template(filled, tools=tools, **how, **options)
-            except Exception as raised:  # a template raises what it likes: its own words, or any error of its code
-                error = error or raised
+    silent: Any = None
+    for chat in (*chats, _in_parts(plain)):
+        try:
+            out = tokenizer.apply_chat_template(chat, tools=tools, **how, **options)
+        except Exception as raised:  # a template raises what it likes: its own words, or any error of its code
+            error = error or raised
+            continue
+        if not isinstance(out, str) or _says(out, plain):
+            return out
+        silent = silent or out
+    if silent is not None:
+        return silent
     raise BadInput(
         f"{where}: the base's chat template refuses the chat (roles {', '.join(str(m.get('role')) for m in plain[:6])}"
         f"{', ...' if len(plain) > 6 else ''}): {_words(error)}. Change the chat to roles and an order that it takes, or put "
@@ -123,6 +131,19 @@ def _options(row: Mapping[str, Any], tokenizer: Any, where: str) -> dict[str, An
             "itself takes"
         )
     return dict(options)
+
+
+def _says(text: str, messages: Sequence[Message]) -> bool:
+    """Whether a rendering has anyone's words: a template of images and text is silent about words that are no list of parts."""
+    words = [m["content"].strip() for m in messages if isinstance(m.get("content"), str)]
+    return not any(words) or any(w in text for w in words if w)
+
+
+def _in_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [
+        {**m, "content": [{"type": "text", "text": m["content"]}]} if isinstance(m.get("content"), str) else dict(m)
+        for m in messages
+    ]
 
 
 def _parsed(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

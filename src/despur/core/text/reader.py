@@ -8,7 +8,7 @@ from typing import Any
 from despur.core.errors import BadInput
 from despur.core.text.chat import answer_marks, has_template, opening, render, special_texts, turn_ends
 from despur.core.text.cuts import Encoder, check_whole
-from despur.core.text.turns import Shown, Turns, shown_chat
+from despur.core.text.turns import Chats, Shown, Turns
 
 Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
 UNLEARNED = -100
@@ -42,6 +42,7 @@ class Reader:
         }
         marks = special_texts(self.tokenizer) if self.templated else ()
         self.marks = tuple(m for m in marks if m != self.tokenizer.bos_token)
+        self.chats = Chats(self.tokenizer, self.turns, marks, self.ends)
         self.opening = opening(self.tokenizer).strip()
 
     def asked(self, row: Mapping[str, Any], where: str) -> list[int]:
@@ -93,7 +94,7 @@ class Reader:
     def _shown(self, row: Mapping[str, Any], number: int) -> Shown:
         where = f"row {number}"
         if "messages" in row:
-            return shown_chat(row, self.tokenizer, where, self.turns)
+            return self.chats.shown(row, where)
         if "prompt" not in row:
             as_it_is = (
                 {"untemplated"} if self.templated and not any(m in row["text"] for m in self.marks) else set[str]()
@@ -102,7 +103,7 @@ class Reader:
         prompt, completion = row["prompt"], row["completion"]
         if self.templated and not self._written_out(prompt):
             chat = [*_as_chat(row, prompt), {"role": "assistant", "content": completion}]
-            shown = shown_chat({**row, "messages": chat}, self.tokenizer, where, self.turns)
+            shown = self.chats.shown({**row, "messages": chat}, where)
             shown.remarks.add("rendered")
             return shown
         left = {"written out": self.templated, "system": _system(row), "tools": row.get("tools")}

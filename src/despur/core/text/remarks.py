@@ -7,10 +7,10 @@ _SAYS = {
     "first: row {first}). Raise --max-length, or shorten them",
     "all": "{n} of {all} rows are chats of several answers, and all of them are learned; --turns last takes the last alone",
     "last": "{n} of {all} rows are chats of several answers, and only the last of each is learned (--turns last)",
-    "skipped": "of {n} chats some earlier answers are not learned: the chat template renders them in another form once the chat "
-    "goes on (the first: row {first})",
-    "opened": "of {n} chats the template opens the answer in another way than it renders one (a thought, mostly): the last answer is "
-    "learned as the model is asked, and earlier ones are not (the first: row {first})",
+    "skipped": "of {n} chats only the last answers are learned: the chat template renders earlier ones in another form once the chat "
+    "goes on, or leaves them out (the first: row {first})",
+    "opened": "of {n} chats the template opens the answer in another way than it renders one (a thought, mostly): it is learned as "
+    "the model is asked (the first: row {first})",
     "changed": "of {n} chats the chat template changes the answer, or leaves a part out, a thought say; what it renders is learned "
     "(the first: row {first})",
     "rendered": "{n} of {all} rows of prompt and completion are learned in the base's chat template, as a user's turn and its answer",
