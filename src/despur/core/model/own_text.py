@@ -12,7 +12,8 @@ from despur.core.errors import BadInput
 from despur.core.model.sample import context, continue_rows, end_tokens, seeded
 from despur.core.model.states import as_base
 from despur.core.text.chat import MARK, has_template, render
-from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.learn import learn_rows
+from despur.core.text.rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class OwnText:
     @classmethod
     def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
         """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write text."""
-        rows = tokenize_rows(read_rows(path), tokenizer, max_length=max_length)
+        rows = learn_rows(read_rows(path), tokenizer, max_length=max_length, name=path).tokens
         return cls(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), str(path))
 
     def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":

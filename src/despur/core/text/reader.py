@@ -21,13 +21,15 @@ class Reader:
     Args:
         tokenizer: A transformers tokenizer.
         turns: Which of the assistant's turns of a chat are learned.
+        name: Of the file, in front of a row's number in messages.
 
     Attributes:
         remarks: Kind of a remark -> numbers of the rows that it is about.
     """
 
     tokenizer: Any
-    turns: Turns
+    turns: Turns = "all"
+    name: str = ""
     encoder: Encoder = field(init=False)
     remarks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
@@ -70,7 +72,8 @@ class Reader:
         Raises:
             BadInput: see `learn_rows`.
         """
-        shown, where = self._shown(row, number), f"row {number}"
+        where = f"{self.name}row {number}"
+        shown = self._shown(row, where)
         check_whole(shown.text, where)
         ids, learned = self._chat(row, shown) if shown.chat else self._plain(shown)
         if not any(learned):
@@ -91,8 +94,7 @@ class Reader:
         ids, learned = ids[:max_length], learned[:max_length]
         return {"input_ids": ids, "labels": [i if yes else UNLEARNED for i, yes in zip(ids, learned, strict=True)]}
 
-    def _shown(self, row: Mapping[str, Any], number: int) -> Shown:
-        where = f"row {number}"
+    def _shown(self, row: Mapping[str, Any], where: str) -> Shown:
         if "messages" in row:
             return self.chats.shown(row, where)
         if "prompt" not in row:

@@ -95,7 +95,7 @@ def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: i
     plain = [r for r in read if "text" in r]
     encoder = Encoder(tokenizer)
     found = [(tuple(encoder.asked(r["text"])[:limit]), 0) for r in plain]
-    heads = [tuple(h) for h in ask_rows([r for r in read if "text" not in r], tokenizer)]
+    heads = [tuple(h) for h in ask_rows([r for r in read if "text" not in r], tokenizer, name=origin)]
     if long := next((h for h in heads if len(h) + tokens > limit), None):
         raise BadInput(
             f"a prompt in {origin!r} has {len(long)} tokens and leaves no room for {tokens} more in a context of {limit}. "

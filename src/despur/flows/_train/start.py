@@ -84,7 +84,7 @@ def prepare(
     layer_path(model)  # an unknown architecture is reported before anything is trained
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
-    learned = learn_rows(given.rows, tokenizer, max_length=length, turns=settings.turns)
+    learned = learn_rows(given.rows, tokenizer, max_length=length, turns=settings.turns, name=data)
     if asked_length != length:  # nobody chose it
         _check_cut(learned, length, str(data))
     rows, held_out = split(learned.tokens, settings.seed)
