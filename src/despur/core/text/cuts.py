@@ -28,11 +28,15 @@ class Encoder:
         Raises:
             BadInput: it holds half a character.
         """
+        return self._all([text])[0]
+
+    def _all(self, texts: list[str]) -> list[list[int]]:
         try:
-            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return [list(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         except (TypeError, UnicodeError) as error:
-            check_whole(text, "the text")
-            raise BadInput(f"the tokenizer does not take the text {text[:40]!r}: {error}. Fix the row") from error
+            for text in texts:
+                check_whole(text, "the text")
+            raise BadInput(f"the tokenizer does not take the text {texts[0][:40]!r}: {error}. Fix the row") from error
 
     def asked(self, text: str) -> list[int]:
         """Tokens of a prompt: the start token unless the text has its own, and never an end token."""
@@ -50,10 +54,12 @@ class Encoder:
             text: Any.
             cuts: Places in it, rising.
         """
-        whole = self.plain(text)
+        places = sorted({*cuts, len(text)} - {0})  # together: a call costs more than a row
+        encoded = dict(zip(places, self._all([text[:cut] for cut in places]), strict=True)) if text else {}
+        whole = encoded.get(len(text), [])
         counts: list[int] = []
         for cut in cuts:
-            head = whole if cut == len(text) else self.plain(text[:cut])
+            head = encoded.get(cut, [])
             if whole[: len(head)] != head:
                 return self._apart(text, cuts)
             counts.append(len(head))
