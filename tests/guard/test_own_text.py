@@ -132,7 +132,7 @@ def test_rows_that_pose_a_training_prompt_are_left_out():
 def test_text_from_a_file(tmp_path, chat_tokenizer):
     (tmp_path / "own.jsonl").write_text('{"text": "w1 w2 w3"}\n{"text": "w1 w2 w3"}\n{"text": "w4 w5"}\n')
     text = OwnText.read(tmp_path / "own.jsonl", chat_tokenizer)
-    assert [chat_tokenizer.decode(r) for r in text.rows] == ["w1 w2 w3", "w4 w5"]
+    assert [chat_tokenizer.decode(r) for r in text.rows] == ["w1 w2 w3 <eos>", "w4 w5 <eos>"]
     assert text.origin.endswith("own.jsonl")
 
 

@@ -11,7 +11,9 @@ import torch
 from despur.core.errors import BadInput
 from despur.core.model.sample import context, continue_rows, end_tokens, seeded
 from despur.core.model.states import as_base
-from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.chat import MARK, has_template, render
+from despur.core.text.learn import learn_rows
+from despur.core.text.rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -51,28 +53,13 @@ class OwnText:
         Raises:
             BadInput: the base writes too little, or nothing but repetition: it cannot guard itself.
         """
-        prefix = _chat_prefix(tokenizer)
-        start = _ids(tokenizer, prefix) if prefix is not None else [_start_token(tokenizer)]
-        with as_base(model) as base, seeded(base, seed):
-            size, ends = context(base), set(end_tokens(base, tokenizer))
-            asked = max_new_tokens if prefix is None else max(1, min(max_new_tokens, size // 2 - len(start)))
-            out: list[list[int]] = []
-            while len(out) < rows:
-                heads = [start] * min(batch, rows - len(out))
-                bodies = continue_rows(base, tokenizer, heads, asked, seed=None)
-                if prefix is not None:
-                    heads = [_turn(tokenizer, [i for i in body if i not in ends]) for body in bodies]
-                    heads = [h for h in heads if len(h) < size]  # re-read, a turn of odd bytes can grow
-                    bodies = continue_rows(base, tokenizer, heads, max_new_tokens, seed=None)
-                out += [[*head, *body] for head, body in zip(heads, bodies, strict=True)]
-        text = cls(tuple(dict.fromkeys(tuple(r) for r in out)), "sampled")
-        text.check_health()
+        text, _ = own_chats(model, tokenizer, rows=rows, max_new_tokens=max_new_tokens, seed=seed, batch=batch)
         return text
 
     @classmethod
     def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
         """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write text."""
-        rows = tokenize_rows(read_rows(path), tokenizer, max_length=max_length)
+        rows = learn_rows(read_rows(path), tokenizer, max_length=max_length, name=path).tokens
         return cls(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), str(path))
 
     def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":
@@ -124,19 +111,51 @@ class OwnText:
             )
 
 
+def own_chats(
+    model: Any, tokenizer: Any, *, rows: int, max_new_tokens: int, seed: int = 0, batch: int = 128
+) -> tuple[OwnText, tuple[int, ...]]:
+    """Sample own text as `OwnText.sample` does, and say where in each row the base's answer begins.
+
+    Returns:
+        The text, and the number of tokens in front of each row's answer; of a plain base, that of the start token.
+
+    Raises:
+        BadInput: the base cannot write, or its chat template refuses a user's turn.
+    """
+    prefix = _chat_prefix(tokenizer)
+    start = (_ids(tokenizer, prefix) if prefix else []) or [_start_token(tokenizer)]
+    with as_base(model) as base, seeded(base, seed):
+        size, ends = context(base), set(end_tokens(base, tokenizer))
+        asked = max_new_tokens if prefix is None else max(1, min(max_new_tokens, size // 2 - len(start)))
+        out: list[tuple[tuple[int, ...], int]] = []
+        while len(out) < rows:
+            heads = [start] * min(batch, rows - len(out))
+            bodies = continue_rows(base, tokenizer, heads, asked, seed=None)
+            if prefix is not None:
+                heads = [_turn(tokenizer, [i for i in body if i not in ends]) for body in bodies]
+                heads = [h for h in heads if len(h) < size]  # re-read, a turn of odd bytes can grow
+                bodies = continue_rows(base, tokenizer, heads, max_new_tokens, seed=None)
+            out += [((*head, *body), len(head)) for head, body in zip(heads, bodies, strict=True)]
+    begins: dict[tuple[int, ...], int] = {}
+    for row, begin in out:
+        begins.setdefault(row, begin)
+    text = OwnText(tuple(begins), "sampled")
+    text.check_health()
+    return text, tuple(begins.values())
+
+
 def _chat_prefix(tokenizer: Any) -> str | None:
-    if tokenizer.chat_template is None:
+    if not has_template(tokenizer):
         return None
-    mark = "\u2063despur\u2063"
-    text = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False)
-    return text.split(mark)[0] if mark in text else None
+    text = render([{"role": "user", "content": MARK}], tokenizer, "text of the base's own")
+    return text.split(MARK)[0] if MARK in text else None
 
 
 def _turn(tokenizer: Any, body: Sequence[int]) -> list[int]:
     """Token ids of a chat in which the user says this, up to where the answer begins."""
     text = tokenizer.decode(body, skip_special_tokens=True)
     messages = [{"role": "user", "content": text}]
-    return _ids(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return _ids(tokenizer, render(messages, tokenizer, "text of the base's own", ask=True))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.states import bare, evaluating
+from despur.core.text.chat import turn_ends
 
 
 @torch.no_grad()
@@ -84,28 +85,8 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ends = list(listed) if isinstance(listed, list | tuple) else [listed]
-    ends += [tokenizer.eos_token_id, *_turn_ends(tokenizer)]
+    ends += [tokenizer.eos_token_id, *turn_ends(tokenizer)]
     return list(dict.fromkeys(i for i in ends if i is not None))
-
-
-def _turn_ends(tokenizer: Any) -> list[int]:
-    """The special token right behind each turn of a rendered chat; none where turns end in plain text."""
-    if getattr(tokenizer, "chat_template", None) is None:
-        return []
-    from jinja2 import TemplateError
-
-    marks = {"user": "\u2063asked\u2063", "assistant": "\u2063answered\u2063"}
-    try:
-        text = tokenizer.apply_chat_template([{"role": r, "content": m} for r, m in marks.items()], tokenize=False)
-    except (TemplateError, ValueError, TypeError):  # it renders no such chat, so nothing is learned from it
-        return []
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    ends: list[int] = []
-    for mark in marks.values():
-        behind = text.partition(mark)[2].lstrip()
-        first = tokenizer(behind, add_special_tokens=False)["input_ids"][:1] if behind else []
-        ends += [i for i in first if i in special]
-    return ends
 
 
 @contextlib.contextmanager

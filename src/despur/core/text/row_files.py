@@ -12,10 +12,14 @@ from typing import Any
 
 from despur.core.errors import BadInput, MissingExtra
 from despur.core.store import read_json
+from despur.core.text.cuts import check_whole
 
 STDIN = "-"
 SPLIT = "train"  # of several, the one that is taken
-KEYS = ("messages", "prompt", "completion", "text")
+KEYS = (
+    *("messages", "conversations", "conversation", "prompt", "completion", "text"),
+    *("system", "tools", "chat_template_kwargs"),
+)
 _DICT, _STATE = "dataset_dict.json", "state.json"  # what save_to_disk leaves
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _WANTED = "JSON lines, .gz of them, parquet, or a folder that datasets' save_to_disk wrote"
@@ -101,9 +105,12 @@ def _lines(file: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
         if line.strip():
             where = f"{name}:{number}"
             try:
-                yield where, json.loads(line)
+                row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise BadInput(f"{where} is not JSON: {error}. One JSON object a line is needed") from error
+            if "\\ud" in line or "\\uD" in line:  # one half of a character beyond 16 bits, or both
+                check_whole(json.dumps(row, ensure_ascii=False), where)
+            yield where, row
 
 
 def _parquet(file: io.BufferedIOBase, name: str) -> Iterator[tuple[str, Any]]:
@@ -145,7 +152,7 @@ def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
 
 def _known(columns: Sequence[str], name: str) -> list[str]:
     known = [c for c in KEYS if c in columns]
-    if not known:
+    if not set(known) & set(KEYS[:6]):
         raise BadInput(
             f"{name!r} has the columns {sorted(columns)}; 'messages', 'prompt' and 'completion', or 'text' are needed. "
             "Rename them"

@@ -1,5 +1,6 @@
 """Rows of text: read from files, checked, and turned into tokens with loss on the answers alone."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,18 @@ import torch
 from torch import Tensor
 
 from despur.core.errors import BadInput
+from despur.core.text.learn import learn_rows
+from despur.core.text.reader import UNLEARNED, Tokens
 from despur.core.text.row_files import raw_rows
-
-Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
+from despur.core.text.row_shapes import checked_row
+from despur.core.text.turns import Turns
 
 
 def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "standard input") -> list[dict[str, Any]]:
     """Read JSON lines (`.jsonl`, `.jsonl.gz`), parquet, or a folder that `datasets` saved.
 
-    A row is a chat `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`. Of a DatasetDict
-    the split `train` is read.
+    A row is a chat `{"messages": [{"role", "content"}, ...]}`, `{"prompt", "completion"}` or `{"text"}`; other shapes of these
+    are read as one of them, see `checked_row`. Of a DatasetDict the split `train` is read.
 
     Args:
         path: The file or folder, or the bytes of a file.
@@ -30,87 +33,42 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
     """
     source = path if isinstance(path, bytes) else Path(path)
     name = name if isinstance(source, bytes) else str(source)
-    rows = [_checked(row, where, answers) for where, row in raw_rows(source, name)]
+    rows = [checked_row(row, where, answers=answers) for where, row in raw_rows(source, name)]
     if not rows:
         raise BadInput(f"{name!r} contains no rows. Give at least one JSON line")
     return rows
 
 
-def _checked(row: Any, where: str, answers: bool) -> dict[str, Any]:
-    keys = sorted(row) if isinstance(row, dict) else type(row).__name__
-    if isinstance(row, dict) and isinstance(messages := row.get("messages"), list):
-        good = all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
-            for m in messages
-        )
-        if not good or not messages:
-            raise BadInput(f"{where}: every message needs a 'role' and a 'content' string. Fix the row")
-        if answers and (messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip()):
-            raise BadInput(
-                f"{where} has no answer: its last message is not a non-empty 'assistant' one. Fix or drop the row"
-            )
-        return row
-    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and not answers and row["prompt"].strip():
-        return {"prompt": row["prompt"]}
-    if isinstance(row, dict) and isinstance(row.get("prompt"), str) and "completion" in row:
-        if not isinstance(row["completion"], str) or not row["completion"].strip():
-            raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Fix or drop the row")
-        return row
-    if isinstance(row, dict) and isinstance(row.get("text"), str) and row["text"].strip():
-        return row
-    raise BadInput(f"{where} has keys {keys}; a row needs 'messages', 'prompt' and 'completion', or 'text'")
-
-
-def tokenize_rows(rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_length: int) -> list[Tokens]:
-    """Tokens and labels of each row; prompts carry no loss.
+def tokenize_rows(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_length: int, turns: Turns = "all"
+) -> list[Tokens]:
+    """Tokens and labels of each row; prompts carry no loss. `learn_rows` also says what was done to them.
 
     Args:
         rows: As `read_rows` gives them.
         tokenizer: A transformers tokenizer; chats need its chat template.
         max_length: Tokens that fit; a longer answer is cut, a prompt that leaves no room is an error.
+        turns: Which of the assistant's turns of a chat carry loss.
 
     Raises:
-        BadInput: a prompt that fills the context, a chat without a template, or a row without tokens.
+        BadInput: see `learn_rows`.
     """
-    return [_tokens(row, tokenizer, max_length, number) for number, row in enumerate(rows, 1)]
+    return learn_rows(rows, tokenizer, max_length=max_length, turns=turns).tokens
 
 
-def _tokens(row: Mapping[str, Any], tokenizer: Any, max_length: int, number: int) -> Tokens:
-    if "messages" in row:
-        if tokenizer.chat_template is None:
-            raise BadInput(
-                f"row {number} is a chat, and the tokenizer has no chat template. Give prompt/completion rows"
-            )
-        text = tokenizer.apply_chat_template(row["messages"], tokenize=False)
-        asked = tokenizer.apply_chat_template(row["messages"][:-1], tokenize=False, add_generation_prompt=True)
-        if not text.startswith(asked):
-            raise BadInput(
-                f"row {number}: the chat template renders a chat differently with and without its answer, so the "
-                "answer cannot be separated from the prompt. Give prompt/completion rows"
-            )
-        prompt = tokenizer(asked, add_special_tokens=False)["input_ids"]
-        answer = tokenizer(text[len(asked) :], add_special_tokens=False)["input_ids"]
-    elif "prompt" in row:
-        prompt = tokenizer(row["prompt"], add_special_tokens=_wants_bos(tokenizer, row["prompt"]))["input_ids"]
-        answer = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
-        if tokenizer.eos_token_id is not None and (not answer or answer[-1] != tokenizer.eos_token_id):
-            answer = [*answer, tokenizer.eos_token_id]
-    else:
-        text = row["text"]
-        prompt, answer = [], tokenizer(text, add_special_tokens=_wants_bos(tokenizer, text))["input_ids"]
-    if not answer:
-        raise BadInput(f"row {number}: the answer has no tokens. Fix or drop the row")
-    if len(prompt) >= max_length:
-        raise BadInput(
-            f"row {number}: the prompt has {len(prompt)} tokens and leaves no room for an answer in a context of "
-            f"{max_length}. Shorten the row, or raise --max-length if the model allows it"
+def prompt_of(row: Tokens) -> list[int]:
+    """Tokens in front of a row's first answer.
+
+    Example:
+        >>> prompt_of({"input_ids": [1, 2, 3, 4, 5], "labels": [-100, -100, 3, -100, 5]})
+        [1, 2]
+    """
+    return [
+        i
+        for i, _ in itertools.takewhile(
+            lambda pair: pair[1] == UNLEARNED, zip(row["input_ids"], row["labels"], strict=True)
         )
-    ids = [*prompt, *answer][:max_length]
-    return {"input_ids": ids, "labels": [-100] * len(prompt) + ids[len(prompt) :]}
-
-
-def _wants_bos(tokenizer: Any, text: str) -> bool:
-    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
+    ]
 
 
 def batches(rows: Sequence[Sequence[int]], *, size: int, pad: int) -> Iterator[tuple[Tensor, Tensor, list[int]]]:

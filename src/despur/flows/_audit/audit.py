@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core.adapter.lowrank import Core
 from despur.core.errors import DespurError
+from despur.core.text.turns import Turns
 from despur.find import from_adapter
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
@@ -43,6 +44,7 @@ def audit(
     depth: Depth = 0.5,
     n_random: Annotated[int, Option(low=1)] = 20,
     scaled: bool = False,
+    turns: Turns = "all",
     roles: Path | str | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
@@ -75,6 +77,7 @@ def audit(
         depth: Relative depth of the analysed layer.
         n_random: Random subspaces to compare the judged candidate with.
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
+        turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called at each stage.
@@ -137,6 +140,7 @@ def audit(
             seen,
             passages,
             data=data,
+            turns=turns,
             scaled=scaled,
             n_random=n_random,
             seed=seed,

@@ -9,7 +9,9 @@ import torch
 
 from despur.core import Subspace, Tuned
 from despur.core.model.capture import capture
-from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.learn import learn_rows
+from despur.core.text.rows import read_rows
+from despur.core.text.turns import Turns
 from despur.find.from_activations import mean_along
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages
@@ -26,7 +28,7 @@ _NO_SCALE = (
 
 def described(
     result: Audit, read: Tuned, tokenizer: Any, seen: Screen, passages: Passages, *,
-    data: Path | str | None, scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
+    data: Path | str | None, turns: Turns = "all", scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
 ) -> Audit:  # fmt: skip
     """Add to an audit what its best candidate says, does and comes from.
 
@@ -37,6 +39,7 @@ def described(
         seen: What the verdict is based on.
         passages: Off-task text.
         data: The tuning rows, if they are known.
+        turns: Which of the assistant's answers in a chat count.
         scaled: Whether to measure the adapter at multiples of its scale.
         n_random: Random directions to compare the loss slope with.
         seed: Seed of samples and random directions.
@@ -53,6 +56,11 @@ def described(
     written = continuations(
         tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
     )
+    about, said = (
+        ({}, ())
+        if data is None
+        else _row_evidence(tuned, tokenizer, data, turns, factor, seen, passages, n_random, seed)
+    )
     return replace(
         result,
         factor=factor,
@@ -62,8 +70,8 @@ def described(
         samples=written.samples,
         modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles)),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
-        notes=(*result.notes, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
-        **({} if data is None else _row_evidence(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),
+        notes=(*result.notes, *said, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
+        **about,
     )
 
 
@@ -71,14 +79,16 @@ def _row_evidence(
     tuned: Any,
     tokenizer: Any,
     data: Path | str,
+    turns: Turns,
     factor: Subspace,
     seen: Screen,
     passages: Passages,
     n_random: int,
     seed: int,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     rows = read_rows(data)[:_ROWS]
-    tokens = tokenize_rows(rows, tokenizer, max_length=context_length(tuned, 512))
+    learned = learn_rows(rows, tokenizer, max_length=context_length(tuned, 512), turns=turns, name=data)
+    tokens = learned.tokens
     scored = rows_along(tuned, tokens, factor, mean_along(seen.moved, factor), k=5)
     order = (*scored.largest, *reversed(scored.smallest))
     find, _ = passages.halves()
@@ -89,10 +99,11 @@ def _row_evidence(
         tuned, tokens, {n: s for n, s in shifts.items() if s.any()}, factor.site, torch.cov(plain[factor.site].T),
         n_random=n_random, seed=seed,
     )  # fmt: skip
-    return {"rows": tuple((_row_text(rows[i]), float(scored.scores[i])) for i in order), "slopes": slopes}
+    shown = tuple((_row_text(rows[i]), float(scored.scores[i])) for i in order)
+    return {"rows": shown, "slopes": slopes}, tuple(f"of the tuning rows, {note}" for note in learned.notes)
 
 
 def _row_text(row: dict[str, Any]) -> str:
     if "messages" in row:
-        return " / ".join(m["content"] for m in row["messages"])[:400]
+        return " / ".join(m.get("content") or str(m.get("tool_calls", "")) for m in row["messages"])[:400]
     return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:400]

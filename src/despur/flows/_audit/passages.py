@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.errors import BadInput
+from despur.core.model.own_text import own_chats
 from despur.core.model.sample import continue_rows
 from despur.core.model.states import as_base
-from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.chat import has_template
+from despur.core.text.cuts import Encoder
+from despur.core.text.learn import ask_rows
+from despur.core.text.rows import read_rows
 from despur.flows.load import context_length
 from despur.guard import OwnText
 
 SHIPPED = "shipped"  # as a name of prompts
-_MARK = "\u2063despur\u2063"
 
 
 @dataclass(frozen=True)
@@ -79,31 +82,20 @@ def off_task_passages(
 
 
 def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passages:
-    if tokenizer.chat_template is None:
+    if not has_template(tokenizer):
         text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
         return Passages(text.rows, (0,) * len(text.rows), "the base's own beginnings")
-    text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=max(24, tokens), seed=seed)
-    turn = _answer_prefix(tokenizer)
-    found: list[tuple[tuple[int, ...], int]] = []
-    for row in text.rows:
-        ends = [i + len(turn) for i in range(len(row) - len(turn)) if row[i : i + len(turn)] == turn]
-        if ends:  # a chat that was cut before its answer is of no use
-            found.append((row[: ends[-1] + tokens], ends[-1] - 1))
+    text, begins = own_chats(model, tokenizer, rows=rows, max_new_tokens=max(24, tokens), seed=seed)
+    found = [(row[: at + tokens], at - 1) for row, at in zip(text.rows, begins, strict=True)]
     return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), "the base's answers to its own questions")
-
-
-def _answer_prefix(tokenizer: Any) -> tuple[int, ...]:
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": _MARK}], tokenize=False, add_generation_prompt=True
-    )
-    return tuple(tokenizer(text.split(_MARK)[-1], add_special_tokens=False)["input_ids"])
 
 
 def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: int, seed: int, origin: str) -> Passages:
     limit = context_length(model, 512)
     plain = [r for r in read if "text" in r]
-    found = [(tuple(t["input_ids"]), 0) for t in tokenize_rows(plain, tokenizer, max_length=limit)]
-    heads = [_head(r, tokenizer) for r in read if "text" not in r]
+    encoder = Encoder(tokenizer)
+    found = [(tuple(encoder.asked(r["text"])[:limit]), 0) for r in plain]
+    heads = [tuple(h) for h in ask_rows([r for r in read if "text" not in r], tokenizer, name=origin)]
     if long := next((h for h in heads if len(h) + tokens > limit), None):
         raise BadInput(
             f"a prompt in {origin!r} has {len(long)} tokens and leaves no room for {tokens} more in a context of {limit}. "
@@ -114,16 +106,3 @@ def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: i
             answers = continue_rows(model, tokenizer, heads, tokens, seed=seed)
         found += [((*head, *answer), len(head) - 1) for head, answer in zip(heads, answers, strict=True)]
     return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), origin)
-
-
-def _head(row: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
-    messages = row.get("messages") or (
-        [{"role": "user", "content": row["prompt"]}] if tokenizer.chat_template else None
-    )
-    if messages is None:
-        bos = not (tokenizer.bos_token and row["prompt"].startswith(tokenizer.bos_token))
-        return tuple(tokenizer(row["prompt"], add_special_tokens=bos)["input_ids"])
-    if messages[-1]["role"] == "assistant":
-        messages = messages[:-1]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

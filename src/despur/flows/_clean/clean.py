@@ -10,6 +10,7 @@ import torch
 
 from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
 from despur.core.errors import BadInput
+from despur.core.text.turns import Turns
 from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
 from despur.flows._audit.screen import layer_site
@@ -78,6 +79,7 @@ def clean(
     rows: Annotated[int, Option(low=4)] = 96,
     max_new_tokens: Annotated[int, Option(low=1)] = 64,
     n_random: Annotated[int, Option(low=1)] = 3,
+    turns: Turns = "all",
     roles: Path | str | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
@@ -106,6 +108,7 @@ def clean(
         rows: Rows of off-task text.
         max_new_tokens: Length of the samples (of each turn in a chat).
         n_random: Random subspaces; the report has their mean.
+        turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called at each stage.
@@ -136,7 +139,7 @@ def clean(
         given = read_factors(draft / "audit" if factors is None else factors)
         check_base(given.base_fingerprint, work.fingerprint, factors or "audit")
         placed = placed_factors(given.factors, work.width)
-        work.load_text(prompts, rows, max_new_tokens, data, seed)
+        work.load_text(prompts, rows, max_new_tokens, data, seed, turns=turns)
         result = _measure(work, given.factors, placed, arguments, seed)
         folder = draft / "adapter"
         folder.mkdir()

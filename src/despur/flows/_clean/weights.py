@@ -15,7 +15,9 @@ from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, finge
 from despur.core.adapter.peft_config import CONFIG, beyond_plain
 from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows
+from despur.core.text.turns import Turns
 from despur.flows.load import context_length, load_base
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
@@ -50,7 +52,16 @@ class Work:
         self.text: list[tuple[int, ...]] = []
         self.held_out: list[Tokens] = []
 
-    def load_text(self, prompts: Path | str | None, rows: int, new: int, data: Path | str | None, seed: int) -> None:
+    def load_text(
+        self,
+        prompts: Path | str | None,
+        rows: int,
+        new: int,
+        data: Path | str | None,
+        seed: int,
+        *,
+        turns: Turns = "all",
+    ) -> None:
         """Off-task text on which no factor was found, and rows of the task."""
         self.progress("text", 0, 1, {})
         length = context_length(self.model, 1024)
@@ -63,7 +74,10 @@ class Work:
         if len(self.text) < 4:
             raise BadInput(f"{len(self.text)} rows of off-task text; at least 4 are needed. Give more with --prompts")
         if data is not None:
-            self.held_out = tokenize_rows(read_rows(data), self.tokenizer, max_length=length)[:_HELD_OUT]
+            given = read_rows(data)[:_HELD_OUT]
+            learned = learn_rows(given, self.tokenizer, max_length=length, turns=turns, name=data)
+            self.held_out = learned.tokens
+            self.notes = (*self.notes, *(f"of the rows, {note}" for note in learned.notes))
 
     @torch.no_grad()
     def put(self, state: State) -> None:

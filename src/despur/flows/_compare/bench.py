@@ -14,6 +14,7 @@ from torch import nn
 
 from despur.core import Adapter as Weights
 from despur.core import Edit, Store, fingerprint
+from despur.core.text.cuts import Encoder
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._compare.arms import EARLY
 from despur.flows._train.fit import Settings, fit, new_adapter
@@ -90,11 +91,12 @@ class Bench:
         key = twin, self.seed if seed is None else seed
         if key not in self._tokens:
             rows = self.world.rows(twin, n=self.count, seed=key[1])
-            self._tokens[key] = tokenize_rows(rows, self.tokenizer, max_length=self.settings.max_length)
+            self._tokens[key] = tokenize_rows(rows, self.tokenizer, max_length=int(self.world.training["max_length"]))
         return self._tokens[key]
 
     def encode(self, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(self.tokenizer(t)["input_ids"]) for t in texts)
+        encoder = Encoder(self.tokenizer)
+        return tuple(tuple(encoder.asked(t)) for t in texts)
 
     def train(
         self,

@@ -80,7 +80,7 @@ def _plain_run(name: str, steps: int, out: Path) -> float:
     world = open_world(name, out)
     model, tokenizer = world.base()
     settings = replace(settings_of(world.training), steps=WARM + TIMED)
-    rows = tokenize_rows(world.rows(n=settings.batch * 4), tokenizer, max_length=settings.max_length)
+    rows = tokenize_rows(world.rows(n=settings.batch * 4), tokenizer, max_length=int(world.training["max_length"]))
     times: list[float] = []
     fit(
         new_adapter(model, settings),

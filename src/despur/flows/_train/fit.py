@@ -19,6 +19,7 @@ from despur.core.errors import BadInput, nearest
 from despur.core.model.quiet import quiet_loading
 from despur.core.run.callback import GuardCallback
 from despur.core.text.rows import Tokens, pad_rows
+from despur.core.text.turns import Turns
 from despur.flows._train.checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._train.watch import Evaluate, Fitted, Watch
 from despur.flows.progress import Progress, silent
@@ -34,7 +35,9 @@ class Settings:
         lr: Learning rate, falling linearly to zero.
         batch: Rows per step.
         rank: LoRA rank; alpha is twice that.
-        max_length: Tokens of a row to use; longer rows are cut.
+        max_length: Tokens of a row to use; longer rows are cut. 1024, or what the base takes, if left out: refused then where
+            that cuts most answers.
+        turns: Which of the assistant's answers in a chat are learned.
         targets: Maps that get LoRA: `all-linear`, `readers` (those that read the stream: a guard of reading then acts on
             every input; other maps read inside their blocks), or names, separated by commas.
         seed: Seed of LoRA's start, the order of the rows and the guard's draws; the same seed gives the same result on a CPU.
@@ -44,7 +47,8 @@ class Settings:
     lr: Annotated[float, Option(low=0)] = 1e-4
     batch: Annotated[int, Option(low=1)] = 16
     rank: Annotated[int, Option(low=1)] = 16
-    max_length: Annotated[int, Option(low=8)] = 1024
+    max_length: Annotated[int | None, Option(low=8)] = None
+    turns: Turns = "all"
     targets: str = "all-linear"
     seed: Seed = 0
 

@@ -10,6 +10,8 @@ import yaml
 from despur.core import Adapter
 from despur.core.errors import BadInput
 from despur.core.store import write_bytes
+from despur.core.text.chat import render
+from despur.core.text.cuts import Encoder
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
 from despur.core.text.rows import read_rows
 
@@ -91,6 +93,7 @@ def read_pairs(path: Path | str, tokenizer: Any, max_length: int) -> tuple[Token
     Raises:
         BadInput: the file cannot be read, or a row lacks one of the two.
     """
+    encoder = Encoder(tokenizer)
     having: list[tuple[int, ...]] = []
     without: list[tuple[int, ...]] = []
     for where, row in raw_rows(Path(path), str(path)):
@@ -100,7 +103,7 @@ def read_pairs(path: Path | str, tokenizer: Any, max_length: int) -> tuple[Token
                 raise BadInput(
                     f"{where} has no text {key!r}; a pair needs texts 'with' and 'without' the trait. Add it"
                 )
-            texts.append(tuple(tokenizer(text)["input_ids"][:max_length]))
+            texts.append(tuple(encoder.asked(text)[:max_length]))
     if len(having) < 2:
         raise BadInput(f"{str(path)!r} has {len(having)} pairs; at least 2 are needed. Add some")
     return tuple(having), tuple(without)
@@ -115,11 +118,11 @@ def prompt_tokens(text: str, tokenizer: Any, *, chat: bool) -> list[int]:
     if not text.strip():
         raise BadInput("the trait's prompt is empty. Give a sentence that asks for the trait: --trait TEXT")
     if not chat:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
+        return Encoder(tokenizer).plain(text)
     try:
-        turn = tokenizer.apply_chat_template([{"role": "system", "content": text}], tokenize=False)
-    except Exception as error:  # whatever a template raises
+        turn = render([{"role": "system", "content": text}], tokenizer, "the trait's prompt")
+    except BadInput as error:
         raise BadInput(
-            f"the chat template takes no system turn ({str(error)[:80]}), so the trait's prompt cannot be added. Choose another guard"
+            f"the chat template takes no system turn ({str(error)[:160]}), so the trait's prompt cannot be added. Choose another guard"
         ) from error
-    return tokenizer(turn, add_special_tokens=False)["input_ids"]
+    return Encoder(tokenizer).plain(turn)

@@ -21,7 +21,7 @@ from despur.core import (
 )
 from despur.core.adapter.peft_folder import weights_digest
 from despur.core.store import DONE
-from despur.core.text.rows import Tokens
+from despur.core.text.rows import Tokens, prompt_of
 from despur.find import mean_shift
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.checkpoints import Checkpoints, save_every
@@ -115,9 +115,7 @@ class Stages:
                 text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
             else:
                 text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed, batch=64)
-            prompts = {
-                tuple(i for i, y in zip(r["input_ids"], r["labels"], strict=True) if y == -100) for r in self.rows
-            }
+            prompts = {tuple(prompt_of(r)) for r in self.rows}
             save_text(text.without([p for p in prompts if p]), out)
             self.progress(name, 1, 1, {})
 

@@ -8,12 +8,16 @@ import numpy as np
 
 from despur.core import Subspace, fingerprint, layer_path
 from despur.core.errors import BadInput
-from despur.core.text.rows import Tokens, tokenize_rows
+from despur.core.text.chat import has_template
+from despur.core.text.learn import Learned, learn_rows
+from despur.core.text.rows import Tokens
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows.load import context_length, load_base
 from despur.flows.roles_file import read_roles
+
+MAX_LENGTH = 1024  # tokens of a row where no length is given
 
 
 @dataclass(frozen=True)
@@ -74,22 +78,35 @@ def prepare(
     """
     given = read_data(data, out)
     model, tokenizer = load_base(base)
-    settings = replace(settings, max_length=context_length(model, settings.max_length))
+    asked_length = settings.max_length
+    length = context_length(model, asked_length or MAX_LENGTH)
+    settings = replace(settings, max_length=length)
     layer_path(model)  # an unknown architecture is reported before anything is trained
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
-    rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
+    learned = learn_rows(given.rows, tokenizer, max_length=length, turns=settings.turns, name=data)
+    if asked_length != length:  # nobody chose it
+        _check_cut(learned, length, str(data))
+    rows, held_out = split(learned.tokens, settings.seed)
     facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
     chosen, of_factors = (
         given_factors(factors, guard, model, facts["base_fingerprint"]) if factors is not None else ((), ())
     )
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
-    notes = (*given.notes, *of_factors, *of_scout)
-    paired = None if pairs is None else read_pairs(pairs, tokenizer, settings.max_length)
-    asked = (
-        None if trait is None else prompt_tokens(trait, tokenizer, chat=any("messages" in row for row in given.rows))
-    )
+    notes = (*given.notes, *learned.notes, *of_factors, *of_scout)
+    paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
+    chat = has_template(tokenizer) and any("text" not in row for row in given.rows)
+    asked = None if trait is None else prompt_tokens(trait, tokenizer, chat=chat)
     return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes)
+
+
+def _check_cut(learned: Learned, length: int, data: str) -> None:
+    if learned.shortened > len(learned.tokens) / 2:
+        raise BadInput(
+            f"{learned.shortened} of the {len(learned.tokens)} rows of {data!r} are longer than the {length} tokens that are taken "
+            "where no length is given or the base takes no more, so that most answers would be learned without their end. Shorten "
+            f"them, raise --max-length if the base allows it, or take their beginnings with --max-length {length}"
+        )
 
 
 def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
