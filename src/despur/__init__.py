@@ -24,6 +24,7 @@ _WHERE = {
             "flows",
             "guard",
             "judge",
+            "latent",
             "measure",
             "merge",
             "report",
