@@ -8,13 +8,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
     from despur.core.run.callback import GuardCallback, guarded
-    from despur.flows import audit, calibrate, certify, clean, compare, demo, prove, train, verify
+    from despur.flows import apply, audit, calibrate, certify, clean, compare, demo, fit, prove, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
     **dict.fromkeys(("GuardCallback", "guarded"), "despur.core.run.callback"),
     **dict.fromkeys(
-        ("audit", "calibrate", "certify", "clean", "compare", "demo", "prove", "train", "verify"), "despur.flows"
+        ("apply", "audit", "calibrate", "certify", "clean", "compare", "demo", "fit", "prove", "train", "verify"),
+        "despur.flows",
     ),
     **{
         room: f"despur.{room}"
@@ -36,8 +37,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "calibrate", "certify",
-    "clean", "compare", "demo", "guarded", "prove", "train", "verify",
+    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "apply", "attach", "audit", "calibrate",
+    "certify", "clean", "compare", "demo", "fit", "guarded", "prove", "train", "verify",
 ]  # fmt: skip
 
 

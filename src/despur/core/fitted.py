@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*_")  # what scikit-learn's contract ca
 _FACTORS = "factors_"  # of a Finder: written as any other factors are
 
 
-def save_fitted(estimator: Any, method: str, folder: Path) -> None:
+def save_fitted(estimator: Any, method: str, folder: Path, note: Mapping[str, Any] | None = None) -> None:
     """Write what a fit has learned: every attribute that ends in `_`, if it is an array, a number, text or a list of these.
 
     Args:
         estimator: Fitted.
         method: Its name in the catalogue.
         folder: A new one; see `new_folder`.
+        note: What else belongs to the fit, as JSON: the names of its columns.
 
     Raises:
         BadInput: an attribute of another kind, NaN in one, or files that cannot be written.
@@ -52,12 +54,15 @@ def save_fitted(estimator: Any, method: str, folder: Path) -> None:
     save_file(arrays, folder / NUMBERS)
     shapes = {name: [str(a.dtype), list(a.shape)] for name, a in arrays.items()}
     about = {"schema": SCHEMA, "method": method, "options": estimator.get_params(deep=False), "attributes": plain,
-             "arrays": shapes}  # fmt: skip
+             "arrays": shapes, "note": dict(note or {})}  # fmt: skip
     write_json(folder / ABOUT, {**about, "digest": _digest(about, folder)})
 
 
-def load_fitted(folder: Path | str) -> Any:
+def load_fitted(folder: Path | str) -> tuple[Any, dict[str, Any]]:
     """Build the estimator again, by its name and options, and give it what it had learned. Nothing in the folder is executed.
+
+    Returns:
+        The estimator, and the note that was written with it.
 
     Raises:
         BadInput: no such folder, or files that are damaged, changed by hand, not finite, or not of one fit.
@@ -97,7 +102,7 @@ def load_fitted(folder: Path | str) -> Any:
         if not _NAME.fullmatch(name):
             raise BadInput(f"{str(path)!r} has attribute {name!r}, which no fit writes. Fit it again")
         setattr(estimator, name, value)
-    return estimator
+    return estimator, about["note"]
 
 
 def _digest(about: dict[str, Any], folder: Path) -> str:

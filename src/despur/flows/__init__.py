@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import DemoResult, demo
+    from despur.flows._fit.apply import Applied, apply
+    from despur.flows._fit.fit import Fitted, fit
     from despur.flows._library.library import (
         Compared,
         Entry,
@@ -50,6 +52,8 @@ WHERE = {  # module -> names
     "_compare.study": ("Line", "Study"),
     "_compare.trial": ("open_bench", "try_arm", "try_guard"),
     "_demo.demo": ("DemoResult", "demo"),
+    "_fit.apply": ("Applied", "apply"),
+    "_fit.fit": ("Fitted", "fit"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
@@ -64,10 +68,11 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry", "Estimate", "Evidence",
-    "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library", "audit", "calibrate", "certify",
-    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "library_folder", "list_library",
-    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train", "try_arm", "try_guard", "unreadable", "verify",
+    "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
+    "Estimate", "Evidence", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "Trained", "Verified", "add_to_library",
+    "apply", "audit", "calibrate", "certify", "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "fit",
+    "library_folder", "list_library", "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "train",
+    "try_arm", "try_guard", "unreadable", "verify",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)

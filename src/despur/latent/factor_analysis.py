@@ -156,7 +156,9 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             self.components_, self.mean_ = loadings[:, :k].T.copy(), loadings[:, k].copy()
             self.noise_variance_ = np.maximum(left / counts, self.floor_)
         else:
-            warnings.warn(f"EM did not settle in {self.max_iter} rounds; raise max_iter", ConvergenceWarning, stacklevel=3)
+            warnings.warn(
+                f"EM did not settle in {self.max_iter} rounds; raise max_iter", ConvergenceWarning, stacklevel=3
+            )
 
     def _settle(self) -> None:
         """Turn the coordinates to the one frame in which W noise⁻¹ Wᵀ is diagonal and falls; fix the signs."""
