@@ -73,7 +73,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with warnings.catch_warnings(action="default" if seen.all() else "ignore", category=ConvergenceWarning):
             self._start(np.where(seen, rows, np.nanmean(rows, axis=0)))
         if not seen.all():
-            self._refine(rows, seen)
+            self._refine(rows, seen, _FLOOR * np.nanvar(rows, axis=0))
         self._settle()
         self.loglike_ = float(self.score(X))
         return self
@@ -130,12 +130,11 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         plain: Any = Plain(self.rank, tol=self.tol * len(whole), max_iter=self.max_iter, random_state=0,
                            svd_method="lapack" if exact else "randomized")  # fmt: skip
         plain.fit((whole - whole.mean(0)) / size)
-        self.floor_ = _FLOOR * size**2
         self.components_, self.mean_ = plain.components_ * size, whole.mean(0)
-        self.noise_variance_ = np.maximum(plain.noise_variance_ * size**2, self.floor_)
+        self.noise_variance_ = np.maximum(plain.noise_variance_, _FLOOR) * size**2
         self.n_iter_ = int(plain.n_iter_)
 
-    def _refine(self, rows: Rows, seen: Bool[np.ndarray, "n d"]) -> None:
+    def _refine(self, rows: Rows, seen: Bool[np.ndarray, "n d"], floor: Float[np.ndarray, " d"]) -> None:
         """EM: posterior of each row, then each column's regression of its seen cells on it."""
         filled, k = np.where(seen, rows, 0.0), len(self.components_)
         counts, before = seen.sum(0), -np.inf
@@ -154,7 +153,7 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             loadings = np.linalg.solve(moments + 1e-12 * np.eye(k + 1), cross[:, :, None])[:, :, 0]
             left = (filled**2).sum(0) - (loadings * cross).sum(1)
             self.components_, self.mean_ = loadings[:, :k].T.copy(), loadings[:, k].copy()
-            self.noise_variance_ = np.maximum(left / counts, self.floor_)
+            self.noise_variance_ = np.maximum(left / counts, floor + np.finfo(float).tiny ** 0.5)
         else:
             warnings.warn(
                 f"EM did not settle in {self.max_iter} rounds; raise max_iter", ConvergenceWarning, stacklevel=3

@@ -114,6 +114,7 @@ class Heat:
         columns: Name of each column; drawn where there is room.
         values: A row of numbers for each; NaN or None for an empty cell.
         note: Below it, small.
+        deepest: Size of the deepest shade, and of all beyond it; the largest there is if None.
     """
 
     title: str
@@ -121,6 +122,7 @@ class Heat:
     columns: Sequence[str]
     values: Sequence[Sequence[Number | None]]
     note: str = ""
+    deepest: Number | None = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ ROWS, COLUMNS = 60, 60  # of one drawing; more are cut, and the page says so
 def draw_heat(block: Heat, ident: str) -> Drawing:
     """Draw it, with the largest size as the deepest shade."""
     cells = [list(row[:COLUMNS]) for row in block.values[:ROWS]]
-    sizes = [abs(float(v)) for row in cells for v in row if measured(v)]
-    top = max(sizes, default=0.0) or 1.0
+    sizes = [abs(float(v)) for row in cells for v in row if v is not None and measured(v)]
+    top = float(block.deepest or max(sizes, default=0.0) or 1.0)
     wide, narrow = both(lambda ident, width: _draw(block, cells, top, ident, width), ident)
     width = max((len(row) for row in block.values), default=0)
     cut = [f"{n - most} more {word}" for n, most, word in
@@ -80,13 +80,12 @@ def _paths(
     found: dict[tuple[str, int], list[str]] = {}
     for i, row in enumerate(cells):
         for j, value in enumerate(row):
-            if measured(value) and (level := round(LEVELS * abs(float(value)) / top)):  # type: ignore[arg-type]
-                x, y = side + j * wide, head + i * high
-                found.setdefault(("up" if float(value) > 0 else "down", level), []).append(  # type: ignore[arg-type]
-                    f"M{x:.1f} {y:.1f}h{wide:.1f}v{high:.1f}h{-wide:.1f}z"
-                )
-            elif not measured(value):
+            if value is None or not measured(value):
                 x, y = side + (j + 0.5) * wide, head + (i + 0.5) * high
                 found.setdefault(("gone", LEVELS), []).append(f"M{x - 1:.1f} {y:.1f}h2")
+            elif level := min(LEVELS, round(LEVELS * abs(float(value)) / top)):
+                x, y = side + j * wide, head + i * high
+                mark = f"M{x:.1f} {y:.1f}h{wide:.1f}v{high:.1f}h{-wide:.1f}z"
+                found.setdefault(("up" if float(value) > 0 else "down", level), []).append(mark)
     for (hue, level), parts in sorted(found.items()):
         yield hue, level, "".join(parts)

@@ -11,7 +11,8 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.fitted import load_fitted
 from despur.core.names import canonical
 from despur.core.store import write_bytes
-from despur.flows._fit.matrix import Layout, read_matrix
+from despur.flows._fit.matrix import Layout
+from despur.flows._fit.pivot import read_matrix
 from despur.flows._fit.read import Source
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, assignments, verb

@@ -11,9 +11,10 @@ from despur.core.catalogue import find_method, methods
 from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.fitted import save_fitted
 from despur.flows._fit.held_out import fit as fit_on
-from despur.flows._fit.held_out import held_out
-from despur.flows._fit.matrix import Layout, Matrix, read_matrix
+from despur.flows._fit.held_out import judged
+from despur.flows._fit.matrix import Layout, Matrix
 from despur.flows._fit.page import fit_blocks, judge
+from despur.flows._fit.pivot import read_matrix
 from despur.flows.method_options import read_options
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
@@ -22,8 +23,6 @@ from despur.report import write_page
 
 SCHEMA = "despur.fit/1"
 LEAST = 4  # rows; of fewer nothing can be held out and fitted
-SWEPT = 8  # ranks that are tried at most
-LARGE = 200_000  # cells of a table above which no ranks are tried: each costs as many fits as the judgement itself
 _LONG = "A long table, one line a cell"
 
 
@@ -142,7 +141,7 @@ def fit(
         progress("fit", 0, 1, {})
         estimator = fit_on(make(), matrix.values, matrix.groups)
         progress("fit", 1, 1, {})
-        reports, by_rank = _judged(make, matrix, entry.options, folds, seed, progress)
+        reports, by_rank = judged(make, matrix, entry.options, folds, seed, progress)
         word, sentence = judge(reports, folds)
         result = Fitted(
             entry.name, word, sentence, Path(out), len(matrix.values), len(matrix.columns), matrix.empty, matrix.merged,
@@ -179,28 +178,6 @@ def _check(name: str, estimator: Any, matrix: Matrix, folds: int, table: Path | 
     if folds == 1:
         raise BadInput("folds=1; a part is held out at least twice. Give --folds 2 or more, or 0 to measure nothing")
     matrix.check_holes(name, estimator)
-
-
-def _judged(
-    make: Any, matrix: Matrix, options: Mapping[str, Any], folds: int, seed: int, progress: Progress
-) -> tuple[dict[str, Report], dict[int, tuple[float, float]]]:
-    if not folds:
-        return {}, {}
-    n, d = matrix.values.shape
-    ranks = range(1, min(SWEPT, d - 1, n // 4) + 1) if "rank" in options and n * d <= LARGE else range(0)
-    done, each = 0, 2 * folds
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        progress("held out", min(done, each * (1 + len(ranks))), each * (1 + len(ranks)), {})
-
-    reports = held_out(make, matrix, folds=folds, seed=seed, tick=tick)
-    by_rank: dict[int, tuple[float, float]] = {}
-    for rank in ranks if "explained" in reports else ():
-        here = held_out(lambda rank=rank: make(rank=rank), matrix, folds=folds, seed=seed, tick=tick)["explained"]
-        by_rank[rank] = (here.value, here.control)
-    return reports, by_rank
 
 
 def _nothing() -> Any:

@@ -1,6 +1,6 @@
 """What an estimator says of rows that it was not fitted on, beside what it says of a table with permuted columns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,11 @@ import numpy as np
 from despur.core import Report
 from despur.core.errors import BadInput
 from despur.flows._fit.matrix import Matrix
+from despur.flows.progress import Progress
 
 HIDDEN = 0.1  # share of a held-out row's cells that an estimator which completes must predict from the others
+SWEPT = 8  # ranks that are tried at most
+LARGE = 200_000  # cells of a table above which no ranks are tried: each costs as many fits as the judgement itself
 CONTROL = "the same on a table whose columns are each permuted"
 Make = Callable[[], Any]
 
@@ -85,12 +88,44 @@ def held_out(
         found["explained"] = Report("explained", value, low, high, n, against, "share of the variance", spec=spec_here)
     if real.likelihoods:
         each = -np.array(real.likelihoods)  # 1 - a/b with b = 1 is 1 - mean
-        value, low, high, n = (v for v in _interval(each, np.ones(len(each)), real.units, seed))
+        value, low, high, n = _interval(each, np.ones(len(each)), real.units, seed)
         against = float(np.mean(control.likelihoods))
         found["log-likelihood"] = Report(
             "log-likelihood", value - 1, low - 1, high - 1, n, against, "nats a row", spec=spec
         )
     return found
+
+
+def judged(
+    make: Callable[..., Any], matrix: Matrix, options: Mapping[str, Any], folds: int, seed: int, progress: Progress
+) -> tuple[dict[str, Report], dict[int, tuple[float, float]]]:
+    """Figures of the estimator, and by rank its explained share and the permuted table's where it has a rank.
+
+    Args:
+        make: Builds the estimator, with options.
+        matrix: The table.
+        options: Those that the estimator has.
+        folds: How many times a part of the rows is held out; 0 gives nothing.
+        seed: Of folds, permutation and hidden cells.
+        progress: Called after each fit.
+    """
+    if not folds:
+        return {}, {}
+    n, d = matrix.values.shape
+    ranks = range(1, min(SWEPT, d - 1, n // 4) + 1) if "rank" in options and n * d <= LARGE else range(0)
+    done, each = 0, 2 * folds
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        progress("held out", min(done, each * (1 + len(ranks))), each * (1 + len(ranks)), {})
+
+    reports = held_out(make, matrix, folds=folds, seed=seed, tick=tick)
+    by_rank: dict[int, tuple[float, float]] = {}
+    for rank in ranks if "explained" in reports else ():
+        here = held_out(lambda rank=rank: make(rank=rank), matrix, folds=folds, seed=seed, tick=tick)["explained"]
+        by_rank[rank] = (here.value, here.control)
+    return reports, by_rank
 
 
 def _told(

@@ -12,24 +12,27 @@ from despur.report import Bars, Curves, Heat, Table, Verdict
 if TYPE_CHECKING:
     from despur.flows._fit.fit import Fitted
 
-TONES: dict[str, Literal["good", "bad", "unsure"]] = {
-    "beats its control": "good", "no better than a permuted table": "bad", "not measured": "unsure",
-}  # fmt: skip
-SEEN = 40  # rows and columns of a picture
+BEATS, NOT_BETTER, NOTHING = "beats its control", "no better than a permuted table", "not measured"
+TONES: dict[str, Literal["good", "bad", "unsure"]] = {BEATS: "good", NOT_BETTER: "bad", NOTHING: "unsure"}
+SEEN, WRITTEN = 40, 15  # rows and columns of a picture; rows of a table of figures
+DEEPEST = 3.0  # standard deviations
 
 
 def judge(reports: Mapping[str, Report], folds: int) -> tuple[str, str]:
     """One word and one sentence, from the explained share, or the log-likelihood where there is none."""
     if not reports:
-        return "not measured", "nothing was held out" if not folds else "it predicts no cells and no likelihood"
+        return NOTHING, "nothing was held out" if not folds else "it predicts no cells and no likelihood"
     report = reports.get("explained") or reports["log-likelihood"]
-    word = "beats its control" if report.low > report.control else "no better than a permuted table"
-    what = "of the variance of cells that it was not fitted on" if report.name == "explained" else "nats a held-out row"
-    return word, (
-        f"it explains {report.value:.2f} [{report.low:.2f}, {report.high:.2f}] {what}; on a table with permuted columns "
-        f"{report.control:.2f}" if report.name == "explained" else
-        f"{report.value:.2f} [{report.low:.2f}, {report.high:.2f}] {what}; on a table with permuted columns {report.control:.2f}"
-    )  # fmt: skip
+    word = BEATS if report.low > report.control else NOT_BETTER
+    value, low, high, control = (
+        f"{round(v, 2) + 0.0:.2f}" for v in (report.value, report.low, report.high, report.control)
+    )
+    what = (
+        f"it explains {value} [{low}, {high}] of the variance of cells that it was not fitted on"
+        if report.name == "explained"
+        else f"its log-likelihood is {value} [{low}, {high}] nats a held-out row"
+    )
+    return word, f"{what}; on a table with permuted columns {control}"
 
 
 def fit_blocks(result: "Fitted", matrix: Matrix) -> list[Any]:
@@ -65,10 +68,10 @@ def fit_blocks(result: "Fitted", matrix: Matrix) -> list[Any]:
 def _picture(estimator: Any, matrix: Matrix) -> list[Any]:
     """Loadings, where the estimator has components; each of its own arrays by its shape in any case."""
     blocks: list[Any] = []
-    components = getattr(estimator, "components_", None)
+    components: Any = getattr(estimator, "components_", None)
     if components is None and getattr(estimator, "factors_", None):
         components = estimator.factors_[0].write.double().numpy()
-    if components is not None and np.ndim(components) == 2 and components.shape[1] == len(matrix.columns):
+    if components is not None and components.ndim == 2 and components.shape[1] == len(matrix.columns):
         size = np.nanstd(matrix.values, axis=0)
         each = components / np.where(size > 0, size, 1.0)
         order = np.argsort(-np.abs(each).max(0), kind="stable")
@@ -78,7 +81,7 @@ def _picture(estimator: Any, matrix: Matrix) -> list[Any]:
             Heat("Loadings", [matrix.columns[j] for j in top], names, each[:, top].T.tolist(),
                  f"Of each column on each coordinate, in its standard deviations, the strongest {len(top)} of {len(order)} columns.")
         )  # fmt: skip
-        noise = getattr(estimator, "noise_variance_", None)
+        noise: Any = getattr(estimator, "noise_variance_", None)
         rows = [
             [matrix.columns[j], *map(float, each[:, j]), *([float(noise[j])] if np.ndim(noise) else [])] for j in top
         ]
@@ -105,14 +108,12 @@ def _again(estimator: Any, matrix: Matrix) -> list[Any]:
     cols = np.arange(min(SEEN, len(matrix.columns)))
     middle, size = np.nanmean(matrix.values, axis=0), np.nanstd(matrix.values, axis=0)
     names, heads = matrix.names, [matrix.columns[j] for j in cols]
-    note = f"{len(rows)} of {len(order)} rows by the first coordinate, {len(cols)} of {len(middle)} columns; each less its mean, in its standard deviations."
+    note = (
+        f"{len(rows)} of {len(order)} rows by the first coordinate, {len(cols)} of {len(middle)} columns; each less its mean, "
+        f"in its standard deviations, {DEEPEST:g} the deepest shade."
+    )
+    scale = np.where(size > 0, size, 1.0)
     return [
-        Heat(
-            title,
-            [names[i] for i in rows],
-            heads,
-            ((part - middle) / np.where(size > 0, size, 1.0))[:, cols].tolist(),
-            note,
-        )
+        Heat(title, [names[i] for i in rows], heads, ((part - middle) / scale)[:, cols].tolist(), note, DEEPEST)
         for title, part in (("The table", shown), ("What the fit makes of it", made))
     ]

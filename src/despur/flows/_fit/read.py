@@ -12,7 +12,6 @@ from despur.core.extras import need
 
 KINDS = {".parquet": "", ".csv": ",", ".tsv": "\t", ".npy": ""}
 _FAILED = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?CSV conversion error")
-_EMPTY = ("", "na", "nan", "null", "none", "n/a")  # text of a cell that has no value
 
 
 class Source:
@@ -80,8 +79,8 @@ class Source:
         import pyarrow.parquet as pq
 
         if self._array is not None:
-            plain = self._array.dtype.names is None
-            return [str(i) for i in range(self._array.shape[1])] if plain else list(self._array.dtype.names)
+            named = self._array.dtype.names
+            return [str(i) for i in range(self._array.shape[1])] if named is None else list(named)
         if self.kind == ".parquet":
             return list(pq.read_schema(self.path).names)
         with pcsv.open_csv(self.path, parse_options=self._parsing()) as stream:
@@ -112,73 +111,6 @@ class Source:
         import pyarrow.csv as pcsv
 
         return pcsv.ParseOptions(delimiter=KINDS[self.kind], newlines_in_values=True)
-
-
-def numbers(column: Any, name: str) -> np.ndarray:
-    """A column as floats; what is empty is NaN.
-
-    Raises:
-        BadInput: it has text, lists or infinite numbers; the message has row and value.
-    """
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
-        kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        found = _from_text(column, name)
-    elif pa.types.is_null(kind):
-        return np.full(len(column), np.nan)
-    elif (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-    ):
-        found = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    else:
-        raise BadInput(f"column {name!r} has values of type {kind}; one number a row is needed")
-    if (infinite := np.flatnonzero(np.isinf(found))).size:
-        raise BadInput(
-            f"row {infinite[0] + 1} has {found[infinite[0]]} in column {name!r}; leave it empty or write a number"
-        )
-    return found
-
-
-def labels(column: Any) -> tuple[np.ndarray, list[str]]:
-    """Code of each row, -1 where the column is empty, and the text of each code, in the order of their first rows."""
-    import pyarrow as pa
-
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes, [str(value) for value in encoded.dictionary.to_pylist()]
-
-
-def _from_text(column: Any, name: str) -> np.ndarray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    stripped: Any = pc.utf8_trim_whitespace(column)  # type: ignore[attr-defined]
-    empty = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(_EMPTY, stripped.type))  # type: ignore[attr-defined]
-    stripped = pc.if_else(empty, pa.scalar(None, stripped.type), stripped)  # type: ignore[attr-defined]
-    try:
-        return np.asarray(stripped.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    except pa.ArrowInvalid:
-        row, text = next((i, t) for i, t in enumerate(stripped.to_pylist(), 1) if t is not None and not _is_number(t))
-        raise BadInput(
-            f"row {row} has {text[:40]!r} in column {name!r}, which is no number. Correct it, or leave the cell empty"
-        ) from None
-
-
-def _is_number(text: str) -> bool:
-    import pyarrow as pa
-
-    try:
-        pa.array([text]).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _read_array(path: Path) -> np.ndarray:
