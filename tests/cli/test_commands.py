@@ -72,8 +72,8 @@ def test_config_gives_the_verb_what_it_records(verb, tmp_path, monkeypatch):
             "method": "factor-analysis",
             "table": "t.csv",
             "rows": ["run"],
-            "options": {"rank": 3},
-            "where": {"seed": 1},
+            "options": {"rank": "3"},
+            "where": {"seed": "1"},
         }
     seen = {}
 
