@@ -152,3 +152,19 @@ def test_a_full_disk_leaves_nothing(place, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="No space left on device. Nothing of it was left behind"):
         fit("factor-analysis", place / "wide.csv", rows=["run"], groups="seed", out=tmp_path / "o", folds=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_that_does_not_settle_says_so_once(place, tmp_path):
+    result = fit(
+        "factor-analysis",
+        place / "wide.csv",
+        rows=["run"],
+        groups="seed",
+        options={"max_iter": "2"},
+        out=tmp_path / "o",
+    )
+    assert result.notes == ("EM did not settle in 2 rounds; raise max_iter",)
+    assert "Not settled" in (tmp_path / "o/report.html").read_text(encoding="utf-8")
+    assert (
+        fit("factor-analysis", place / "wide.csv", rows=["run"], groups="seed", folds=0, out=tmp_path / "p").notes == ()
+    )

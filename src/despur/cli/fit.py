@@ -9,7 +9,7 @@ TONES = {"beats its control": "green", "no better than a permuted table": "red",
 
 def show(result: Any, given: Any) -> None:
     """The verdict, the table's size and the figures beside their control."""
-    say_verdict(result, TONES)
+    say_verdict(result, TONES, notes="Note")
     say(f"{result.rows} rows by {result.columns} columns, {_share(result.empty)} of the cells empty{_aside(result)}")
     if result.reports:
         made = table("held out", "table", "permuted table", "n", "what")

@@ -70,7 +70,9 @@ class FactorAnalysis(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         rows = self._rows(X, reset=True)
         seen = ~np.isnan(rows)
         _check(rows, seen, self.rank)
-        with warnings.catch_warnings(action="default" if seen.all() else "ignore", category=ConvergenceWarning):
+        with warnings.catch_warnings():
+            if not seen.all():  # then it is only where EM starts
+                warnings.simplefilter("ignore", ConvergenceWarning)
             self._start(np.where(seen, rows, np.nanmean(rows, axis=0)))
         if not seen.all():
             self._refine(rows, seen, _FLOOR * np.nanvar(rows, axis=0))

@@ -9,8 +9,13 @@ from despur.core.errors import BadInput
 _EMPTY = ("", "na", "nan", "null", "none", "n/a")  # text of a cell that has no value
 
 
-def numbers(column: Any, name: str) -> np.ndarray:
+def numbers(column: Any, name: str, hint: str = "") -> np.ndarray:
     """A column as floats; what is empty is NaN.
+
+    Args:
+        column: Of pyarrow.
+        name: Its name, for errors.
+        hint: What else may be done about text, for errors.
 
     Raises:
         BadInput: it has text, lists or infinite numbers; the message has row and value.
@@ -22,7 +27,7 @@ def numbers(column: Any, name: str) -> np.ndarray:
         column = column.dictionary_decode()
         kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        found = _from_text(column, name)
+        found = _from_text(column, name, hint)
     elif pa.types.is_null(kind):
         return np.full(len(column), np.nan)
     elif (
@@ -58,7 +63,7 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _from_text(column: Any, name: str) -> np.ndarray:
+def _from_text(column: Any, name: str, hint: str) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -69,8 +74,9 @@ def _from_text(column: Any, name: str) -> np.ndarray:
         return np.asarray(stripped.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
         row = _first_text(stripped)
+        text = stripped[row].as_py()[:40]
         raise BadInput(
-            f"row {row + 1} has {stripped[row].as_py()[:40]!r} in column {name!r}, which is no number. Correct it, or leave the cell empty"
+            f"row {row + 1} has {text!r} in column {name!r}, which is no number. Correct it, or leave the cell empty{hint}"
         ) from None
 
 

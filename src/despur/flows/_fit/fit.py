@@ -1,5 +1,6 @@
 """`despur fit`: an estimator of the catalogue on a table, with its figures beside a permuted table's."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Fitted:
         left_out: Lines without a row's or a column's name.
         reports: Figure -> report on held-out rows, beside the permuted table's.
         by_rank: Rank -> explained share, and the permuted table's.
+        notes: What the fit warned of.
         record: Verb, arguments and versions, for `despur run`.
         estimator: Fitted to all rows.
     """
@@ -57,6 +59,7 @@ class Fitted:
     left_out: int
     reports: Mapping[str, Report]
     by_rank: Mapping[int, tuple[float, float]]
+    notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     estimator: Any = field(default=None, repr=False)
 
@@ -67,7 +70,8 @@ class Fitted:
             "folder": str(self.folder), "rows": self.rows, "columns": self.columns, "empty": self.empty,
             "merged": self.merged, "left_out": self.left_out,
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
-            "by_rank": {str(rank): list(pair) for rank, pair in self.by_rank.items()}, **self.record,
+            "by_rank": {str(rank): list(pair) for rank, pair in self.by_rank.items()},
+            "notes": list(self.notes), **self.record,
         }  # fmt: skip
 
 
@@ -124,6 +128,8 @@ def fit(
         $ despur fit factor-analysis activations.npy -o fitted/
         >>> # fit("factor-analysis", "scores.csv", rows=["name"], out="fitted/").reports["explained"].control
     """
+    from sklearn.exceptions import ConvergenceWarning
+
     arguments = recorded(fit, locals())
     entry = _estimator(method)
     given = read_options(entry, options or {})
@@ -139,13 +145,14 @@ def fit(
 
     with new_folder(out) as draft:
         progress("fit", 0, 1, {})
-        estimator = fit_on(make(), matrix.values, matrix.groups)
+        with warnings.catch_warnings(record=True, action="always", category=ConvergenceWarning) as warned:
+            estimator = fit_on(make(), matrix.values, matrix.groups)
         progress("fit", 1, 1, {})
         reports, by_rank = judged(make, matrix, entry.options, folds, seed, progress)
         word, sentence = judge(reports, folds)
         result = Fitted(
             entry.name, word, sentence, Path(out), len(matrix.values), len(matrix.columns), matrix.empty, matrix.merged,
-            matrix.left_out, reports, by_rank, run_record("fit", arguments), estimator,
+            matrix.left_out, reports, by_rank, tuple(str(w.message) for w in warned), run_record("fit", arguments), estimator,
         )  # fmt: skip
         save_fitted(estimator, entry.name, draft, {"layout": _plain(layout), "columns": list(matrix.columns)})
         write_json(draft / "fit.json", result.to_dict())

@@ -1,5 +1,6 @@
 """What an estimator says of rows that it was not fitted on, beside what it says of a table with permuted columns."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,13 +133,16 @@ def _told(
     make: Make, values: np.ndarray, matrix: Matrix, parts: list[tuple[np.ndarray, np.ndarray]], seed: int,
     tick: Callable[[], None],
 ) -> Told:  # fmt: skip
+    from sklearn.exceptions import ConvergenceWarning
+
     told, rng = Told(), np.random.default_rng(seed + 1)
     for train, test in parts:
         there = ~np.isnan(values[train]).all(0)  # a column may have no value among the rows that are left
         rows = values[np.ix_(train, there)]
         known = ~np.isnan(rows).all(1)
         groups = None if matrix.groups is None else matrix.groups[train][known]
-        estimator = fit(make(), rows[known], groups)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the fit of all rows says so
+            estimator = fit(make(), rows[known], groups)
         tick()
         for row, errors, squares in _errors(estimator, values[np.ix_(test, there)], np.nanmean(rows, axis=0), rng):
             told.errors.append(errors)

@@ -7,7 +7,7 @@ import numpy as np
 
 from despur.core import Report
 from despur.flows._fit.matrix import Matrix
-from despur.report import Bars, Curves, Heat, Table, Verdict
+from despur.report import Bars, Curves, Heat, Table, Text, Verdict
 
 if TYPE_CHECKING:
     from despur.flows._fit.fit import Fitted
@@ -38,6 +38,8 @@ def judge(reports: Mapping[str, Report], folds: int) -> tuple[str, str]:
 def fit_blocks(result: "Fitted", matrix: Matrix) -> list[Any]:
     """The page's blocks, the verdict first."""
     blocks: list[Any] = [Verdict(result.verdict, result.sentence, TONES[result.verdict])]
+    if result.notes:
+        blocks.append(Text("Not settled", "\n\n".join(result.notes)))
     facts: list[list[Any]] = [
         ["rows", result.rows], ["columns", result.columns], ["share of cells that are empty", round(result.empty, 4)],
         ["values after the first of their cell", result.merged], ["lines without a row's or a column's name", result.left_out],

@@ -13,6 +13,7 @@ from despur.flows._fit.read import Source
 
 MOST = 100_000_000  # cells, 0.8 GB
 _AXIS, _VALUE = "axis", "value"  # of the long table of `despur table`: what was measured, and its number
+_HINT = "; or name the column in --rows, if it has the rows' names"
 
 
 def read_matrix(path: Path | str, layout: Layout) -> Matrix:
@@ -45,7 +46,7 @@ def read_matrix(path: Path | str, layout: Layout) -> Matrix:
     chosen = [name for name in source.names if name not in named]
     if not chosen:
         raise BadInput(f"{str(path)!r} has no column left for the matrix. Name fewer in --rows, --where and --groups")
-    values = np.stack([numbers(columns[name], name)[keep] for name in chosen], axis=1)
+    values = np.stack([numbers(columns[name], name, _HINT)[keep] for name in chosen], axis=1)
     keys = {name: _texts(columns[name], keep) for name in layout.rows} or {"row": [str(i + 1) for i in keep]}
     groups = labels(columns[layout.groups])[0][keep] if layout.groups else None
     return Matrix(values, keys, tuple(chosen), groups)
