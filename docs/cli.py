@@ -14,7 +14,8 @@ The command line parses, calls a [flow](flows.md), prints; `despur COMMAND --hel
 the arguments of the function of that name, the keys of its `--config` and the arguments in its `run.json`.
 
 A fault in what you gave is one line on standard error and exit status 2; a bug is a traceback and exit status 1. `demo`, `audit`,
-`calibrate`, `clean`, `train` and `compare` write a `run.json`, and `despur run run.json -o NEW` does the same again. All commands take
+`calibrate`, `clean`, `train`, `compare` and `fit` write a `run.json`, and `despur run run.json -o NEW` does the same again.
+All commands take
 `--json` (print the result as JSON and nothing else) and `--debug` (show the traceback of an error).
 """
 EVERYWHERE = ("help", "json", "debug")  # in the head

@@ -12,7 +12,7 @@ ROOMS = (
     "steer",
     "merge",
     "measure",
-)  # find gives its estimators when they are asked for, and is written by hand
+)  # find and latent give their estimators when they are asked for, and are written by hand
 
 
 def methods(room: Path) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,21 @@ from despur.core.claim import find_claim
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-ROOMS = ("core", "find", "guard", "judge", "measure", "merge", "steer", "worlds", "report", "flows", "solve", "testing")
+ROOMS = (
+    "core",
+    "find",
+    "guard",
+    "judge",
+    "latent",
+    "measure",
+    "merge",
+    "steer",
+    "worlds",
+    "report",
+    "flows",
+    "solve",
+    "testing",
+)
 FORBIDDEN = {"utils", "util", "helpers", "common", "misc"}
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Example", "Source", "Differs", "Limits")  # in this order
 ELSEWHERE = re.compile(r"(?<!\w)/(work|root|home/\w+|tmp/\w+)/|\.\./shared|bash_jobs")  # places on one machine only

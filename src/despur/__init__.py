@@ -8,13 +8,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from despur.core import Adapter, Edit, Factor, Report, Site, Subspace, attach
     from despur.core.run.callback import GuardCallback, guarded
-    from despur.flows import audit, calibrate, certify, clean, compare, demo, prove, table, train, verify
+    from despur.flows import apply, audit, calibrate, certify, clean, compare, demo, fit, prove, table, train, verify
 
 _WHERE = {
     **dict.fromkeys(("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"), "despur.core"),
     **dict.fromkeys(("GuardCallback", "guarded"), "despur.core.run.callback"),
     **dict.fromkeys(
-        ("audit", "calibrate", "certify", "clean", "compare", "demo", "prove", "table", "train", "verify"),
+        (
+            "apply",
+            "audit",
+            "calibrate",
+            "certify",
+            "clean",
+            "compare",
+            "demo",
+            "fit",
+            "prove",
+            "table",
+            "train",
+            "verify",
+        ),
         "despur.flows",
     ),
     **{
@@ -25,6 +38,7 @@ _WHERE = {
             "flows",
             "guard",
             "judge",
+            "latent",
             "measure",
             "merge",
             "report",
@@ -36,8 +50,8 @@ _WHERE = {
 }
 
 __all__ = [
-    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "attach", "audit", "calibrate", "certify",
-    "clean", "compare", "demo", "guarded", "prove", "table", "train", "verify",
+    "Adapter", "Edit", "Factor", "GuardCallback", "Report", "Site", "Subspace", "apply", "attach", "audit",
+    "calibrate", "certify", "clean", "compare", "demo", "fit", "guarded", "prove", "table", "train", "verify",
 ]  # fmt: skip
 
 

@@ -143,3 +143,38 @@ def test_json_is_json_and_nothing_else(despur, tmp_path):
     assert result["verb"] == "demo"
     assert result["axes"]["naive"]["task"]["value"] == 1
     assert done.stderr == ""
+
+
+def test_ls_and_show_say_which_extra_a_method_needs_and_whether_it_is_here(despur, monkeypatch):
+    from dataclasses import replace
+
+    from despur.core import extras, listing
+
+    entry = replace(listing.listed()["factor-analysis"], extra="table")
+    monkeypatch.setattr("despur.cli.catalogue.listed", lambda: {"factor-analysis": entry})
+    monkeypatch.setattr("despur.core.listing.listed", lambda: {"factor-analysis": entry})
+    assert "pip: table" in despur("ls").stdout
+    assert "not installed" not in despur("show", "factor-analysis").stdout
+    monkeypatch.setitem(extras.EXTRAS, "table", ("no_such_package",))
+    assert "not installed" in despur("ls").stdout
+    assert "Extra: pip install 'despur[table]', not installed here" in despur("show", "factor-analysis").stdout
+
+
+def test_fit_and_apply_print_figures_beside_the_control_and_faults_in_a_line(despur, tmp_path):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "t.npy", rng.normal(size=(40, 1)) * np.ones(5) + 0.3 * rng.normal(size=(40, 5)))
+    done = despur("fit", "factor-analysis", str(tmp_path / "t.npy"), "-o", str(tmp_path / "o"), "--folds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "40 rows by 5 columns, none of the cells empty" in done.stdout
+    assert "permuted table" in done.stdout
+    assert json.loads((tmp_path / "o/run.json").read_text())["verb"] == "fit"
+    again = despur("run", str(tmp_path / "o/run.json"), "-o", str(tmp_path / "again"))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again/fitted.json").read_text() == (tmp_path / "o/fitted.json").read_text()
+    scores = despur("apply", str(tmp_path / "o"), str(tmp_path / "t.npy"), "-o", str(tmp_path / "s.csv"))
+    assert "and 32 more rows" in scores.stdout
+    fault = despur("fit", "factor-analysys", str(tmp_path / "t.npy"), "-o", str(tmp_path / "n"))
+    assert (fault.returncode, fault.stderr.count("\n")) == (2, 1)
+    assert "nearest: 'factor-analysis'" in fault.stderr

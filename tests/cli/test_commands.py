@@ -52,7 +52,7 @@ def test_bounds_on_the_command_line_are_a_usage_error():
     assert "--level" in done.output
 
 
-@pytest.mark.parametrize("verb", ["audit", "clean", "demo", "calibrate", "compare"])
+@pytest.mark.parametrize("verb", ["audit", "clean", "demo", "calibrate", "compare", "fit"])
 def test_config_gives_the_verb_what_it_records(verb, tmp_path, monkeypatch):
     """What a run records is a config of the same verb."""
     from functools import wraps
@@ -67,6 +67,14 @@ def test_config_gives_the_verb_what_it_records(verb, tmp_path, monkeypatch):
     asked = {k: v for k, v in options.items() if k in names}
     if verb == "compare":
         asked["worlds"] = "persona,slant"
+    if verb == "fit":
+        asked |= {
+            "method": "factor-analysis",
+            "table": "t.csv",
+            "rows": ["run"],
+            "options": {"rank": "3"},
+            "where": {"seed": "1"},
+        }
     seen = {}
 
     @wraps(real)
@@ -82,7 +90,7 @@ def test_config_gives_the_verb_what_it_records(verb, tmp_path, monkeypatch):
 
 def test_the_verbs_are_at_the_top_and_nothing_else_is_shown():
     shown = set(dir(despur))
-    assert {"audit", "calibrate", "certify", "clean", "compare", "demo", "train", "verify"} <= shown
+    assert {"audit", "calibrate", "certify", "clean", "compare", "demo", "fit", "train", "verify"} <= shown
     assert not {"Any", "TYPE_CHECKING", "import_module"} & shown
     assert {name for name in shown if not name.startswith("__")} == {*despur.__all__} | {
         name for name in shown if importlib.util.find_spec(f"despur.{name}")

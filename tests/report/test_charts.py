@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from despur.report import Bars, Curves, Frontier, Point
+from despur.report import Bars, Curves, Frontier, Heat, Point
 
 NAN, NONE = math.nan, (math.nan, math.nan)
 
@@ -82,3 +82,23 @@ def test_a_spike_in_a_long_line_survives(page):
     assert len(seen.html) < 60_000
     line = max(re.findall(r'<path d="M([^"]+)"', seen.html), key=len)
     assert min(float(y) for y in re.findall(r" (\d+\.\d)", line)) < 60
+
+
+@settings(max_examples=10, deadline=None)
+@given(names=st.lists(NAMES, min_size=1, max_size=70), across=st.integers(1, 70), size=SPREAD)
+def test_names_of_a_heat_lie_inside(page, names, across, size):
+    values = [[size * (j - 1) for j in range(across)] for _ in names]
+    seen = page(Heat("", names, [str(j) for j in range(across)], values))
+    assert len(seen.charts) == (0 if math.isnan(size) else 2)
+    assert_inside(seen)
+
+
+def test_a_heat_shades_by_size_and_sign_and_leaves_no_value_empty(page):
+    seen = page(Heat("h", ["a", "b"], ["x", "y"], [[3.0, -1.5], [None, NAN]], deepest=3.0))
+    marks = [
+        (attrs["class"], attrs["fill-opacity"], attrs["d"].count("M")) for tag, attrs in seen.tags if tag == "path"
+    ]
+    assert marks == [("heat down", "0.500", 1), ("heat gone", "1.000", 2), ("heat up", "1.000", 1)] * 2, "once a width"
+    assert "from −3.00 to 3.00, 2 cells empty" in seen.text
+    assert "Nothing to draw" in page(Heat("h", ["a"], ["x"], [[NAN]])).text
+    assert "10 more rows" in page(Heat("h", ["a"] * 70, ["x"], [[1.0]] * 70)).text

@@ -10,7 +10,8 @@ from despur.flows.verbs import VERBS, headline, headline_in
 
 COMMANDS = {  # command -> the module of this package that prints what it gives
     "demo": "demo", "audit": "audit", "calibrate": "audit", "clean": "clean", "train": "train", "verify": "verify",
-    "compare": "compare", "report": "compare", "prove": "prove", "table": "table", "library add": "library", "library compare": "library",
+    "compare": "compare", "report": "compare", "fit": "fit", "apply": "fit", "prove": "prove", "table": "table",
+    "library add": "library", "library compare": "library",
     "library ls": "library", "library remove": "library", "run": "replay", "ls": "catalogue", "show": "catalogue",
     "sites": "catalogue",
 }  # fmt: skip

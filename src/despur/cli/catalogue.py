@@ -10,6 +10,7 @@ from rich.table import Table
 from despur.cli.view import View, out_console, say, table
 from despur.core.errors import UnknownName, nearest
 from despur.core.evidence import FAILS, NOT_RUN
+from despur.core.extras import lacking
 from despur.core.listing import VERBS, Listed, ListedArm, listed, listed_arms, search
 from despur.core.names import canonical
 
@@ -102,11 +103,16 @@ def _methods(found: list[Listed]) -> Table:
     for column in made.columns[:2]:
         column.no_wrap = True
     for m in found:
-        made.add_row(
-            f"  {m.name}", m.room, "" if m.needs == "nothing" else m.needs, CLAIMS.get(m.claim, m.claim), m.summary
-        )
+        needs = [m.needs] if m.needs != "nothing" else []
+        needs += [_extra(m.extra)] if m.extra else []
+        made.add_row(f"  {m.name}", m.room, "; ".join(needs), CLAIMS.get(m.claim, m.claim), m.summary)
     made.show_header = False
     return made
+
+
+def _extra(name: str) -> str:
+    """A method's extra, and whether it is here."""
+    return f"pip: {name}, not installed" if lacking(name) else f"pip: {name}"
 
 
 def _show_arms(found: list[ListedArm]) -> None:
@@ -139,6 +145,9 @@ def _show_method(method: Listed) -> None:
         f"Needs: {method.needs}, besides base and rows."
         if method.needs != "nothing"
         else "Needs: nothing besides base and rows.",
+        f"Extra: pip install 'despur[{method.extra}]'" + (", not installed here" if lacking(method.extra) else "")
+        if method.extra
+        else "",
         cost,
         f"Paper: {method.paper}",
         f"Claim: {method.claim}. Measure it: despur prove {method.name} --whole",

@@ -6,6 +6,7 @@ from typing import Any
 
 from despur.core.catalogue import find_method
 from despur.core.errors import BadInput, UnknownName, nearest
+from despur.core.extras import need
 from despur.core.materials import Materials, about
 
 
@@ -24,6 +25,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
     Raises:
         UnknownName: no such method, argument or option.
         BadInput: a material is missing; the message names the option that brings it.
+        MissingExtra: it needs packages that are not installed; the message says how to install them.
 
     Example:
         >>> from despur.core.materials import Given
@@ -36,6 +38,7 @@ def build(method: str, materials: Materials, *, instead: Mapping[str, str] | Non
             raise UnknownName(
                 f"{entry.name} takes no {kind} {other[0]!r}{nearest(other[0], known)}. It takes: {', '.join(known) or 'none'}"
             )
+    need(entry.extra, entry.name)
     given: dict[str, Any] = {}
     for argument, own in entry.takes.items():
         name = instead.get(argument, own)

@@ -10,15 +10,20 @@ from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, cast
 
 from despur.core.errors import BadInput, UnknownName, nearest
-from despur.core.materials import needs_of
+from despur.core.extras import lacking
+from despur.core.materials import DATA, needs_of
 from despur.core.names import canonical
 from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROOMS = ("find", "guard", "steer", "merge", "measure")  # those that contain methods
+ROOMS = ("find", "latent", "guard", "steer", "merge", "measure")  # those that contain methods
 PLUGINS = "despur.methods"  # entry point of other packages: a module whose import enters its methods
-Contract = Literal["estimator", "factors", "edit", "weights", "reports"]
-_CONTRACTS: Mapping[str, Contract] = {"Edit": "edit", "Adapter": "weights", "Subspace": "factors", "Report": "reports"}
+# five contracts; "factors" and "weights" are what an estimator finds and what an edit leaves, given at once by a function
+Contract = Literal["estimator", "factors", "edit", "weights", "reports", "solution", "optimizer"]
+_CONTRACTS: Mapping[str, Contract] = {
+    "Edit": "edit", "Adapter": "weights", "Subspace": "factors", "Report": "reports", "Solution": "solution",
+    "Optimizer": "optimizer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Method:
         factory: The function or class itself.
         takes: Argument -> the material that it is built from.
         cost: Of a training step with it, in plain steps; None where it is no part of a step.
+        extra: What must be installed beside despur, one of `core.extras.EXTRAS`; "" for nothing.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Method:
     factory: Callable[..., Any]
     takes: Mapping[str, str] = field(default_factory=dict)
     cost: float | None = None
+    extra: str = ""
 
     @property
     def contract(self) -> Contract:
@@ -49,7 +56,7 @@ class Method:
             BadInput: its return annotation names none of those types.
         """
         if inspect.isclass(self.factory):
-            return "estimator"
+            return "optimizer" if _tunes(self.factory) else "estimator"
         gives = str(inspect.signature(self.factory).return_annotation)
         contracts: list[Contract] = [
             contract for word, contract in _CONTRACTS.items() if re.search(rf"\b{word}\b", gives)
@@ -72,36 +79,47 @@ class Method:
     @property
     def needs(self) -> str:
         """What a user must bring beside base and rows: one of `materials.NEEDS`."""
-        return needs_of(self.takes)
+        return DATA if self.contract == "solution" else needs_of(self.takes)  # a solver is given its problem
 
 
 _CATALOGUE: dict[str, Method] = {}
 
 
 def method(
-    *, room: str, paper: str, takes: Mapping[str, str] | None = None, cost: float | None = None
+    *, room: str, paper: str, takes: Mapping[str, str] | None = None, cost: float | None = None, extra: str = ""
 ) -> Callable[[F], F]:
     """Put a factory into the catalogue; what it makes keeps its spec.
 
     Arguments that may be given by position are materials, asked for by name (`core.materials`); those after `*` are
-    options.
+    options. Only a solver's, a function that gives a `Solution`, are its problem and no materials.
 
     Args:
         room: The package that it belongs to.
         paper: Source, as `despur ls` shows it.
         takes: Argument -> material, for arguments that are not built from the material of their own name.
         cost: Of a training step with it, in plain steps.
+        extra: What must be installed beside despur for it; its file imports that late, in functions.
+
+    Raises:
+        UnknownName: no such extra.
     """
+    lacking(extra)
 
     def enter(factory: F) -> F:
-        parameters = () if inspect.isclass(factory) else inspect.signature(factory).parameters.values()
+        plain = inspect.isclass(factory) and not _tunes(factory)
+        parameters = () if plain else inspect.signature(factory).parameters.values()
         asked = {p.name: (takes or {}).get(p.name, p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
         entry: F = factory if inspect.isclass(factory) else _with_spec(factory)  # type: ignore[assignment]
         name = canonical(factory.__name__)
-        _CATALOGUE[name] = Method(name, room, paper, entry, asked, cost)
+        _CATALOGUE[name] = Method(name, room, paper, entry, asked, cost, extra)
         return entry
 
     return enter
+
+
+def _tunes(factory: Any) -> bool:
+    """Whether a class is a torch optimiser; torch itself need not be imported to know."""
+    return any((c.__module__, c.__name__) == ("torch.optim.optimizer", "Optimizer") for c in inspect.getmro(factory))
 
 
 def _with_spec(factory: F) -> F:

@@ -28,7 +28,7 @@ class Listed:
     Args:
         name: What they type.
         room: Where it lives.
-        contract: What it gives back: edit, estimator, factors, weights, reports.
+        contract: What it gives back: edit, estimator, factors, weights, reports, solution, optimizer.
         summary: One line.
         paper: Whose idea it is.
         takes: Argument -> material that it is built from.
@@ -40,6 +40,7 @@ class Listed:
         signature: As a call.
         doc: Its whole docstring.
         claim: Verdict on what it is said to do, in the evidence that is shipped; `despur prove NAME` measures it.
+        extra: What must be installed beside despur, as in `pip install 'despur[table]'`; "" for nothing.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Listed:
     signature: str = ""
     doc: str = ""
     claim: str = NOT_RUN
+    extra: str = ""
 
     @property
     def arxiv(self) -> tuple[str, ...]:
@@ -110,6 +112,7 @@ def describe(method: Any, when: str = "") -> Listed:
         method.name, method.room, method.contract, method.summary, method.paper, dict(method.takes), method.needs,
         {name: repr(default) for name, default in method.options.items()}, method.cost, when,
         " ".join(limits[1].split()) if limits else "", f"{method.factory.__name__}{_plain_signature(method.factory)}", doc,
+        extra=method.extra,
     )  # fmt: skip
 
 

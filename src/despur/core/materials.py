@@ -48,6 +48,7 @@ MATERIALS: Mapping[str, Material] = {
     "retain": Material("rows that must stay as they are", DATA),
     "reference": Material("a reference model"),
     "sites": Material("layers to look at"),
+    "params": Material("the weights that are trained, as torch's optimisers take them"),
     "estimator": Material("a fitted scikit-learn estimator", DATA),
 }
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import DemoResult, demo
+    from despur.flows._fit.apply import Applied, apply
+    from despur.flows._fit.fit import Fitted, fit
     from despur.flows._library.library import (
         Compared,
         Entry,
@@ -54,6 +56,8 @@ WHERE = {  # module -> names
     "_demo.demo": ("DemoResult", "demo"),
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
+    "_fit.apply": ("Applied", "apply"),
+    "_fit.fit": ("Fitted", "fit"),
     "_train.fit": ("Settings",),
     "_library.library": (
         "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
@@ -68,11 +72,12 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
-    "Estimate", "Evidence", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained", "Verified",
-    "add_to_library", "audit", "calibrate", "certify", "clean", "compare", "compare_with_library", "demo", "dry_run",
-    "estimate", "library_folder", "list_library", "open_bench", "prove", "remove_from_library", "replay", "report",
-    "settle", "table", "train", "try_arm", "try_guard", "unreadable", "verify", "write_table",
+    "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
+    "Estimate", "Evidence", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
+    "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
+    "compare_with_library", "demo", "dry_run", "estimate", "fit", "library_folder", "list_library", "open_bench",
+    "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
+    "unreadable", "verify", "write_table",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)

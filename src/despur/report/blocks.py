@@ -105,6 +105,27 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """A grid of numbers as colours about zero; an empty cell is a dash.
+
+    Args:
+        title: Above it; "" for none.
+        rows: Name of each row.
+        columns: Name of each column; drawn where there is room.
+        values: A row of numbers for each; NaN or None for an empty cell.
+        note: Below it, small.
+        deepest: Size of the deepest shade, and of all beyond it; the largest there is if None.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[Number | None]]
+    note: str = ""
+    deepest: Number | None = None
+
+
+@dataclass(frozen=True)
 class Samples:
     """Model text side by side, as it was written: monospace, wrapped, escaped.
 
@@ -121,4 +142,4 @@ class Samples:
     note: str = ""
 
 
-Plain = Text | Verdict | Table | Frontier | Bars | Curves | Samples
+Plain = Text | Verdict | Table | Frontier | Bars | Curves | Heat | Samples

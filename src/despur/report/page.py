@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from despur.core.errors import BadInput
 from despur.report.bars import draw_bars
-from despur.report.blocks import Bars, Cell, Curves, Frontier, Samples, Table, Text, Verdict
+from despur.report.blocks import Bars, Cell, Curves, Frontier, Heat, Samples, Table, Text, Verdict
 from despur.report.curves import draw_curves
 from despur.report.frontier import draw_frontier
+from despur.report.heat import draw_heat
 from despur.report.league import draw_league, league_table
 from despur.report.panels import draw_panels
 from despur.report.stairs import draw_attainment
@@ -101,6 +102,8 @@ def _view(block: Block, ident: str) -> dict[str, Any]:
             view = {"drawing": draw_bars(block, ident)}
         case Curves():
             view = {"drawing": draw_curves(block, ident)}
+        case Heat():
+            view = {"drawing": draw_heat(block, ident)}
         case Attainment():
             view = {"drawing": draw_attainment(block, ident)}
         case Panels():

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from despur.core.catalogue import Contract, Method, find_method
+from despur.core.finder import Finder
 from despur.core.materials import Materials
-from despur.testing import edits, entry, estimators, factors, reports, weights
+from despur.testing import edits, entry, estimators, factors, optimizers, reports, solutions, tables, weights
 from despur.testing.tiny import TinyMaterials
 
 _SUITES: dict[Contract, tuple[Callable[..., None], ...]] = {
     "edit": edits.SUITE,
-    "estimator": estimators.SUITE,
     "factors": factors.SUITE,
+    "optimizer": optimizers.SUITE,
     "reports": reports.SUITE,
+    "solution": solutions.SUITE,
     "weights": weights.SUITE,
 }
 
@@ -66,7 +68,10 @@ def checks(method: str, given: Callable[[], Materials] = TinyMaterials, **option
         ['leakage-is_entered_in_full', 'leakage-figures_are_whole']
     """
     entered = find_method(method)
-    promises = [entry.check_is_entered_in_full, *_SUITES[entered.contract]]
+    promises = [entry.check_is_entered_in_full]
     if entered.contract == "estimator":
+        promises += estimators.SUITE if issubclass(entered.factory, Finder) else tables.SUITE  # type: ignore[arg-type]
         promises += estimators.of_scikit_learn(entered, **options)
+    else:
+        promises += _SUITES[entered.contract]
     return [Check(entered, promise, given, options) for promise in promises]

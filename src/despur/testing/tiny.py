@@ -129,6 +129,7 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "labels": lambda: torch.arange(80) % 2,
     "sites": lambda: [Site(f"model.layers.{i}") for i in range(LAYERS)],
     "estimator": _estimator,
+    "params": lambda: list(tiny_base().parameters()),
     "base": tiny_base,
     "reference": lambda: tiny_base(seed=1),
     "tuned": tiny_tuned,

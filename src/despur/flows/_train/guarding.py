@@ -11,6 +11,7 @@ from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.materials import Given, Materials
 from despur.flows._clean.weights import placed_factors
 from despur.flows._library.factor_folder import check_base, read_factors
+from despur.flows.method_options import read_options
 
 UNGUARDED = "none"
 _MADE = ("text", "rows", "base", "scout", "factor", "weight_factor")  # materials that every run can make
@@ -82,44 +83,10 @@ def check_choices(
         if options:
             raise BadInput(f"guard options were given ({', '.join(options)}) and no guard. Leave --guard-options out")
         return
-    read_options(entry, options)
+    read_options(entry, options, apart=("strength",), what="guard option")
     here = Given(dict.fromkeys((*_MADE, *(name for name, value in given.items() if value is not None))))
     if lacking := missing(guard, here):
         raise BadInput(lacking)
-
-
-def read_options(entry: Method, options: Mapping[str, str]) -> dict[str, Any]:
-    """A guard's own options, made from text by what their defaults are.
-
-    Raises:
-        UnknownName: no such option; `strength` has one of its own.
-        BadInput: a value that cannot be read.
-
-    Example:
-        >>> read_options(find_method("grasp"), {"side": "read"})
-        {'side': 'read'}
-    """
-    known = {name: default for name, default in entry.options.items() if name != "strength"}
-    found: dict[str, Any] = {}
-    for name, text in options.items():
-        if name not in known:
-            raise UnknownName(
-                f"{entry.name} takes no option {name!r}{nearest(name, known)}. It takes: {', '.join(known) or 'none'}"
-            )
-        found[name] = _read(name, text, known[name])
-    return found
-
-
-def _read(name: str, text: Any, default: Any) -> Any:
-    if not isinstance(text, str) or isinstance(default, str):
-        return text
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        return type(default)(text) if isinstance(default, int | float) else float(text)
-    except (KeyError, ValueError) as error:
-        kind = "true or false" if isinstance(default, bool) else f"a number like {default!r}"
-        raise BadInput(f"guard option {name}={text!r}; {kind} is needed. Leave it out for {default!r}") from error
 
 
 def given_factors(
@@ -182,7 +149,7 @@ def edits_of(
     entry = find_guard(guard)
     if entry is None:
         return []
-    own = read_options(entry, options)
+    own = read_options(entry, options, apart=("strength",), what="guard option")
     if "strength" in entry.options:
         own["strength"] = strength
     if roles is not None and "roles" in entry.options:
