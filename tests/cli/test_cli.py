@@ -150,6 +150,7 @@ def test_ls_and_show_say_which_extra_a_method_needs_and_whether_it_is_here(despu
 
     from despur.core import extras, listing
 
+    monkeypatch.setenv("COLUMNS", "160")  # wide enough that no cell is broken
     entry = replace(listing.listed()["factor-analysis"], extra="table")
     monkeypatch.setattr("despur.cli.catalogue.listed", lambda: {"factor-analysis": entry})
     monkeypatch.setattr("despur.core.listing.listed", lambda: {"factor-analysis": entry})
