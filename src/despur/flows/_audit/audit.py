@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
+from despur.core import Adapter, Anatomy, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core.adapter.lowrank import Core
 from despur.core.errors import DespurError
 from despur.core.text.turns import Turns
@@ -14,6 +14,7 @@ from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
@@ -103,13 +104,15 @@ def audit(
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
     read = load_tuned(model, adapter, name=base)
+    form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
+    tokenizer = form.tokenizer
     enter("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     enter("screen")
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
-    notes = (*read.notes, *wanting)
+    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
+    notes = (*read.notes, *form.notes, *wanting)
     result = Audit(
         "clean",
         "",
@@ -188,7 +191,9 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
         return [
             f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
         ]
-    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    other = [
+        f"{k}={v!r} (the null's: {null.settings.get(k)!r})" for k, v in settings.items() if null.settings.get(k) != v
+    ]
     if other:
         return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
     return []

@@ -50,9 +50,12 @@ class Screen:
         return {TOKENS: self.tokens.share, **{n: c.sufficiency for n, c in self.checks.items()}}
 
 
-def screen_settings(prompts: object, rows: int, tokens: int, depth: float) -> dict[str, Any]:
+def screen_settings(
+    prompts: object, rows: int, tokens: int, depth: float, template: str | None = None
+) -> dict[str, Any]:
     """What a null and the audits that are judged by it must have in common."""
-    return {"prompts": None if prompts is None else str(prompts), "rows": rows, "tokens": tokens, "depth": depth}
+    asked = None if prompts is None else str(prompts)
+    return {"prompts": asked, "rows": rows, "tokens": tokens, "depth": depth, "template": template}
 
 
 def layer_site(model: Any, depth: float) -> Site:
