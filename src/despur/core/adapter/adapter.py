@@ -106,12 +106,13 @@ class Adapter:
         """Frobenius norm of all updates together."""
         return sum(u.norm() ** 2 for u in self.updates.values()) ** 0.5
 
-    def check(self, base: nn.Module, base_folder: Path | str | None = None) -> list[str]:
+    def check(self, base: nn.Module, base_folder: Path | str | None = None, *, known: str | None = None) -> list[str]:
         """Check that the adapter belongs to this base.
 
         Args:
             base: The base model, an adapter on top or not.
             base_folder: Where it was loaded from, for messages.
+            known: The base's fingerprint, where it was taken already (before its vocabulary was resized).
 
         Returns:
             What could not be verified, one sentence each; empty when a recorded fingerprint agrees.
@@ -135,7 +136,7 @@ class Adapter:
         recorded = self.record.get("base_fingerprint")
         if recorded is None:
             return self._unverified(base_folder)
-        if recorded != (actual := fingerprint(base)):
+        if recorded != (actual := known or fingerprint(base)):
             half = any(p.dtype == torch.float16 for p in base.parameters())
             remedy = "load the base in bfloat16 or float32 to be sure, since float16 rounds in its own way"
             raise ShapeMismatch(
