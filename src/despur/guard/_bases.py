@@ -40,6 +40,8 @@ def matrix_projections(
         if part is None:
             loose.setdefault(place(parameter), name)
             continue
+        if module in anatomy.inner:
+            continue  # it touches the stream on no side: free
         role = match_role(module, table)
         if part in ("A", "B") and (part == "A") != (role.side == "read"):
             continue  # the other factor of the pair: free

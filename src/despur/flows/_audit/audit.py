@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from despur.core import Adapter, Anatomy, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
-from despur.core.adapter.lowrank import Core
 from despur.core.errors import DespurError
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
-from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
@@ -26,6 +25,7 @@ from despur.measure.causal import INERT
 from despur.report import write_page
 
 CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
+_ROLELESS = "the adapter's weights gave no candidates and no table of modules, since what its maps do is not known"
 SPECTRUM = 8  # singular values of a module that are recorded
 
 
@@ -112,13 +112,14 @@ def audit(
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
     wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
-    notes = (*read.notes, *form.notes, *wanting)
+    roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
+    notes = (*read.notes, *form.notes, *roleless, *wanting)
     result = Audit(
         "clean",
         "",
         notes,
         seen.change,
-        _weights(read.adapter, read.model, seen.cores, stated),
+        _weights(read.adapter, read.model, seen, stated),
         seen.checks,
         record=record,
     )
@@ -199,13 +200,12 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
     return []
 
 
-def _weights(
-    adapter: Adapter, tuned: Any, cores: Mapping[str, Core], roles: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    base = tuned.get_base_model()
+def _weights(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, str] | None = None) -> dict[str, Any]:
+    base, cores = tuned.get_base_model(), seen.cores
     shared = {}
     for side in ("read", "write"):
-        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles)
+        known = seen.unknown is None
+        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles) if known else ()
         shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
     spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {
