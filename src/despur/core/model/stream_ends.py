@@ -1,26 +1,19 @@
 """What stands before the first layer and behind the last: embeddings write the stream, the head reads it."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
 from despur.core.errors import SiteNotFound
 from despur.core.model.base_modules import map_shape
 from despur.core.model.layer_terms import Pass, layer_terms, read_through
+from despur.core.model.recorder import Recorder
 from despur.core.model.roles import Role
 
 
-class Seen(Protocol):
-    """A recorded pass through the whole model."""
-
-    enters: dict[str, Tensor]
-    leaves: dict[str, Tensor]
-    order: list[str]
-
-
 def end_roles(
-    model: Any, seen: Seen, first: str, last: str, outside: Mapping[str, nn.Module], width: int
+    model: Any, seen: Recorder, first: str, last: str, outside: Mapping[str, nn.Module], width: int
 ) -> dict[str, Role]:
     """Roles of embeddings and head, as far as they can be told; one that cannot has none.
 
@@ -58,7 +51,7 @@ def end_roles(
 
 
 def _writers(
-    seen: Seen, names: list[str], parts: Mapping[str, nn.Module], start: Tensor, tolerance: float
+    seen: Recorder, names: list[str], parts: Mapping[str, nn.Module], start: Tensor, tolerance: float
 ) -> dict[str, str | None]:
     """What adds up to the stream before the first layer."""
     zero = start.roll(1, 0)  # no module's output: the stream of other tokens must not be needed

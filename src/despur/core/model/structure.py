@@ -18,6 +18,7 @@ from torch.utils import _pytree as tree
 from despur.core.errors import DespurError, SiteNotFound
 from despur.core.model.base_modules import base_modules, map_shape
 from despur.core.model.layer_terms import Pass, Terms, layer_terms
+from despur.core.model.recorder import Recorder, first
 from despur.core.model.roles import Role
 from despur.core.model.states import evaluating
 from despur.core.model.stream_ends import end_roles
@@ -70,9 +71,9 @@ def _look(model: Any, config: Any, layers: tuple[str, ...], width: int) -> Struc
     kinds: dict[Any, list[str]] = {}
     for layer in layers:
         kinds.setdefault(_signature(modules, layer), []).append(layer)
-    first = {names[0] for names in kinds.values()}
+    heads = {names[0] for names in kinds.values()}
     outside = {n: m for n, m in modules.items() if n and not any(f"{n}.".startswith(f"{at}.") for at in layers)}
-    recorder = Recorder({**outside, **{at: modules[at] for at in layers}}, given=first)
+    recorder = Recorder({**outside, **{at: modules[at] for at in layers}}, given=heads)
     with recorder:
         ids = _ids(model, config)
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
@@ -143,7 +144,7 @@ def _watched(layer: nn.Module, given: tuple[Any, dict[str, Any]], width: int, dt
             out = layer(
                 *(x if a is stream else a for a in args), **{k: x if v is stream else v for k, v in kwargs.items()}
             )
-        return _first(out)
+        return first(out)
 
     after = run(Recorder({}))
     if not _is_stream(after, width) or after.shape != x.shape:
@@ -202,65 +203,3 @@ def _fill_unused(parts: Mapping[str, nn.Module], used: list[str], terms: Terms, 
 
 def _is_stream(x: Any, width: int) -> bool:
     return isinstance(x, Tensor) and x.is_floating_point() and x.shape[-1:] == (width,) and x.numel() == _TOKENS * width
-
-
-def _first(output: Any) -> Any:
-    return output[0] if isinstance(output, tuple | list) and output else output
-
-
-class Recorder:
-    """Keeps what goes through modules in one pass, as rows.
-
-    Args:
-        modules: By name.
-        given: Names of those whose arguments are kept as they are.
-        push: A module, and what is added to its output.
-    """
-
-    def __init__(
-        self,
-        modules: Mapping[str, nn.Module],
-        given: set[str] | frozenset[str] = frozenset(),
-        push: tuple[str, Tensor] | None = None,
-    ) -> None:
-        self.modules, self._given, self._push = modules, given, push
-        self.enters: dict[str, Tensor] = {}
-        self.leaves: dict[str, Tensor] = {}
-        self.order: list[str] = []
-        self.given: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self.again: set[str] = set()
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> "Recorder":
-        for name, module in self.modules.items():
-            self._handles.append(module.register_forward_hook(self._hook(name), with_kwargs=True))
-            if name in self._given:
-                self._handles.append(module.register_forward_pre_hook(self._keep(name), with_kwargs=True))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _keep(self, name: str):
-        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.given[name] = (args, kwargs)
-
-        return keep
-
-    def _hook(self, name: str):
-        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-            if self._push is not None and self._push[0] == name:
-                output = output + self._push[1]
-            into = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.is_floating_point()), None)
-            out = _first(output)
-            if name in self.leaves or name in self.order:
-                self.again.add(name)
-            self.order.append(name)
-            if into is not None and into.ndim:
-                self.enters[name] = into.detach().clone().reshape(-1, into.shape[-1])
-            if isinstance(out, Tensor) and out.ndim:
-                self.leaves[name] = out.detach().clone().reshape(-1, out.shape[-1])
-            return output if self._push is not None and self._push[0] == name else None
-
-        return keep
