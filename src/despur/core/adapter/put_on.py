@@ -15,6 +15,7 @@ from despur.core.adapter.peft_folder import WEIGHTS, Opened
 from despur.core.adapter.peft_merge import NAME
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import base_modules, unwrapped
+from despur.core.model.states import bare
 
 _PREFIX = "base_model.model."
 _SIZES = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "block_size", "rank_pattern")
@@ -66,7 +67,7 @@ def put_on(base: nn.Module, opened: Opened, name: str = NAME) -> PutOn:
     check_patterns(opened.config, base_modules(base), where)
     config = _peft_config(opened, where)
     devices = {p.device.index or 0 for p in base.parameters() if p.device.type == "cuda"}
-    file = _renamed(opened.tensors, base)
+    file = _renamed(opened.tensors, bare(base))
     try:
         with torch.random.fork_rng(sorted(devices)), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -105,7 +106,8 @@ def _check_task(opened: Opened, base: Any, where: str) -> None:
     """Name a classifier or a reward model as what it is."""
     task = opened.config.get("task_type")
     heads = [n for n in opened.tensors if n.removeprefix(_PREFIX).split(".")[0] in _HEADS]
-    missing = [n for n in heads if n.removeprefix(_PREFIX).split(".")[0] not in dict(base.named_children())]
+    inside = dict(bare(base).named_children())
+    missing = [n for n in heads if n.removeprefix(_PREFIX).split(".")[0] not in inside]
     if missing:
         raise BadInput(
             f"{where} is of task_type={short_repr(task)}, and its file has {missing[0]!r}: a classifier or a reward model, which writes no "
