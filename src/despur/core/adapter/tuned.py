@@ -20,6 +20,7 @@ from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_origi
 from despur.core.adapter.put_on import PutOn, put_on
 from despur.core.adapter.vocabulary import as_many_tokens, fit_vocabulary, vocabulary
 from despur.core.errors import BadInput, DespurError
+from despur.core.model.anatomy import text_part
 from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights, fingerprint
 from despur.core.model.states import bare
@@ -178,7 +179,7 @@ def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:
         )
     config = check_configuration(base, folder)
     print_ = fingerprint(base)
-    size = type(base.config).from_dict(config).get_text_config().vocab_size
+    size = text_part(type(base.config).from_dict(config)).vocab_size
     notes = () if size == vocabulary(base) else as_many_tokens(base, size)
     after: dict[str, Tensor] = {}
     one: dict[int, tuple[Tensor, Tensor]] = {}  # tied tensors are stored once

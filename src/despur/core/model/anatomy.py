@@ -56,7 +56,7 @@ class Anatomy:
     def config(self) -> Any:
         """Configuration of the part that reads and writes text; None of a model without any."""
         config: Any = getattr(self.model, "config", None)
-        return None if config is None else config.get_text_config()
+        return None if config is None else text_part(config)
 
     @cached_property
     def kind(self) -> str:
@@ -200,6 +200,11 @@ class Anatomy:
                 f"the config of {type(self.model).__name__} has no {name}. Give a decoder-only transformers model"
             )
         return size
+
+
+def text_part(config: Any) -> Any:
+    """The part of a model's configuration that is of what reads and writes text."""
+    return config.get_text_config()
 
 
 def layer_path(model: Any) -> str:
