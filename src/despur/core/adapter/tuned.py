@@ -92,7 +92,7 @@ def load_tuned(base: Any, folder: Path | str, *, name: str | None = None, rank: 
     )
     before: Mapping[str, Tensor] = base_weights(base, tied=True)
     if adapter is not None and foreign:
-        return _renamed(base, opened, adapter, before, name, rank, notes)
+        return _renamed(base, opened, adapter, before, name, rank, notes, print_)
     exact = False
     if adapter is not None:
         copies = {f"{n}.weight": copy for n, copy in adapter.copies.items()}
@@ -117,7 +117,7 @@ def _merged(
     moved = {n: w for n, w in base_weights(model, tied=True).items() if not same(w, before[n])}
     if after or moved:
         model = TwoStates(model.get_base_model(), {**moved, **after}, before, tuner=model.base_model).eval()
-    adapter, energy = _by_layers(model, opened, before, {**moved, **after}, rank)
+    adapter, energy = _by_layers(model, opened, before, {**moved, **after}, rank, measure=bool(put.converted))
     if put.converted:
         check_converted(put.converted, opened, energy)
     return Tuned(model, adapter, (*notes, *adapter.check(model, name, known=known)))
@@ -125,7 +125,7 @@ def _merged(
 
 def _renamed(
     base: Any, opened: Opened, adapter: Adapter, before: Mapping[str, Tensor], name: str | None, rank: int,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...], known: str | None,
 ) -> Tuned:  # fmt: skip
     """A plain adapter of an older architecture's names, where PEFT knows what they are now; else the reason why it does not fit."""
     try:
@@ -133,13 +133,13 @@ def _renamed(
     except DespurError as error:
         adapter.check(bare(base), name)
         raise error
-    return _merged(put, opened, before, name, rank, notes, None)
+    return _merged(put, opened, before, name, rank, notes, known)
 
 
 def _by_layers(
-    model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int
+    model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int, *, measure: bool
 ) -> tuple[Adapter, float]:
-    """The adapter, and the squared change of what is no plain LoRA."""
+    """The adapter, and the squared change of what is no plain LoRA where it is measured."""
     exact, biases = lora_factors(model) if opened.config["peft_type"] == "LORA" else ({}, {})
     exact = {n: u for n, u in exact.items() if f"{n}.weight" not in moved}
     seen: set[str] = set()
@@ -148,7 +148,8 @@ def _by_layers(
     def pairs():
         for name, old, new in changed_by(model, before, exact):
             seen.add(name)
-            energies.append(float((new.detach().double() - old.detach().to(new.device).double()).square().sum()))
+            if measure:
+                energies.append(float((new.detach().double() - old.detach().to(new.device).double()).square().sum()))
             yield name, old, new
         yield from ((n, before[n], new) for n, new in moved.items() if n not in seen)
 
