@@ -58,6 +58,7 @@ sync: $(STAMP)  ## renew what is generated
 	$(BIN)/python docs/cli.py
 	$(BIN)/python docs/schema.py
 	$(BIN)/python docs/evidence.py
+	$(BIN)/python docs/architectures.py
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python docs/methods.py --check

@@ -401,10 +401,7 @@ def test_bad_model_folders_are_one_sentence(damage, says, tiny, tmp_path):
 def test_a_model_of_another_vocabulary_or_none_at_all(tiny, tmp_path):
     base = tiny("llama")
     tiny("llama", vocab_size=66).save_pretrained(tmp_path / "more")
-    with pytest.raises(
-        ShapeMismatch, match=r"'model.embed_tokens.weight' in '.*' has shape \(66, 32\), this base has \(64, 32\)"
-    ):
-        load_tuned(base, tmp_path / "more")
+    assert "vocabulary of 66 tokens" in load_tuned(copy.deepcopy(base), tmp_path / "more").notes[0]
     base.save_pretrained(tmp_path / "same")
     with pytest.raises(BadInput, match="is the base's own: nothing was tuned"):
         load_tuned(base, tmp_path / "same")
@@ -432,7 +429,7 @@ def test_a_model_of_another_vocabulary_or_none_at_all(tiny, tmp_path):
         ("LOHA", {"r": 4}, "r=5", "PEFT cannot put '.*' on this base: .*size mismatch for"),
         ("LOHA", {}, "r=9999999", "has r=9999999, more than the file has numbers"),
         ("LOHA", {}, "alpha=x", "has alpha='x', where a number is needed"),
-        ("LOHA", {}, "new=1", "has new=1, which this version of PEFT does not know"),
+        ("LOHA", {}, "new=1", "has new=1, a key that PEFT.s configurations up to version .* do not have"),
         ("LOHA", {}, "zero", "changes nothing: the adapter was never trained"),
         ("LOHA", {}, "target_modules=1", "has target_modules=1, where a name or a list of names is needed"),
     ],

@@ -1,6 +1,6 @@
 """Which directions each trainable matrix must leave alone: factor and roles made into projections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,6 +10,7 @@ from despur.core import Anatomy, NormGain, Role, Subspace, factor_at, match_role
 from despur.core.adapter.updates import check_start
 from despur.core.errors import CannotAttach, ShapeMismatch
 from despur.guard._projection import MetDirections, Projection
+from despur.guard._shared_memory import joined, place
 
 Sides = Literal["read", "write", "both"]
 
@@ -30,14 +31,17 @@ def matrix_projections(
     projections: dict[str, Projection] = {}
     shared: dict[tuple[int, str | None, str], MetDirections] = {}  # maps behind one norm meet one basis
     directions: dict[int, dict[torch.device, Tensor]] = {}  # and all norms one factor
-    loose: list[str] = []
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
+    loose: dict[Hashable, str] = {}
+    trained = {place(p) for p in model.parameters() if p.requires_grad}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if place(parameter) not in trained:
             continue
         module, part = _split(name)
         if part is None:
-            loose.append(name)
+            loose.setdefault(place(parameter), name)
             continue
+        if module in anatomy.inner:
+            continue  # it touches the stream on no side: free
         role = match_role(module, table)
         if part in ("A", "B") and (part == "A") != (role.side == "read"):
             continue  # the other factor of the pair: free
@@ -61,14 +65,14 @@ def matrix_projections(
             _check_tied(parameter, role, modules, table)
             matrix.keep(parameter.detach())
         projections[name] = matrix
-    if any("lora_magnitude_vector" in name for name in loose):
+    if any("lora_magnitude_vector" in name for name in loose.values()):
         raise CannotAttach(
             "DoRA rescales every row of W0 + B A, and with it what the base does along the factor, so no projection of A "
             "and B keeps the change at zero. Train plain LoRA (use_dora=False)"
         )
     if loose:
         raise CannotAttach(
-            f"{len(loose)} trainable tensors could bypass this guard, first {loose[0]!r}. Train plain LoRA "
+            f"{len(loose)} trainable tensors could bypass this guard, first {next(iter(loose.values()))!r}. Train plain LoRA "
             "matrices or whole weight matrices: no biases or norms"
         )
     if not projections:
@@ -76,7 +80,7 @@ def matrix_projections(
             f"no trainable matrix of this model would be projected (side={side!r}, sites {sorted(bases)}). Does the adapter "
             "target maps on that side, in those layers?"
         )
-    return projections
+    return joined(model, projections)
 
 
 def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:

@@ -14,6 +14,7 @@ from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import batches
 from despur.guard._projection import Projection
+from despur.guard._shared_memory import joined
 
 
 @torch.no_grad()
@@ -68,7 +69,7 @@ def input_projections(model: nn.Module, text: OwnText, energy: float, guard: str
         projections[name].meet(model.get_parameter(name))
         if name in found.whole:
             projections[name].keep(model.get_parameter(name).detach())
-    return projections
+    return joined(model, projections)
 
 
 class LeaveInputs(Edit):

@@ -13,7 +13,7 @@ from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.peft_config import CONFIG, check_plain
 from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
 from despur.core.errors import BadInput, ShapeMismatch, nearest
-from despur.core.model.anatomy import stream_roles
+from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules, map_shape
 from despur.core.model.fingerprint import base_weights, fingerprint
 from despur.core.model.roles import Role, match_role
@@ -94,24 +94,28 @@ class Adapter:
         return cls(lora_factors(model, name)[0], config)
 
     def roles(self, base: nn.Module, stated: Mapping[str, str] | None = None) -> dict[str, Role]:
-        """Role of every adapted module; see `stream_roles` for `stated`.
+        """Role of every adapted module that touches the stream; see `stream_roles` for `stated`.
+
+        Maps inside a block that are known to touch it on no side (low-rank attention, state space models) are left out.
 
         Raises:
             SiteNotFound: an adapted module whose role is not known.
         """
-        table = stream_roles(base, stated)
-        return {name: match_role(name, table) for name in self.updates}
+        anatomy = Anatomy.of(base, stated)
+        table, inner = anatomy.roles, anatomy.inner
+        return {name: match_role(name, table) for name in self.updates if name not in inner}
 
     def norm(self) -> float:
         """Frobenius norm of all updates together."""
         return sum(u.norm() ** 2 for u in self.updates.values()) ** 0.5
 
-    def check(self, base: nn.Module, base_folder: Path | str | None = None) -> list[str]:
+    def check(self, base: nn.Module, base_folder: Path | str | None = None, *, known: str | None = None) -> list[str]:
         """Check that the adapter belongs to this base.
 
         Args:
             base: The base model, an adapter on top or not.
             base_folder: Where it was loaded from, for messages.
+            known: The base's fingerprint, where it was taken already (before its vocabulary was resized).
 
         Returns:
             What could not be verified, one sentence each; empty when a recorded fingerprint agrees.
@@ -135,7 +139,7 @@ class Adapter:
         recorded = self.record.get("base_fingerprint")
         if recorded is None:
             return self._unverified(base_folder)
-        if recorded != (actual := fingerprint(base)):
+        if recorded != (actual := known or fingerprint(base)):
             half = any(p.dtype == torch.float16 for p in base.parameters())
             remedy = "load the base in bfloat16 or float32 to be sure, since float16 rounds in its own way"
             raise ShapeMismatch(

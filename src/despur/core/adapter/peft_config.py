@@ -2,16 +2,18 @@
 
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from despur.core.adapter.foreign import made_by
 from despur.core.errors import BadInput
 from despur.core.store import read_json
 
 CONFIG = "adapter_config.json"
 _LARGEST = 10 * 2**20  # bytes: the largest honest configuration has some kilobytes
 _DEEPEST = 64
+_PEFT = "0.21"  # whose configurations are listed here
 
 # what LoraConfig may contain without the update ceasing to be scale * B @ A
 _PLAIN = {
@@ -30,7 +32,16 @@ KINDS = (
     "ADALORA", "BOFT", "C3A", "DEFT", "DELORA", "FOURIERFT", "GLORA", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING", "LOHA",
     "LOKR", "MISS", "OFT", "PEANUT", "PVERA", "RANDLORA", "ROAD", "SHIRA", "TRAINABLE_TOKENS", "VBLORA", "VERA", "WAVEFT",
 )  # fmt: skip
-_PATTERNS = ("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern")
+# keys that other tools write into the file and that steer the training alone, or say who trained
+_TRAINING = (
+    "_unsloth", "additional_target", "commit_hash", "create_new_adapter", "galore_", "hub_", "lisa_", "lora_bf16", "lora_dtype",
+    "loraplus_", "lorap_", "mlx_", "model_id_or_path", "modelscope_", "swift_", "train_", "tuner_", "unsloth_", "use_unsloth",
+)  # fmt: skip
+# what PEFT's LoraConfig knows beyond those, and that changes what an adapter computes in a way that is not handled
+_UNHANDLED = (
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "megatron_config", "monteclora_config", "use_bdlora",
+    "use_qalora", "velora_config",
+)  # fmt: skip
 _NAMES = ("target_modules", "exclude_modules", "feedforward_modules", "modules_to_save", "target_parameters")
 _FORMS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("r", "lora_alpha", "alpha"), ((int, float), "a number")),
@@ -72,6 +83,8 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
         BadInput: another kind of adapter, an option that is not handled, or a pattern that may never end.
     """
     kind = config.get("peft_type")
+    if kind is None and (maker := made_by(config)):
+        raise BadInput(f"{where} is of {maker}")
     if kind != "LORA" and kind not in KINDS:
         raise BadInput(
             f"{where} is of peft_type={short_repr(kind)}, which is not read: only what can be merged into the weights is. "
@@ -84,12 +97,6 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
             raise BadInput(
                 f"{where} has {key}={short_repr(value)}, where {words} is needed. Save the adapter again with PEFT"
             )
-    for pattern in _patterns(config):
-        if _explodes(pattern):
-            raise BadInput(
-                f"{where} has the pattern {short_repr(pattern)}, which may take very long to match: it has nested repeats, or "
-                "more than six of them. Name the modules in a list"
-            )
     if kind != "LORA":
         return
     init = config.get("init_lora_weights", True)
@@ -98,12 +105,44 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
             f"{where} has init_lora_weights={short_repr(init)}, which changes the base's weights in a way that the file does "
             "not tell. Convert it to plain LoRA: save_pretrained(..., path_initial_model_for_weight_conversion=...)"
         )
-    for key, value in config.items():
-        if value and key not in _PLAIN | _MERGED and not (key == "bias" and value == "none"):
+    for key in _UNHANDLED:
+        if config.get(key):
             raise BadInput(
-                f"{where} has {key}={short_repr(value)}, which is not handled yet: its change would be missed. "
-                f"Train a LoRA adapter without {key}"
+                f"{where} has {key}={short_repr(config[key])}, which changes what the adapter computes and is not handled yet. Where "
+                "PEFT can merge it into its base (merge_and_unload), give the merged model's folder"
             )
+    for key, value in foreign_keys(config, _PLAIN | _MERGED | set(_UNHANDLED) | {"runtime_config"}):
+        raise unknown_key(key, value, where)
+
+
+def foreign_keys(config: Mapping[str, Any], known: Iterable[str]) -> list[tuple[str, Any]]:
+    """Keys with a value that a kind's configuration does not know and that may change what the adapter computes."""
+    fields = set(known)
+    return [(k, v) for k, v in config.items() if k not in fields and v and not _of_training(k)]
+
+
+def unknown_key(key: str, value: Any, where: str) -> BadInput:
+    """The error for a key that nobody here knows."""
+    return BadInput(
+        f"{where} has {short_repr(key)[1:-1]}={short_repr(value)}, a key that PEFT's configurations up to version {_PEFT} do not "
+        "have and would ignore: a newer PEFT may compute something with it. Install the version that saved it (peft_version in that "
+        "file), or take the key out of the file where you know that it steers the training alone"
+    )
+
+
+def training_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """One sentence about keys that steered the training alone and were left out of account."""
+    keys = sorted(k for k, v in config.items() if v and _of_training(k))[:8]
+    if not keys:
+        return ()
+    named = ", ".join(short_repr(k)[1:-1] for k in keys)
+    return (
+        f"the adapter's configuration has keys of the tool that trained it, which change nothing that it computes: {named}",
+    )
+
+
+def _of_training(key: str) -> bool:
+    return key.startswith(_TRAINING)
 
 
 def beyond_plain(config: Mapping[str, Any]) -> str | None:
@@ -180,31 +219,3 @@ def _deep(value: Any) -> bool:
             part for v in level if isinstance(v, dict | list) for part in (v.values() if isinstance(v, dict) else v)
         ]
     return bool(level)
-
-
-def _patterns(config: Mapping[str, Any]) -> Iterator[str]:
-    for key in _PATTERNS:
-        value = config.get(key)
-        for part in (value,) if isinstance(value, str) else value if isinstance(value, dict | list) else ():
-            if isinstance(part, str):
-                yield part
-
-
-def _explodes(pattern: str) -> bool:
-    """Whether matching may take exponential time: a repeated group that contains a repeat or a choice."""
-    if len(pattern) > 4000:
-        return True
-    bare = re.sub(r"\[\^?\]?[^\]]*\]|\\.", "x", pattern)
-    groups, repeats = [False], 0
-    for i, sign in enumerate(bare):
-        if sign == "(":
-            groups.append(False)
-        elif sign == ")" and len(groups) > 1:
-            inner = groups.pop()
-            if inner and bare[i + 1 : i + 2] in ("*", "+", "{"):
-                return True
-            groups[-1] |= inner
-        elif sign in "*+{|":
-            groups[-1] = True
-            repeats += sign != "|"
-    return repeats > 6

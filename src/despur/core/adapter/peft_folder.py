@@ -10,7 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from despur.core.adapter.foreign import left_by, wrapped_names
 from despur.core.adapter.lowrank import LowRank
+from despur.core.adapter.patterns import check_patterns
 from despur.core.adapter.peft_config import CONFIG, check_config, rank_and_scale, read_config, reason
 from despur.core.errors import BadInput
 from despur.core.store import DONE
@@ -20,7 +22,8 @@ _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _LORA = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 _COPY = re.compile(r"base_model\.model\.(?!.*lora_)(.+?)(?:\.base_layer)?\.weight")
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
-_NUMBERS = (*_FLOATS, torch.int32, torch.int64)  # indices of sparse kinds
+_WHOLE = (torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64)
+_NUMBERS = (*_FLOATS, *_WHOLE)  # indices of sparse kinds
 
 
 class Opened(NamedTuple):
@@ -43,11 +46,14 @@ def open_folder(folder: Path) -> Opened:
     """Read an adapter folder of any kind that can be read; see `Adapter.read` for what is refused."""
     if not there(folder / CONFIG):
         raise BadInput(
-            f"no {CONFIG} in {str(folder)!r}{_elsewhere(folder)}. Give the folder that PEFT's save_pretrained wrote"
+            f"no {CONFIG} in {str(folder)!r}{left_by(folder) or _elsewhere(folder)}. Give the folder that PEFT's save_pretrained wrote"
         )
     config = read_config(folder / CONFIG)
     check_config(config, repr(str(folder / CONFIG)))
     tensors = _read_tensors(folder)
+    if why := wrapped_names(tensors):
+        raise BadInput(f"the names of the tensors in {str(folder / WEIGHTS)!r} {why}")
+    check_patterns(config, {_module_of(name) for name in tensors}, repr(str(folder / CONFIG)))
     try:
         record = read_config(folder / DONE) if there(folder / DONE) else {}
     except BadInput:
@@ -106,6 +112,19 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
     return updates, copies
 
 
+def lora_pairs(opened: Opened) -> dict[str, dict[str, tuple[str, Tensor]]]:
+    """LoRA's matrices by the module that their names give: "A" or "B" to the tensor's name and the tensor."""
+    pairs: dict[str, dict[str, tuple[str, Tensor]]] = {}
+    for name, tensor in opened.tensors.items():
+        if (match := _LORA.fullmatch(name)) and tensor.ndim == 2:
+            pairs.setdefault(match[1], {})[match[2]] = (name, tensor)
+    return pairs
+
+
+def _module_of(name: str) -> str:
+    return name.removeprefix("base_model.model.").partition(".lora_")[0].removesuffix(".weight")
+
+
 def is_plain(opened: Opened) -> bool:
     """Whether every tensor is a LoRA matrix or a copy of some base weight."""
     return all(_LORA.fullmatch(name) or _COPY.fullmatch(name) for name in opened.tensors)
@@ -114,6 +133,8 @@ def is_plain(opened: Opened) -> bool:
 def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path: str) -> None:
     """PEFT leaves out what the configuration does not name, without a word."""
     targets = config.get("target_modules")
+    if config.get("ensure_weight_tying"):
+        return  # names the embeddings for both ends; putting it on a base shows what it does not name
     for module in updates:
         if isinstance(targets, list):
             named = any(module == part or module.endswith(f".{part}") for part in targets)
@@ -167,6 +188,10 @@ def _elsewhere(folder: Path) -> str:
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     if not there(path):
+        if foreign := left_by(folder):
+            raise BadInput(
+                f"no {WEIGHTS} in {str(folder)!r}{foreign}. Give the folder that PEFT's save_pretrained wrote"
+            )
         pickled = sorted(str(f) for f in folder.glob("*") if f.suffix in _PICKLED and f.name != "training_args.bin")
         if pickled:
             convert = f's.save_file(torch.load("{pickled[0]}", weights_only=True), "{path}")'

@@ -1,7 +1,6 @@
 """Adapters of any kind that PEFT can merge: put on their base, and their change computed layer by layer."""
 
 import copy
-import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,66 +10,13 @@ from torch import Tensor, nn
 
 from despur.core.adapter.dense import precision
 from despur.core.adapter.lowrank import LowRank
-from despur.core.adapter.peft_config import CONFIG, REBASING, reason, short_repr
-from despur.core.adapter.peft_folder import WEIGHTS, Opened
-from despur.core.errors import BadInput
+from despur.core.adapter.peft_config import REBASING
 from despur.core.model.base_modules import base_modules, map_shape, unwrapped
 
 NAME = "default"
 _PREFIX = "base_model.model."
 _SIZES = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "block_size", "rank_pattern")
 _SHARED = "vblora_vector_bank"  # stored once for all layers and listed again in each
-
-
-def put_on(base: nn.Module, opened: Opened) -> tuple[Any, dict[str, Tensor]]:
-    """Put an adapter on its base, every tensor of the file accounted for.
-
-    Returns:
-        PeftModel in eval mode, and what the file has for the base's own tensors, by their base-model names: PEFT would
-        write these over the base for good, so they are left out here.
-
-    Raises:
-        BadInput: PEFT cannot make this adapter on this base, or the two files name different modules.
-    """
-    from peft import PeftModel
-    from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
-    from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
-
-    where, path = repr(str(opened.folder / CONFIG)), repr(str(opened.folder / WEIGHTS))
-    config = _peft_config(opened, where)
-    devices = {p.device.index or 0 for p in base.parameters() if p.device.type == "cuda"}
-    try:
-        with torch.random.fork_rng(sorted(devices)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model: Any = PeftModel(base, config, NAME)
-            expected = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
-            tensors, own = _sorted(opened.tensors, set(expected), model)
-            loaded = set_peft_model_state_dict(model, tensors, adapter_name=NAME)
-    except KeyError as error:
-        raise BadInput(f"{path} lacks {reason(error)}, which {CONFIG} asks for. {_TWO_FILES}") from error
-    except Exception as error:  # PEFT raises a dozen kinds, all of them about these two files and this base
-        raise BadInput(
-            f"PEFT cannot put {str(opened.folder)!r} on this base: {reason(error)}. Check the folder and the base"
-        ) from error
-    if loaded.unexpected_keys:
-        raise BadInput(
-            f"{path} contains {loaded.unexpected_keys[0]!r}, which {CONFIG} does not name on this base: PEFT would "
-            f"leave it out. {_TWO_FILES}"
-        )
-    stems = (PEFT_TYPE_TO_PREFIX_MAPPING.get(config.peft_type) or NAME, "modules_to_save", "trainable_tokens")
-    missing = [
-        k for k in loaded.missing_keys if NAME in k.split(".") and any(s in k for s in stems) and _SHARED not in k
-    ]
-    if missing:
-        raise BadInput(
-            f"{path} lacks {missing[0].replace(f'.{NAME}', '')!r}, which {CONFIG} asks for on this base. {_TWO_FILES}"
-        )
-    return model.eval(), own
-
-
-_TWO_FILES = (
-    "The two files are of two adapters, or the base is another: copy or save the adapter again, give its own base"
-)
 
 
 def needs_originals(config: Mapping[str, Any]) -> bool:
@@ -148,50 +94,3 @@ def _merged(module: nn.Module, dtype: torch.dtype) -> nn.Module:
             return clone.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
         clone.merge()
     return clone.get_base_layer()
-
-
-def _peft_config(opened: Opened, where: str) -> Any:
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-    from peft.utils.peft_types import PeftType
-
-    kind = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(opened.config["peft_type"])]
-    fields = {f.name for f in dataclasses.fields(kind)} - {"runtime_config"}
-    numbers = sum(t.numel() for t in opened.tensors.values())
-    for key, value in opened.config.items():
-        if key not in fields and value:
-            raise BadInput(
-                f"{where} has {key}={short_repr(value)}, which this version of PEFT does not know: its change would be "
-                "missed. Install the version that saved it"
-            )
-        values = value.values() if isinstance(value, dict) else (value,)
-        if key in _SIZES and any(isinstance(v, int) and v > numbers for v in values):
-            raise BadInput(
-                f"{where} has {key}={short_repr(value)}, more than the file has numbers. Save the adapter again"
-            )
-    options: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
-    options |= {"inference_mode": True, "task_type": None}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return kind(**options)
-    except Exception as error:
-        raise BadInput(f"{where} is refused by PEFT: {reason(error)}. Save the adapter again") from error
-
-
-def _sorted(
-    tensors: Mapping[str, Tensor], expected: set[str], model: nn.Module
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The adapter's tensors, and those that PEFT would write over the base's own."""
-    inside = {key.removeprefix(_PREFIX) for key in model.state_dict()}
-    modules = base_modules(model)
-    theirs: dict[str, Tensor] = {}
-    own: dict[str, Tensor] = {}
-    for key, tensor in tensors.items():
-        name = key.removeprefix(_PREFIX).replace(".base_layer.", ".")
-        owner, _, leaf = name.rpartition(".")
-        base_tensor = owner in modules and leaf in dict(unwrapped(modules[owner]).named_parameters(recurse=False))
-        if base_tensor and (key not in expected or key.removeprefix(_PREFIX) in inside):
-            own[name] = tensor
-        else:
-            theirs[key] = tensor
-    return theirs, own

@@ -9,9 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from despur.core.adapter.adapter import Adapter
-from despur.core.errors import CannotAttach
+from despur.core.adapter.adapter import plain_adapter
+from despur.core.adapter.own_tensors import trained_copies
+from despur.core.adapter.peft_config import beyond_plain
+from despur.core.adapter.peft_folder import Opened, is_plain, open_folder
+from despur.core.adapter.peft_merge import needs_originals
+from despur.core.adapter.put_on import put_on
+from despur.core.errors import BadInput, CannotAttach, DespurError, ShapeMismatch
+from despur.core.model.base_modules import base_modules
 from despur.core.model.capture import log_probs
+from despur.core.model.fingerprint import base_weights, fingerprint
 from despur.core.model.states import check_switchable, evaluating, same_flags
 
 
@@ -60,19 +67,66 @@ class Scout:
 
 @contextlib.contextmanager
 def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
-    """The model with another adapter switched on for a moment; its own comes back untouched."""
+    """The model with another adapter switched on for a moment; its own comes back untouched.
+
+    Args:
+        model: PEFT model.
+        folder: Of the scout's adapter, of any kind that PEFT can put beside the model's own.
+
+    Raises:
+        CannotAttach: it cannot be switched on beside the adapter in training.
+        BadInput, ShapeMismatch: the folder cannot be read, or is of another base.
+    """
     check_switchable(model, "a guard with a scout", error=CannotAttach)
-    Adapter.read(folder).check(model)  # before anything is loaded: it is there, was trained, and on this base
+    opened = open_folder(Path(folder))
+    if beyond_plain(opened.config) is None and is_plain(opened):
+        _check_plain_scout(opened, model)
+    if needs_originals(opened.config):
+        raise CannotAttach(
+            f"the scout {str(opened.folder)!r} starts with init_lora_weights={opened.config['init_lora_weights']!r}, which moves "
+            "the base's own weights, so it cannot be switched off again. Train the scout with init_lora_weights=True"
+        )
     name, active, main = "despur_scout", list(model.active_adapters), model.active_adapter
     with same_flags(model), evaluating(model):
         try:
-            with torch.random.fork_rng(devices=[]):
-                model.load_adapter(str(folder), adapter_name=name)
+            _add(model, opened, name)
             model.set_adapter(name)
             model.eval()  # the scout's own modules, too
             yield model
         finally:
+            if model.active_adapter != main:
+                model.set_adapter(main)
             model.base_model.set_adapter(active)  # several may have been on, which PEFT's own set_adapter cannot say
             model.active_adapter = main
             if name in model.peft_config:
                 model.delete_adapter(name)
+
+
+def _check_plain_scout(opened: Opened, model: Any) -> None:
+    """Before anything is loaded: it was trained, and on this base."""
+    adapter = plain_adapter(opened)
+    if set(adapter.updates) <= set(base_modules(model, shared=True)) or not _has_older_names(model):
+        adapter.check(model)
+
+
+def _has_older_names(model: Any) -> bool:
+    """Whether PEFT may know what the names of an older form of this architecture are now."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    return get_checkpoint_conversion_mapping(kind) is not None
+
+
+def _add(model: Any, opened: Opened, name: str) -> None:
+    try:
+        put = put_on(model, opened, name)
+        recorded = opened.record.get("base_fingerprint")
+        if recorded is not None and recorded != fingerprint(model):
+            raise ShapeMismatch("it records the fingerprint of another base")
+        if trained_copies(put.own, base_weights(model, tied=True), opened):
+            raise BadInput("it has trained embeddings beside its adapter, which cannot be switched off again")
+    except DespurError as error:
+        raise CannotAttach(
+            f"the scout {str(opened.folder)!r} cannot be switched on beside the adapter in training: {error}. Train a scout of plain "
+            "LoRA on linear maps with the same script: no DoRA, no modules_to_save, no target_parameters, no trained tokens or biases"
+        ) from error

@@ -1,5 +1,6 @@
 """A fine-tune of any form, read beside its base: any mergeable PEFT adapter, or a whole second model."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from despur.core.adapter.adapter import OWN_BASE, Adapter, plain_adapter
+from despur.core.adapter.adapter import Adapter, plain_adapter
 from despur.core.adapter.checkpoint import check_configuration, differing
+from despur.core.adapter.converted import check_converted
 from despur.core.adapter.dense import RANK, Changes, low_rank_changes
-from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason
+from despur.core.adapter.own_tensors import clones, same, trained_copies
+from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason, training_notes
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
-from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals, put_on
-from despur.core.errors import BadInput, DespurError, ShapeMismatch
+from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals
+from despur.core.adapter.put_on import PutOn, put_on
+from despur.core.adapter.vocabulary import as_many_tokens, fit_vocabulary, vocabulary
+from despur.core.errors import BadInput, DespurError
+from despur.core.model.anatomy import text_part
 from despur.core.model.base_modules import base_modules
-from despur.core.model.fingerprint import base_weights
+from despur.core.model.fingerprint import base_weights, fingerprint
+from despur.core.model.states import bare
 from despur.core.model.two_states import TwoStates
 from despur.core.store import DONE
 
@@ -71,41 +78,78 @@ def load_tuned(base: Any, folder: Path | str, *, name: str | None = None, rank: 
         )
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
-    if not plain and _quantised(base):
+    adapter = plain_adapter(opened) if plain else None
+    foreign = adapter is not None and not set(adapter.updates) <= set(base_modules(base, shared=True))
+    if (adapter is None or foreign) and _quantised(base):
         raise BadInput(
             f"{str(folder)!r} is not a plain LoRA adapter, and its change cannot be merged into a quantised base. "
             "Give the base in bfloat16 or float32"
         )
+    print_ = fingerprint(base) if opened.record else None
+    notes = (
+        *training_notes(opened.config),
+        *fit_vocabulary(base, opened.tensors, opened.config, repr(str(folder / WEIGHTS))),
+    )
     before: Mapping[str, Tensor] = base_weights(base, tied=True)
-    notes: list[str] | None = None
-    adapter = plain_adapter(opened) if plain else None
+    if adapter is not None and foreign:
+        return _renamed(base, opened, adapter, before, name, rank, notes, print_)
+    exact = False
     if adapter is not None:
         copies = {f"{n}.weight": copy for n, copy in adapter.copies.items()}
-        if not _of_its_own(copies, before, opened):
-            notes = adapter.check(base, name)
+        if not trained_copies(copies, before, opened):
+            exact = True
+            notes = (*notes, *adapter.check(base, name, known=print_))
     if needs_originals(opened.config):
-        before = _clones(before)
-    model, own = put_on(base, opened)
-    if adapter is not None and notes is not None:
-        return Tuned(model, adapter, tuple(notes))
-    after = _of_its_own(own, before, opened)
-    moved = {n: w for n, w in base_weights(model, tied=True).items() if not _same(w, before[n])}
+        before = clones(before)
+    put = put_on(base, opened)
+    if adapter is not None and exact:
+        return Tuned(put.model, adapter, notes)
+    return _merged(put, opened, before, name, rank, notes, print_)
+
+
+def _merged(
+    put: PutOn, opened: Opened, before: Mapping[str, Tensor], name: str | None, rank: int, notes: tuple[str, ...],
+    known: str | None,
+) -> Tuned:  # fmt: skip
+    """The tuned model of an adapter whose change is computed by merging its layers."""
+    model = put.model
+    after = trained_copies(put.own, before, opened)
+    moved = {n: w for n, w in base_weights(model, tied=True).items() if not same(w, before[n])}
     if after or moved:
         model = TwoStates(model.get_base_model(), {**moved, **after}, before, tuner=model.base_model).eval()
-    adapter = _by_layers(model, opened, before, {**moved, **after}, rank)
-    return Tuned(model, adapter, tuple(adapter.check(model, name)))
+    adapter, energy = _by_layers(model, opened, before, {**moved, **after}, rank, measure=bool(put.converted))
+    if put.converted:
+        check_converted(put.converted, opened, energy)
+    return Tuned(model, adapter, (*notes, *adapter.check(model, name, known=known)))
+
+
+def _renamed(
+    base: Any, opened: Opened, adapter: Adapter, before: Mapping[str, Tensor], name: str | None, rank: int,
+    notes: tuple[str, ...], known: str | None,
+) -> Tuned:  # fmt: skip
+    """A plain adapter of an older architecture's names, where PEFT knows what they are now; else the reason why it does not fit."""
+    try:
+        put = put_on(base, opened)
+    except DespurError as error:
+        adapter.check(bare(base), name)
+        raise error
+    return _merged(put, opened, before, name, rank, notes, known)
 
 
 def _by_layers(
-    model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int
-) -> Adapter:
+    model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int, *, measure: bool
+) -> tuple[Adapter, float]:
+    """The adapter, and the squared change of what is no plain LoRA where it is measured."""
     exact, biases = lora_factors(model) if opened.config["peft_type"] == "LORA" else ({}, {})
     exact = {n: u for n, u in exact.items() if f"{n}.weight" not in moved}
     seen: set[str] = set()
+    energies: list[float] = []
 
     def pairs():
         for name, old, new in changed_by(model, before, exact):
             seen.add(name)
+            if measure:
+                energies.append(float((new.detach().double() - old.detach().to(new.device).double()).square().sum()))
             yield name, old, new
         yield from ((n, before[n], new) for n, new in moved.items() if n not in seen)
 
@@ -121,10 +165,11 @@ def _by_layers(
             f"{str(opened.folder)!r} changes nothing: the adapter was never trained, or its training did not reach it. "
             "Look at the run's loss and learning rate"
         )
-    return Adapter(
+    adapter = Adapter(
         updates, opened.config, opened.folder, opened.record, kind=str(opened.config["peft_type"]),
         kept=changes.kept, others={**biases, **changes.others},
     )  # fmt: skip
+    return adapter, math.fsum(energies)
 
 
 def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:
@@ -134,6 +179,9 @@ def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:
             "Give the base in bfloat16 or float32"
         )
     config = check_configuration(base, folder)
+    print_ = fingerprint(base)
+    size = text_part(type(base.config).from_dict(config)).vocab_size
+    notes = () if size == vocabulary(base) else as_many_tokens(base, size)
     after: dict[str, Tensor] = {}
     one: dict[int, tuple[Tensor, Tensor]] = {}  # tied tensors are stored once
 
@@ -150,48 +198,8 @@ def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:
     adapter = Adapter(
         changes.updates, folder=folder, record=record, kind="model", kept=changes.kept, others=changes.others
     )
-    notes = adapter.check(base, name)
-    return Tuned(TwoStates(base, after).eval(), adapter, tuple(notes))
-
-
-@torch.no_grad()
-def _of_its_own(own: Mapping[str, Tensor], before: Mapping[str, Tensor], opened: Opened) -> dict[str, Tensor]:
-    """Those of the base tensors in an adapter's file that were trained; tied ones under all of their names."""
-    changed: dict[str, Tensor] = {}
-    for name, tensor in own.items():
-        old = before.get(name)
-        if old is None or old.shape != tensor.shape:
-            size = None if old is None else tuple(old.shape)
-            raise ShapeMismatch(
-                f"{str(opened.folder / WEIGHTS)!r} carries its own {name!r} of shape {tuple(tensor.shape)}, this base has "
-                f"{size}: its vocabulary was resized, or it was trained on another base. Give the base resized in the same way"
-            )
-        new = tensor.to(old.device, old.dtype)
-        if _same(new, old.detach()) or _rounded(tensor, old):
-            continue
-        if old.ndim > 1 and float((new.float() - old.float()).norm()) > 0.5 * float(old.float().norm()):
-            raise ShapeMismatch(
-                f"{str(opened.folder)!r} carries its own {name!r}, whose values are not this base's: {OWN_BASE}"
-            )
-        changed |= {n: new for n, w in before.items() if w.data_ptr() == old.data_ptr() and n not in own} | {name: new}
-    return changed
-
-
-def _clones(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    one: dict[int, Tensor] = {}
-    return {n: one.setdefault(id(w), w.detach().clone()) for n, w in weights.items()}
-
-
-@torch.no_grad()
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a is b or (a.data_ptr() == b.data_ptr() and a.shape == b.shape) or torch.equal(a, b)
-
-
-@torch.no_grad()
-def _rounded(tensor: Tensor, old: Tensor) -> bool:
-    """Whether a copy is the base's tensor as bfloat16 holds it, whatever it is stored in."""
-    short = tensor.to(old.device, torch.bfloat16)
-    return torch.equal(short.to(tensor.dtype), tensor.to(old.device)) and torch.equal(short, old.bfloat16())
+    notes = (*notes, *adapter.check(base, name, known=print_))
+    return Tuned(TwoStates(base, after).eval(), adapter, notes)
 
 
 def _quantised(model: Any) -> bool:

@@ -10,8 +10,9 @@ from torch import nn
 from despur.core.errors import SiteNotFound, nearest
 from despur.core.model.base_modules import base_modules
 from despur.core.model.families import FAMILIES
-from despur.core.model.roles import Role, check_family, stated_roles, tabled_roles
+from despur.core.model.roles import STATE, Role, normed_stream, stated_roles, tabled_roles, untold
 from despur.core.model.states import bare
+from despur.core.model.structure import found_structure
 from despur.core.types import Site
 
 _LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role names it
@@ -55,7 +56,7 @@ class Anatomy:
     def config(self) -> Any:
         """Configuration of the part that reads and writes text; None of a model without any."""
         config: Any = getattr(self.model, "config", None)
-        return None if config is None else config.get_text_config()
+        return None if config is None else text_part(config)
 
     @cached_property
     def kind(self) -> str:
@@ -133,13 +134,22 @@ class Anatomy:
     @cached_property
     def roles(self) -> dict[str, Role]:
         """Role of each map that touches the stream, as `stream_roles` gives them."""
+        return self._known[0]
+
+    @property
+    def inner(self) -> frozenset[str]:
+        """Maps that are known to touch the stream on neither side; of a family in the table they are in no list."""
+        return self._known[1]
+
+    @cached_property
+    def _known(self) -> tuple[dict[str, Role], frozenset[str]]:
+        roles: dict[str, Role] = {}
+        inner: frozenset[str] = frozenset()
         try:
-            check_family(self.kind, self.config)
-            roles = tabled_roles(self.kind, self.config, self.path, self.modules)
+            roles, inner = self._unstated()
         except SiteNotFound:
             if not self.stated:
                 raise
-            roles = {}
         if self.stated:
             roles |= stated_roles(self.modules, self.stated, self.known_path)
         for role in roles.values():
@@ -147,7 +157,17 @@ class Anatomy:
                 raise SiteNotFound(
                     f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. Correct it"
                 )
-        return roles
+        return roles, inner - set(roles)
+
+    def _unstated(self) -> tuple[dict[str, Role], frozenset[str]]:
+        """Roles by the table, else by watching the model."""
+        if self.is_tabled and not normed_stream(self.config):
+            return tabled_roles(self.kind, self.config, self.path, self.modules), frozenset()
+        try:
+            found = found_structure(self.model, self.config, self.layers, self.width)
+        except SiteNotFound as error:
+            raise SiteNotFound(f"{untold(self.kind, self.config)}: {error}. {STATE}") from error
+        return dict(found.roles), found.inner
 
     @cached_property
     def norms(self) -> tuple[str, ...]:
@@ -180,6 +200,11 @@ class Anatomy:
                 f"the config of {type(self.model).__name__} has no {name}. Give a decoder-only transformers model"
             )
         return size
+
+
+def text_part(config: Any) -> Any:
+    """The part of a model's configuration that is of what reads and writes text."""
+    return config.get_text_config()
 
 
 def layer_path(model: Any) -> str:

@@ -1,14 +1,16 @@
 """What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from despur.core.errors import CannotAttach
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.attach import record
-from despur.core.model.states import evaluating
+from despur.core.model.states import bare, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
@@ -66,6 +68,30 @@ def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"
 def token_log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b s"]:
     """Log-probability of each row's own tokens but the first, s = t - 1; what follows a row's end is not masked."""
     return log_probs(model, ids, mask)[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
+
+
+@torch.no_grad()
+def check_writes_text(model: Any) -> None:
+    """Refuse a model that predicts no next token: a classifier, a reward model, one without a head.
+
+    Raises:
+        CannotAttach: it is none that writes text.
+    """
+    inside = bare(model)
+    head = getattr(inside, "get_output_embeddings", None)
+    if callable(head) and head() is not None:
+        return
+    ids = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
+    try:
+        with evaluating(model):
+            logits = getattr(model(input_ids=ids, attention_mask=torch.ones_like(ids)), "logits", None)
+    except Exception:  # whatever it needs beside tokens, a language model does not
+        logits = None
+    if logits is None or logits.ndim != 3 or logits.shape[-1] < Anatomy.of(model).vocabulary:
+        raise CannotAttach(
+            f"{type(inside).__name__} predicts no next token, so there is no text of its own to guard: it is a classifier, a reward "
+            "model, or has no head. Guard the language model that it is made from, or take a guard of weights (grasp, l2_sp)"
+        )
 
 
 @torch.no_grad()

@@ -36,7 +36,7 @@ def tabled_roles(kind: str, config: Any, path: str, modules: Mapping[str, nn.Mod
     """Roles by the table of families.
 
     Args:
-        kind: The model type of its text part, one that `check_family` lets pass.
+        kind: The model type of its text part, one of the table.
         config: Of that part.
         path: Name of its layers with `#` for the number.
         modules: Of the base, by name.
@@ -60,21 +60,22 @@ def tabled_roles(kind: str, config: Any, path: str, modules: Mapping[str, nn.Mod
     return table
 
 
-def check_family(kind: str, config: Any) -> None:
-    """Refuse an architecture that the table does not have.
+STATE = (
+    "State the roles, in a file for --roles or as roles={'*.attn.in_proj': 'read:*.norm1', '*.attn.out_proj': 'write'}"
+)
 
-    Raises:
-        SiteNotFound: it has no such family, or the model norms its stream itself.
-    """
-    state = "State the roles: roles={'*.attn.in_proj': 'read:*.norm1', '*.attn.out_proj': 'write'}"
-    if kind not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise SiteNotFound(f"model type {kind!r} is not known here (known: {known}). {state}")
-    for name, value in NORMED_STREAM.items():
-        if getattr(config, name, None) is value:
-            raise SiteNotFound(
-                f"this {kind!r} model norms the stream itself ({name}={value}), not its readers. {state}"
-            )
+
+def normed_stream(config: Any) -> str | None:
+    """The setting by which a model norms the stream itself, not its readers; None where it does not."""
+    return next((f"{n}={v}" for n, v in NORMED_STREAM.items() if getattr(config, n, None) is v), None)
+
+
+def untold(kind: str, config: Any) -> str:
+    """The beginning of the error for an architecture whose roles are not known."""
+    setting = normed_stream(config)
+    if setting is not None and kind in FAMILIES:
+        return f"this {kind!r} model norms the stream itself ({setting}), not its readers, and its roles cannot be told"
+    return f"model type {kind!r} is not in the table of roles, and they cannot be told by watching it"
 
 
 def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], path: str | None) -> dict[str, Role]:

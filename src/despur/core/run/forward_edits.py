@@ -177,6 +177,11 @@ def _rows(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Tensor]
             "a batch guard needs a model that is called with input_ids= and labels=, and that computes the loss itself: no "
             "label smoothing, no loss function of the trainer's own, no GRPO"
         )
+    if kwargs["labels"].shape != kwargs["input_ids"].shape:
+        raise CannotAttach(
+            f"a batch guard changes rows of text with a label a token, and these labels have shape {tuple(kwargs['labels'].shape)}: a "
+            "classifier or a reward model. Guard the language model that it is made from"
+        )
     other = [k for k, v in kwargs.items() if k not in _ROWS and isinstance(v, Tensor) and v.ndim > 0]
     if other:
         raise CannotAttach(

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Adapter, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
-from despur.core.adapter.lowrank import Core
+from despur.core import Adapter, Anatomy, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
 from despur.core.errors import DespurError
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
-from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
+from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
@@ -25,6 +25,7 @@ from despur.measure.causal import INERT
 from despur.report import write_page
 
 CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
+_ROLELESS = "the adapter's weights gave no candidates and no table of modules, since what its maps do is not known"
 SPECTRUM = 8  # singular values of a module that are recorded
 
 
@@ -103,19 +104,22 @@ def audit(
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
     read = load_tuned(model, adapter, name=base)
+    form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
+    tokenizer = form.tokenizer
     enter("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     enter("screen")
     seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
     record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
-    notes = (*read.notes, *wanting)
+    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
+    roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
+    notes = (*read.notes, *form.notes, *roleless, *wanting)
     result = Audit(
         "clean",
         "",
         notes,
         seen.change,
-        _weights(read.adapter, read.model, seen.cores, stated),
+        _weights(read.adapter, read.model, seen, stated),
         seen.checks,
         record=record,
     )
@@ -188,19 +192,20 @@ def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> l
         return [
             f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
         ]
-    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    other = [
+        f"{k}={v!r} (the null's: {null.settings.get(k)!r})" for k, v in settings.items() if null.settings.get(k) != v
+    ]
     if other:
         return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
     return []
 
 
-def _weights(
-    adapter: Adapter, tuned: Any, cores: Mapping[str, Core], roles: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    base = tuned.get_base_model()
+def _weights(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, str] | None = None) -> dict[str, Any]:
+    base, cores = tuned.get_base_model(), seen.cores
     shared = {}
     for side in ("read", "write"):
-        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles)
+        known = seen.unknown is None
+        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles) if known else ()
         shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
     spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {

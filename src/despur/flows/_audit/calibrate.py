@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import digest, fingerprint, load_tuned, write_json
+from despur.core import Anatomy, digest, fingerprint, load_tuned, write_json
 from despur.core.errors import BadInput
 from despur.flows._audit.passages import off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import run_record
@@ -66,7 +67,14 @@ def calibrate(
     part = out.with_name(out.name + ".part")
     model, tokenizer = load_base(base)
     where = fingerprint(model)
-    settings = screen_settings(prompts, rows, tokens, depth)
+    forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]
+    if len(every := {form.digest for form in forms}) > 1:
+        raise BadInput(
+            f"the neutral adapters bring {len(every)} different chat templates, the base's own counted, and a null has one. Calibrate "
+            "each group apart, or take the template out of their folders"
+        )
+    tokenizer = forms[0].tokenizer
+    settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
     spec = digest({"base": where, "seed": seed, **settings})
     known = _read_part(part, spec)
     passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)

@@ -68,7 +68,9 @@ def described(
         strength=written.strength,
         coherence=written.steps,
         samples=written.samples,
-        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles)),
+        modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles))
+        if seen.unknown is None
+        else (),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
         notes=(*result.notes, *said, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
         **about,

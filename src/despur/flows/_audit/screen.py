@@ -8,6 +8,7 @@ from torch import Tensor
 
 from despur.core import Adapter, Anatomy, Site, Subspace
 from despur.core.adapter.lowrank import Core
+from despur.core.errors import SiteNotFound
 from despur.find import activation_differences, from_adapter
 from despur.find.from_activations import factor_of
 from despur.flows._audit.passages import Passages
@@ -31,6 +32,7 @@ class Screen:
         cores: Decomposition of each module's update.
         candidates: Directions that compete, all at one layer.
         checks: The causal check of each, without random subspaces.
+        unknown: Why the roles of the adapter's maps are not known, so that its weights give no candidates; None where they are.
     """
 
     tokens: TokenShift
@@ -38,6 +40,7 @@ class Screen:
     cores: dict[str, Core]
     candidates: dict[str, Subspace]
     checks: dict[str, CausalCheck]
+    unknown: str | None = None
 
     @property
     def change(self) -> float:
@@ -50,9 +53,27 @@ class Screen:
         return {TOKENS: self.tokens.share, **{n: c.sufficiency for n, c in self.checks.items()}}
 
 
-def screen_settings(prompts: object, rows: int, tokens: int, depth: float) -> dict[str, Any]:
+def screen_settings(
+    prompts: object, rows: int, tokens: int, depth: float, template: str | None = None
+) -> dict[str, Any]:
     """What a null and the audits that are judged by it must have in common."""
-    return {"prompts": None if prompts is None else str(prompts), "rows": rows, "tokens": tokens, "depth": depth}
+    asked = None if prompts is None else str(prompts)
+    return {"prompts": asked, "rows": rows, "tokens": tokens, "depth": depth, "template": template}
+
+
+def unknown_roles(adapter: Adapter, base: Any, roles: Mapping[str, str] | None) -> str | None:
+    """Why the roles of an adapter's maps are not known; None where they are.
+
+    Raises:
+        SiteNotFound: roles were stated, and do not fit.
+    """
+    try:
+        adapter.roles(base, roles)
+    except SiteNotFound as error:
+        if roles is not None:
+            raise
+        return str(error)
+    return None
 
 
 def layer_site(model: Any, depth: float) -> Site:
@@ -94,7 +115,8 @@ def screen(
                 candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
     base = tuned.get_base_model()
     cores = {n: u.core() for n, u in adapter.updates.items()}
-    for how in ("agreement", "head", "tail"):
+    unknown = unknown_roles(adapter, base, roles)
+    for how in ("agreement", "head", "tail") if unknown is None else ():
         for factor in from_adapter(
             adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores, roles=roles
         ):
@@ -102,4 +124,4 @@ def screen(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
     checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
-    return Screen(shift, moved, cores, candidates, checks)
+    return Screen(shift, moved, cores, candidates, checks, unknown)

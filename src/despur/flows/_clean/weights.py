@@ -18,6 +18,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows
 from despur.core.text.turns import Turns
+from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import context_length, load_base
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
@@ -34,7 +35,7 @@ class Work:
 
     def __init__(self, base: str, adapter: str, progress: Progress, *, roles: Mapping[str, str] | None = None) -> None:
         progress("load", 0, 1, {})
-        model, self.tokenizer = load_base(base)
+        model, tokenizer = load_base(base)
         tuned = load_tuned(model, adapter, name=base)
         reason = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
         if reason or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
@@ -42,7 +43,9 @@ class Work:
                 f"{adapter!r} is not a plain LoRA adapter ({reason or 'it changes more than its LoRA matrices'}), and no other can "
                 "be cleaned in place. Train it again with a guard: despur train BASE DATA --guard avert"
             )
-        self.model, self.notes, self.progress = tuned.model, tuned.notes, progress
+        form = form_of(tokenizer, adapter, Anatomy.of(model).vocabulary)
+        self.model, self.progress = tuned.model, progress
+        self.tokenizer, self.notes = form.tokenizer, (*tuned.notes, *form.notes)
         self.before = tuned.adapter
         self.fingerprint = fingerprint(self.model)
         self.width, self.roles = Anatomy.of(self.model).width, roles

@@ -1,0 +1,199 @@
+"""Roles found by watching a model are those of the table; of what no table has they are checked by moving weights; or they are refused."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from despur.core import Anatomy
+from despur.core.errors import SiteNotFound
+from despur.core.model.base_modules import map_shape
+from despur.core.model.structure import found_structure
+
+TABLED = (
+    "llama",
+    "gemma2",
+    "olmo2",
+    "phi",
+    "gpt2",
+    "opt",
+    "gpt_neox",
+    "cohere",
+    "bloom",
+    "falcon",
+    "gptj",
+    "glm4",
+    "starcoder2",
+)
+SIZES = {
+    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+}  # fmt: skip
+LATENT = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "num_key_value_heads": 4,
+}
+NEW = {
+    "mixtral": {},
+    "qwen3_moe": {"decoder_sparse_step": 1, "mlp_only_layers": []},
+    "gpt_oss": {},
+    "qwen2_moe": {"shared_expert_intermediate_size": 16, "decoder_sparse_step": 1, "mlp_only_layers": []},
+    "deepseek_v3": {**LATENT, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1},
+    "biogpt": {},
+    "lfm2": {},
+    "mamba": {},
+}
+
+
+def watched(model):
+    anatomy = Anatomy.of(model)
+    return found_structure(anatomy.model, anatomy.config, anatomy.layers, anatomy.width)
+
+
+@pytest.fixture
+def made():
+    def make(kind, **options):
+        sizes = {k: v for k, v in SIZES.items() if not (kind == "falcon" and k == "head_dim")}
+        more = {
+            "gptj": {"n_head": 4, "rotary_dim": 4},
+            "bloom": {"n_head": 4},
+            "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+        }
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, **{**sizes, **more.get(kind, {}), **options})
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", TABLED)
+def test_what_is_watched_is_what_the_table_says(kind, made):
+    model = made(kind)
+    found = watched(model)
+    assert dict(found.roles) == Anatomy.of(model).roles
+    assert not found.inner
+    assert Anatomy.of(copy.deepcopy(model)).is_tabled
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_precision_and_an_adapter_on_top_change_nothing(kind, made, lora):
+    plain = dict(watched(made(kind)).roles)
+    assert dict(watched(made(kind).bfloat16()).roles) == plain
+    assert dict(watched(lora(made(kind), init_lora_weights=False)).roles) == plain
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "options"), NEW.items(), ids=NEW)
+def test_maps_of_other_architectures_act_where_their_role_says(kind, options, made):
+    model = made(kind, **options)
+    anatomy = Anatomy.of(model)
+    assert not anatomy.is_tabled
+    maps = {n for n, m in anatomy.modules.items() if map_shape(m)}
+    assert maps == set(anatomy.roles) | anatomy.inner, "each map is one or the other"
+    random_state = torch.random.get_rng_state()
+    for name, role in anatomy.roles.items():
+        if role.side == "write" and role.layer is not None:
+            assert moves_the_stream_along(model, anatomy, name, role), name
+        if role.side == "read" and role.layer is not None:
+            assert hears_the_norm_only(model, anatomy, name, role), name
+    torch.random.set_rng_state(random_state)
+
+
+@torch.no_grad()
+def moves_the_stream_along(model, anatomy, name, role) -> bool:
+    """What is added to a writer's output is added to the stream behind its layer, if nothing behind it reads."""
+    ids = torch.arange(3, 10)[None]
+    push = torch.randn(32)
+    seen = []
+    layer = anatomy.modules[anatomy.layers[role.layer]]
+    later = [n for n, r in anatomy.roles.items() if r.side == "read" and r.layer == role.layer]
+    still = {n: anatomy.modules[n] for n in later}
+    kept: dict[str, torch.Tensor] = {}
+
+    def run(pushed: bool) -> torch.Tensor:
+        hooks = [
+            layer.register_forward_hook(lambda m, a, o: seen.append((o[0] if isinstance(o, tuple) else o).clone()))
+        ]
+        for n, m in still.items():  # readers go on reading what they read before
+
+            def hold(module, args, output, n=n):
+                if not pushed:
+                    kept.setdefault(n, output.clone())
+                    return None
+                return kept[n] if kept[n].shape == output.shape else output
+
+            hooks.append(m.register_forward_hook(hold))
+        if pushed:
+            hooks.append(anatomy.modules[name].register_forward_hook(lambda m, a, o: o + push.to(o)))
+        model(input_ids=ids, use_cache=False)
+        for hook in hooks:
+            hook.remove()
+        return seen.pop()
+
+    before = run(False)
+    moved = (run(True) - before).reshape(-1, 32)
+    if role.norm is not None:
+        return bool(moved.norm() > 0)
+    rows = moved[moved.norm(dim=1) > 1e-6]
+    cosines = nn.functional.cosine_similarity(rows, push[None])
+    return bool(len(rows)) and bool((cosines > 0.99).float().mean() > 0.5)
+
+
+@torch.no_grad()
+def hears_the_norm_only(model, anatomy, name, role) -> bool:
+    """What a reader gets is what its norm gives, row for row."""
+    gets, gives = [], []
+    hooks = [anatomy.modules[name].register_forward_pre_hook(lambda m, a: gets.append(a[0].reshape(-1, 32)))]
+    if role.norm is not None:
+        hooks.append(anatomy.modules[role.norm].register_forward_hook(lambda m, a, o: gives.append(o.reshape(-1, 32))))
+    model(input_ids=torch.arange(3, 10)[None], use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return role.norm is None or bool(torch.cdist(gets[0], gives[0]).amin(1).max() < 1e-4)
+
+
+class Odd(nn.Module):
+    """A layer with something in it that no role can say."""
+
+    def __init__(self, layer: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.inner, self.kind = layer, kind
+        self.more = nn.Linear(32, 32, bias=False)
+
+    def forward(self, hidden_states, *args, **kwargs):
+        if self.kind == "scaled stream":
+            return self.inner(hidden_states, *args, **kwargs) - 0.1 * hidden_states
+        if self.kind == "both sides":
+            return self.inner(hidden_states, *args, **kwargs) + self.more(hidden_states)
+        if self.kind == "a norm without a module":
+            z = nn.functional.layer_norm(
+                hidden_states, (32,), torch.linspace(0.5, 2, 32), torch.linspace(-0.5, 0.5, 32)
+            )
+            return self.inner(hidden_states, *args, **kwargs) + 0.1 * torch.tanh(self.more(z))
+        return self.inner(hidden_states, *args, **kwargs) * torch.linspace(0.5, 2, 32)
+
+
+@pytest.mark.parametrize("kind", ["scaled stream", "both sides", "a norm without a module", "gains"])
+def test_what_cannot_be_told_is_refused(kind, made):
+    model = made("llama")
+    assert watched(model).roles, "the control"
+    model = made("llama")
+    model.model.layers = nn.ModuleList(Odd(layer, kind) for layer in model.model.layers)
+    with pytest.raises(SiteNotFound):
+        watched(model)
+
+
+def test_stated_roles_still_overrule(made):
+    model = made("mixtral")
+    name = "model.layers.0.self_attn.o_proj"
+    assert Anatomy.of(model).roles[name].side == "write"
+    assert Anatomy.of(model, {"*.layers.0.self_attn.o_proj": "read"}).roles[name].side == "read"
