@@ -172,9 +172,10 @@ class Run:
             return
         recorded = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
         (edit,) = self._edits(materials, factors)
+        base, tokenizer = load_base(self.start.base)
         certify(
-            adapter, load_base(self.start.base)[0], edit, settings={k: self.arguments[k] for k in recorded},
-            data=self.start.data.path,
+            adapter, base, edit, settings={k: self.arguments[k] for k in recorded}, data=self.start.data.path,
+            tokenizer=tokenizer,
         )  # fmt: skip
 
     def _measure(

@@ -56,6 +56,7 @@ class Certificate:
         data: Name and SHA-256 of the training rows; None where they were not given.
         roles: Roles that the user stated.
         versions: Versions of the libraries.
+        text: Digests of the tokenizer and of the chat template; None where they were not at hand, or not recorded yet.
     """
 
     guard: str
@@ -70,6 +71,7 @@ class Certificate:
     data: Mapping[str, str] | None = None
     roles: Mapping[str, str] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[str, str | None] | None = None
 
     @classmethod
     def read(cls, folder: Path | str) -> "Certificate":
@@ -103,9 +105,12 @@ class Certificate:
                 wrong.append("side")
             if record["factors"] is None or "digest" not in record["factors"]:
                 wrong.append("factors")
+        if not wrong and not isinstance(record.get("text"), dict | None):
+            wrong.append("text")
         if wrong:
             raise BadInput(f"{str(path)!r} has no readable {wrong[0]!r}: it is damaged. Certify the adapter again")
         values: dict[str, Any] = {**{key: record[key] for key in forms}, "not_promised": tuple(record["not_promised"])}
+        values["text"] = record.get("text")  # certificates from before it have none
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

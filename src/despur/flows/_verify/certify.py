@@ -29,6 +29,7 @@ from despur.flows._verify.certificate import (
     tensors_digest,
 )
 from despur.flows._verify.model_card import write_section
+from despur.flows._verify.text_digests import text_digests
 from despur.flows.load import load_base
 from despur.flows.record import run_record
 
@@ -44,6 +45,7 @@ def certify(
     settings: Mapping[str, Any] | None = None,
     data: Path | str | None = None,
     roles: Mapping[str, str] | None = None,
+    tokenizer: Any = None,
 ) -> Certificate:
     """Write `guard.json` next to an adapter, its factors, and a section in its model card; `despur verify` reads it.
 
@@ -62,6 +64,8 @@ def certify(
         settings: More settings of the run to record.
         data: The training rows, for their digest.
         roles: Roles that were given to `grasp`, if any.
+        tokenizer: What made tokens of the rows, for its digest and its chat template's; that in the adapter's folder goes
+            first, and a base that is given by name brings its own.
 
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
@@ -87,7 +91,8 @@ def certify(
                 f"no {'side' if name is side else 'guard'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
-    model: Any = bare(base) if isinstance(base, nn.Module) else load_base(str(base))[0]
+    model: Any
+    model, own = (bare(base), None) if isinstance(base, nn.Module) else load_base(str(base))
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
     if plain:
@@ -109,7 +114,7 @@ def certify(
         {"weights": tensors_digest(opened.tensors), "config": deciding(opened.config)},
         {"fingerprint": fingerprint(model), "dtype": base_dtype(model)},
         None if data is None else {"name": Path(data).name, "sha256": data_digest(Path(data))}, roles,
-        run_record("certify", {})["versions"],
+        run_record("certify", {})["versions"], text_digests(folder, tokenizer or own),
     )  # fmt: skip
     if factors:
         try:
