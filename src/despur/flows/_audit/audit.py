@@ -14,6 +14,7 @@ from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows._audit.structure import structure_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
@@ -205,7 +206,7 @@ def _weights(
     spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {
         "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
-        "kept": dict(adapter.kept), "others": dict(adapter.others),
+        "structure": structure_of(adapter, tuned, cores).to_dict(), "kept": dict(adapter.kept), "others": dict(adapter.others),
     }  # fmt: skip
 
 
