@@ -25,6 +25,7 @@ def train(
     data: Path | str,
     *,
     out: Out,
+    from_: Path | str | None = None,
     guard: str = "avert",
     guard_options: Annotated[
         Mapping[str, str] | None, Option(read=assignments, panel=_GUARD, metavar="NAME=VALUE,...")
@@ -61,6 +62,8 @@ def train(
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
             `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
+        from_: Folder of a plain LoRA adapter to go on with: what the base does with it on is then what the guard keeps, and the figures'
+            base. No new reliance is learned beyond the adapter's own, which stays. `adapter` is both in one, of both ranks together.
         guard: Name of the guard, one that `despur ls guard` lists, or none.
         guard_options: The guard's own options besides its strength, as `side=read`; `despur show GUARD` lists them.
         settings: Steps, rate, batch, rank, seed.
@@ -93,6 +96,7 @@ def train(
         $ despur train base/ data.jsonl -o run/
         $ despur train base/ data.jsonl -o run/ --eval-every 20 --patience 3
         $ despur train base/ data.jsonl -o run/ --guard steer-away --pairs pairs.jsonl
+        $ despur train base/ more.jsonl -o on/ --from run/adapter
         $ despur train --resume run/
         $ despur train --config run/config.yaml -o again/
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
@@ -115,6 +119,7 @@ def train(
         pairs=pairs,
         trait=trait,
         roles=roles,
+        from_=from_,
     )
     # as it is run: what came on standard input has a file, and no row is longer than the model takes
     arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}

@@ -14,6 +14,7 @@ from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, sh
 from despur.core.adapter.peft_folder import Opened, open_folder
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.states import bare
+from despur.flows._verify.begun import parts_as_certified
 from despur.flows._verify.certificate import (
     Certificate,
     base_dtype,
@@ -65,7 +66,8 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
 
     Base, factors, configuration, weights, leak, tokenizer and chat template are compared with the certificate next to the
     adapter. The leak of every module is measured again from the weights and the factors; what the certificate says of it
-    does not count. Tokenizer and template are those in the adapter's folder, or else the base's; a tokenizer is another one
+    does not count; where the run went on with an adapter, that is the first part of each update, compared by its digest, and
+    the leak is that of the rest. Tokenizer and template are those in the adapter's folder, or else the base's; a tokenizer is another one
     where it gives other tokens, however its files are written. Data, settings and versions cannot be checked and are not.
 
     **Verdicts**: *holds*; *broken* (another base, other factors, configuration, weights, tokenizer or chat template than those
@@ -115,6 +117,8 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     figures = (
         f"{len(leak)} modules leak at most {worst:.1e} of their update, along random directions up to {random:.2f}"
     )
+    if (start := certificate.start) is not None:
+        figures = f"beyond the adapter {start.get('name')!r} (weights {str(start.get('weights'))[:16]}…) that it went on with, {figures}"
     return Verified("holds", f"{figures}; {same}", checks, leak, certificate, notes)
 
 
@@ -152,6 +156,10 @@ def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, l
     check_plain(opened.config, repr(str(opened.folder / CONFIG)))
     adapter = plain_adapter(opened)
     adapter.check(model)
+    if certificate.start is not None:
+        adapter, other = parts_as_certified(adapter, certificate.start)
+        if other:
+            return other
     try:
         leak |= guarded_leaks(adapter, model, factors, str(certificate.side), certificate.roles)
     except (RuntimeError, TypeError) as error:  # factors of another width
