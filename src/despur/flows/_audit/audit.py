@@ -10,6 +10,7 @@ from despur.core.adapter.lowrank import Core
 from despur.core.errors import DespurError
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
+from despur.flows._audit.against import load_difference
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
@@ -37,6 +38,7 @@ def audit(
     out: Out | None = None,
     prompts: Path | str | None = None,
     data: Path | str | None = None,
+    against: Path | str | None = None,
     null: Path | str | None = None,
     level: Annotated[float, Option(low=0, high=1)] = 0.05,
     tolerance: Annotated[float, Option(low=0)] = CLEAN,
@@ -69,6 +71,8 @@ def audit(
         prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
         data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls
             along each candidate at the base.
+        against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. No null
+            judges the difference of two tunes exactly, so one must be named.
         null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
             `shipped` judges any base by that world's tunes, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
@@ -89,6 +93,7 @@ def audit(
 
     Example:
         $ despur audit base/ adapter/ -o audit/
+        $ despur audit base/ adapter/ --against former/
         $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
@@ -103,7 +108,10 @@ def audit(
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
-    read = load_tuned(model, adapter, name=base)
+    if against is None:
+        read = load_tuned(model, adapter, name=base)
+    else:
+        read = load_difference(lambda: load_base(base)[0], adapter, against, name=base)
     enter("text")
     passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
     enter("screen")
@@ -148,7 +156,11 @@ def audit(
             roles=stated,
         )
     word, sentence = _judge(
-        result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is
+        result,
+        level,
+        tolerance,
+        len(neutral.changes),
+        judged=null is not None or (neutral.base == base_is and against is None),
     )
     result = replace(result, verdict=word, sentence=sentence)
     if out is not None:

@@ -7,10 +7,11 @@ from typing import Any
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from despur.core import Adapter
-from despur.core.adapter.lowrank import Core
+from despur.core.adapter.lowrank import Core, LowRank
 from despur.core.model.base_modules import base_modules, map_shape
 
 _RANK = 1e-5  # of the largest singular value: below it, a float32 update is rounding
+_ZERO = 1e-8  # of what its factors could be together: they cancel, but for rounding
 _NAMED = 3
 
 
@@ -69,7 +70,7 @@ def structure_of(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> Str
         cores: Decomposition of each module's update.
     """
     updates = adapter.updates
-    acting = [n for n, c in cores.items() if len(c.values) and float(c.values[0]) > 0]
+    acting = [n for n, c in cores.items() if len(c.values) and float(c.values[0]) > _ZERO * _size(updates[n])]
     if adapter.kind != "LORA" or adapter.kept or adapter.others:
         return Structure(max(_modules(adapter, tuned), len(updates)), len(acting))
     lower: dict[str, int] = {}
@@ -86,6 +87,10 @@ def structure_of(adapter: Adapter, tuned: Any, cores: Mapping[str, Core]) -> Str
         max((len(u.down) for u in updates.values()), default=0),
         lower,
     )
+
+
+def _size(update: LowRank) -> float:
+    return abs(update.scale) * float(update.up.float().norm()) * float(update.down.float().norm())
 
 
 def _modules(adapter: Adapter, tuned: Any) -> int:

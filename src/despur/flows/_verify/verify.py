@@ -99,7 +99,7 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
         if (found := text_digests(folder, tokenizer) if certificate.text else None) and certificate.text:
             checks |= other_texts(found, certificate.text)
         else:
-            notes = (_UNKNOWN if certificate.text is None else _NOT_AT_HAND,)
+            notes = (_NOT_AT_HAND if certificate.text else _UNKNOWN,)
     except DespurError as error:
         if not any(checks.values()):
             raise
