@@ -69,7 +69,8 @@ def train(
         settings: Steps, rate, batch, rank, seed.
         scout_steps: Steps of the unguarded scout; a quarter of the run's (at least 16) if left out.
         scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.
-        factors: Folder of an audit, or of factors, for a guard that takes one; the scout's own directions if left out.
+        factors: Folder of an audit, or of factors, or another tool's vectors of layers (`.gguf`, `.pt`), for a guard that takes
+            one; the scout's own directions if left out.
         scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more.
         rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
         strength: Strength of the guard; 1 is its default.

@@ -110,7 +110,7 @@ class Certificate:
             if record["factors"] is None or "digest" not in record["factors"]:
                 wrong.append("factors")
         wrong += [key for key in _LATER if not isinstance(record.get(key), dict | None)]
-        if not wrong and record.get("start") and not _is_start(record["start"]):
+        if not wrong and record.get("start") is not None and not _is_start(record["start"]):
             wrong.append("start")
         if wrong:
             raise BadInput(f"{str(path)!r} has no readable {wrong[0]!r}: it is damaged. Certify the adapter again")
