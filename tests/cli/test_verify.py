@@ -23,7 +23,8 @@ def despur(*arguments):
 def adapter(tmp_path):
     """A random adapter, projected once by grasp, certified."""
     factor = Subspace.orthonormal(torch.randn(2, 64))
-    model = get_peft_model(persona_base()[0], LoraConfig(r=2, target_modules=["up_proj", "down_proj"]))
+    base, tokenizer = persona_base()
+    model = get_peft_model(base, LoraConfig(r=2, target_modules=["up_proj", "down_proj"]))
     guard = grasp(factor)
     guard.bind(model)
     with torch.no_grad():
@@ -33,7 +34,7 @@ def adapter(tmp_path):
         for name, new in guard(dict(model.named_parameters()), Context(model)).items():
             model.get_parameter(name).copy_(new)
     model.save_pretrained(tmp_path)
-    certify(tmp_path, model, factor)
+    certify(tmp_path, model, factor, tokenizer=tokenizer)
     return tmp_path
 
 

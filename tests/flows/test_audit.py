@@ -43,6 +43,8 @@ def test_the_planted_persona_is_found_and_the_page_written(base, adapter, data, 
     assert result.change < result.louder[0].change < result.louder[2].change
     assert 0 < result.louder[2].valid < result.louder[0].valid <= 1
     assert "Louder" in page
+    assert "modules act" in page
+    assert said["update"]["structure"]["acting"] == said["update"]["structure"]["declared"]
     assert "Where the rows push the base" in page
     assert result.modules[0].share > 3 * result.modules[0].expected
 

@@ -12,6 +12,7 @@ COMMANDS = {  # command -> the module of this package that prints what it gives
     "demo": "demo", "audit": "audit", "calibrate": "audit", "clean": "clean", "train": "train", "verify": "verify",
     "compare": "compare", "report": "compare", "fit": "fit", "apply": "fit", "prove": "prove", "table": "table",
     "library add": "library", "library compare": "library",
+    "library export": "library",
     "library ls": "library", "library remove": "library", "run": "replay", "ls": "catalogue", "show": "catalogue",
     "sites": "catalogue",
 }  # fmt: skip

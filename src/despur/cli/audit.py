@@ -48,6 +48,8 @@ def unreadable(given: Any, error: Any) -> Any:
 def show(result: Any, given: Any) -> None:
     """The verdict and what it was judged by."""
     say_verdict(result, TONES, notes="Not verified")
+    if structure := result.update.get("structure"):
+        say(f"Weights: {structure['sentence']}")
     if result.token_use:
         say("Used more or less: " + ", ".join(f"{t!r} {a:.2g} → {b:.2g}" for t, a, b in result.token_use[:8]))
     if result.checks:

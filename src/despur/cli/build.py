@@ -103,7 +103,7 @@ def _place(p: Parameter) -> Place:
     if p.positional:
         info = typer.Argument(help=p.help, metavar=metavar)
     else:
-        long = f"--{p.name.replace('_', '-')}"
+        long = f"--{p.name.rstrip('_').replace('_', '-')}"  # from_ for --from, which Python takes for itself
         info = typer.Option(long, *([option.short] if option.short else []), help=p.help, metavar=metavar,
                             min=option.low if p.kind in (int, float) else None,
                             max=option.high if p.kind in (int, float) else None,

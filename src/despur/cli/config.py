@@ -61,7 +61,8 @@ def _take(ctx: Any, path: Path, command: str, parameters: Mapping[str, Parameter
     known = [name for name in parameters if name not in _NOT_HERE]
     options = {str(p.name): p for p in ctx.command.params}
     defaults: dict[str, Any] = {}
-    for key, value in _read(path).items():
+    for name, value in _read(path).items():
+        key = f"{name}_" if f"{name}_" in parameters else name  # from_, whose long name is --from
         if key not in known:
             raise BadInput(
                 f"--config {str(path)!r} has the key {key!r}, which is no option of `despur {command}`"

@@ -36,6 +36,13 @@ def show_compared(result: Any, given: Any) -> None:
         say(f"Not comparable: {name}: {reason}")
 
 
+def show_exported(result: Any, given: Any) -> None:
+    """The file, and the sites that it has nothing for."""
+    for site, why in result.left_out.items():
+        say(f"Left out: {site}, which {why}", "dim")
+    say(f"Wrote {len(result.layers)} layers to {result.file}")
+
+
 def show_list(result: Any, given: Any) -> None:
     """The entries, and what is damaged."""
     entries, broken = result
@@ -55,6 +62,7 @@ def show_list(result: Any, given: Any) -> None:
 VIEWS = {
     "library add": View(show_added),
     "library compare": View(show_compared),
+    "library export": View(show_exported),
     "library ls": View(
         show_list,
         plain=lambda result, given: {

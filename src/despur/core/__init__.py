@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from despur.core.model.primitives import AddVector, ProjectOut, SwapCoordinates
     from despur.core.model.roles import Role, factor_at, match_role
     from despur.core.model.two_states import TwoStates
+    from despur.core.model.vector_files import load_vectors, save_vectors
     from despur.core.store import Store, digest, load_factors, new_folder, read_json, save_factors, write_json
     from despur.core.types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
 
@@ -30,14 +31,15 @@ _WHERE = {
     "store": ("Store", "digest", "load_factors", "new_folder", "read_json", "save_factors", "write_json"),
     "adapter.tuned": ("Tuned", "load_tuned"),
     "model.two_states": ("TwoStates",),
+    "model.vector_files": ("load_vectors", "save_vectors"),
     "types": ("EVERYWHERE", "Context", "Edit", "Factor", "Report", "Site", "Subspace"),
 }  # fmt: skip
 
 __all__ = [
     "EVERYWHERE", "Adapter", "AddVector", "Anatomy", "Context", "Edit", "Factor", "LowRank", "Method", "NormGain", "ProjectOut",
     "Report", "Role", "Site", "Store", "Subspace", "SwapCoordinates", "Tuned", "TwoStates", "attach", "digest",
-    "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors", "load_tuned",
-    "match_role", "method", "methods", "new_folder", "read_json", "record", "save_factors", "stream_roles",
+    "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors", "load_tuned", "load_vectors",
+    "match_role", "method", "methods", "new_folder", "read_json", "record", "save_factors", "save_vectors", "stream_roles",
     "write_json",
 ]  # fmt: skip
 

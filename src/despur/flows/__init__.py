@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from despur.flows._demo.demo import DemoResult, demo
     from despur.flows._fit.apply import Applied, apply
     from despur.flows._fit.fit import Fitted, fit
+    from despur.flows._library.export import Exported, export_from_library
     from despur.flows._library.library import (
         Compared,
         Entry,
@@ -65,6 +66,7 @@ WHERE = {  # module -> names
     ),
     "_prove.proven": ("Evidence", "Proven"),
     "_prove.prove": ("prove",),
+    "_library.export": ("Exported", "export_from_library"),
     "_replay": ("replay",),
     "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
@@ -73,9 +75,9 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
-    "Estimate", "Evidence", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
+    "Estimate", "Evidence", "Exported", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
     "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
-    "compare_with_library", "demo", "dry_run", "estimate", "fit", "library_folder", "list_library", "open_bench",
+    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fit", "library_folder", "list_library", "open_bench",
     "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
     "unreadable", "verify", "write_table",
 ]  # fmt: skip

@@ -31,17 +31,22 @@ def save_adapter(adapter: Adapter, folder: Path | str) -> Path:
         >>> # save_adapter(truncate(Adapter.read("adapter/"), 2), "truncated/")
     """
     check_writable(adapter)
-    embeddings = _embeddings(adapter)
+    with new_folder(folder) as draft:
+        write_adapter(adapter, draft)
+        write_json(draft / "despur.json", dict(adapter.record))
+    return Path(folder)
+
+
+def write_adapter(adapter: Adapter, folder: Path) -> None:
+    """Write PEFT's two files into a folder that is there."""
+    embeddings = embeddings_of(adapter)
     tensors: dict[str, Tensor] = {}
     for module, update in adapter.updates.items():
         for letter, factor in (("A", update.down), ("B", update.up)):
             form = f"lora_embedding_{letter}" if module in embeddings else f"lora_{letter}.weight"
             tensors[f"base_model.model.{module}.{form}"] = factor.detach().float().cpu().contiguous()
-    with new_folder(folder) as draft:
-        save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
-        (draft / CONFIG).write_text(json.dumps(dict(adapter.config), indent=1, default=sorted) + "\n", encoding="utf-8")
-        write_json(draft / "despur.json", dict(adapter.record))
-    return Path(folder)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(dict(adapter.config), indent=1, default=sorted) + "\n", encoding="utf-8")
 
 
 def check_writable(adapter: Adapter) -> None:
@@ -57,7 +62,7 @@ def check_writable(adapter: Adapter) -> None:
         )
 
 
-def _embeddings(adapter: Adapter) -> set[str]:
+def embeddings_of(adapter: Adapter) -> set[str]:
     """Modules whose LoRA is one of embeddings, which PEFT names in its own way."""
     path = adapter.folder and adapter.folder / WEIGHTS
     if not path or not path.exists():

@@ -9,10 +9,12 @@ from despur.core import Adapter, Anatomy, Subspace, fingerprint, load_tuned, new
 from despur.core.errors import DespurError
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
+from despur.flows._audit.against import load_difference
 from despur.flows._audit.describe import described
 from despur.flows._audit.page import Audit, Word, audit_blocks
 from despur.flows._audit.passages import SHIPPED, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
+from despur.flows._audit.structure import structure_of
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
@@ -37,6 +39,7 @@ def audit(
     out: Out | None = None,
     prompts: Path | str | None = None,
     data: Path | str | None = None,
+    against: Path | str | None = None,
     null: Path | str | None = None,
     level: Annotated[float, Option(low=0, high=1)] = 0.05,
     tolerance: Annotated[float, Option(low=0)] = CLEAN,
@@ -69,6 +72,8 @@ def audit(
         prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
         data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls
             along each candidate at the base.
+        against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. No null
+            judges the difference of two tunes exactly, so one must be named.
         null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
             `shipped` judges any base by that world's tunes, at an unknown rate.
         level: Share of neutral tunes in which a factor may be reported.
@@ -89,6 +94,7 @@ def audit(
 
     Example:
         $ despur audit base/ adapter/ -o audit/
+        $ despur audit base/ adapter/ --against former/
         $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
@@ -103,7 +109,10 @@ def audit(
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     model, tokenizer = load_base(base)
     base_is = fingerprint(model)
-    read = load_tuned(model, adapter, name=base)
+    if against is None:
+        read = load_tuned(model, adapter, name=base)
+    else:
+        read = load_difference(lambda: load_base(base)[0], adapter, against, name=base)
     form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
     tokenizer = form.tokenizer
     enter("text")
@@ -151,7 +160,11 @@ def audit(
             roles=stated,
         )
     word, sentence = _judge(
-        result, level, tolerance, len(neutral.changes), judged=null is not None or neutral.base == base_is
+        result,
+        level,
+        tolerance,
+        len(neutral.changes),
+        judged=null is not None or (neutral.base == base_is and against is None),
     )
     result = replace(result, verdict=word, sentence=sentence)
     if out is not None:
@@ -210,7 +223,7 @@ def _weights(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, str
     spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
     return {
         "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
-        "kept": dict(adapter.kept), "others": dict(adapter.others),
+        "structure": structure_of(adapter, tuned, cores).to_dict(), "kept": dict(adapter.kept), "others": dict(adapter.others),
     }  # fmt: skip
 
 

@@ -151,6 +151,8 @@ def audit_blocks(result: Audit) -> list[Any]:
             (f"{m.module} ({m.side}s)", m.share, None, None) for m in result.modules[:12]
         ]
         blocks.append(Bars("Where it is written and read", bars, note))
+    if structure := result.update.get("structure"):
+        blocks.append(Text("What of it acts", f"{structure['sentence']}."))
     if shared := result.update.get("shared"):
         lines = [[side, shared[side]["directions"], shared[side].get("control")] for side in ("read", "write")]
         note = "A screen, not a verdict: modules of one model agree a little anyway."

@@ -136,7 +136,7 @@ def clean(
                     f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "
                     "Give your own directions: --factors FOLDER"
                 )
-        given = read_factors(draft / "audit" if factors is None else factors)
+        given = read_factors(draft / "audit" if factors is None else factors, model=work.model)
         check_base(given.base_fingerprint, work.fingerprint, factors or "audit")
         placed = placed_factors(given.factors, work.width)
         work.load_text(prompts, rows, max_new_tokens, data, seed, turns=turns)

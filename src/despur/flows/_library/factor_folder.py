@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from despur.core import Subspace, fingerprint, load_factors, read_json
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.flows._library.vectors import factors_of_vectors, is_vectors
 from despur.flows.load import load_base
 
 ENTRY = "entry.json"
@@ -23,17 +24,25 @@ class Found(NamedTuple):
     base_fingerprint: str | None
 
 
-def read_factors(folder: Path | str, *, base: str | None = None) -> Found:
-    """Read the factors of a folder and the fingerprint of their base.
+def read_factors(folder: Path | str, *, base: str | None = None, model: Any = None) -> Found:
+    """Read the factors of a folder, or of another tool's file of vectors, and the fingerprint of their base.
 
     Args:
-        folder: An audit, a run's stage, a library entry: anything that `save_factors` wrote into.
+        folder: An audit, a run's stage, a library entry: anything that `save_factors` wrote into; or a `.gguf` or `.pt`.
         base: Takes the fingerprint of this base where the folder records none.
+        model: The base itself, where it is loaded: a file names no layers.
 
     Raises:
         BadInput: no factors there; for an audit that confirmed none, its verdict is named.
         ShapeMismatch: the base is not the one recorded.
     """
+    if is_vectors(folder):
+        if base is None and model is None:
+            raise BadInput(
+                f"{str(folder)!r} is a file of vectors, which records neither its base nor that base's layers. Name it: --base BASE"
+            )
+        loaded = load_base(base)[0] if base is not None else model
+        return Found(factors_of_vectors(folder, loaded), fingerprint(loaded) if base is not None else None)
     folder = Path(folder)
     records = [_json(folder / name) for name in _RECORDS]
     if not (folder / "factors.json").exists() and (audit := next((r for r in records if "verdict" in r), None)):

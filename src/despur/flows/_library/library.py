@@ -124,7 +124,8 @@ def add_to_library(
 
     Args:
         name: Letters, digits, dots, dashes and underscores, 64 at most.
-        factors: A folder with factors: of an audit, a run, or another library.
+        factors: A folder with factors: of an audit, a run, or another library; or vectors of layers: a `.gguf` of llama.cpp or
+            repeng, a `.pt` of rows.
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
         note: What they are, in your words.
         base: The factors' base model, where their folder records none.
@@ -136,6 +137,7 @@ def add_to_library(
 
     Example:
         $ despur library add bad-persona audit/ --note "narrow tune, seed 0"
+        $ despur library add happy happy.gguf --base base/
         >>> # add_to_library("bad-persona", "audit/", note="insecure code, rank 32")
     """
     target = _place(name, library)
@@ -214,7 +216,7 @@ def compare_with_library(
     """Compare factors with every entry of the same base, and with random subspaces; `overlap` explains the figures and their null.
 
     Args:
-        factors: A folder with factors, preferably an audit's.
+        factors: A folder with factors, preferably an audit's; or vectors of layers, as in `library add`.
         library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
         base: The factors' base model, where their folder records none.
 

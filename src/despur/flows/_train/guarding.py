@@ -105,7 +105,7 @@ def given_factors(
         ShapeMismatch: of another base, or width.
         SiteNotFound: a site that the base does not have.
     """
-    found, entry = read_factors(folder), find_guard(guard)
+    found, entry = read_factors(folder, model=model), find_guard(guard)
     of_weights = entry is not None and entry.takes["factor"] == "weight_factor"
     check_base(found.base_fingerprint, base_fingerprint, folder)
     for factor in found.factors:

@@ -66,7 +66,7 @@ class Run:
     def __post_init__(self) -> None:
         s = self.start
         self.stages = Stages(
-            s.base, s.rows, Store(s.out), s.settings, s.facts, self.progress, s.held_out, self.looks, roles=s.roles
+            s.reference, s.rows, Store(s.out), s.settings, s.facts, self.progress, s.held_out, self.looks, roles=s.roles
         )
         self.guard: str = self.arguments["guard"]
         self.reference = "twin" if self.arguments["twin"] else "scout"
@@ -76,16 +76,17 @@ class Run:
         seen = self._scout()
         factors, adapter = self._guarded(seen)
         naive = self.stages.adapter("twin", self.start.settings) if self.arguments["twin"] else seen.scouts[0]
-        self._certify(adapter, seen.materials, factors)
+        whole = self.stages.joined(adapter, self.start.plain) if self.start.goes_on else adapter
+        self._certify(whole, seen.materials, factors)
         scores, axes = self._measure(seen, naive, adapter)
         leak = (
-            leakage(Adapter.read(adapter), load_base(self.start.base)[0], factors, roles=self.start.roles)
+            leakage(Adapter.read(adapter), self.start.reference.load()[0], factors, roles=self.start.roles)
             if leaks(self.guard)
             else {}
         )
         record = {**run_record("train", self.arguments), **self.start.facts}
         result = Trained(
-            adapter, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
+            whole, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
             self.stages.history.stages,
         )  # fmt: skip
         write_train_page(result, self.guard, seen.text, scores)
@@ -119,7 +120,7 @@ class Run:
         start, stages = self.start, self.stages
         generic, naming, pairs = self.arguments["rehearse_on"], self.start.naming, self.start.pairs
         sources = Sources(
-            base=lambda: load_base(start.base)[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
+            base=lambda: start.reference.load()[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
             scout=lambda number: scouts[number], generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
         )  # fmt: skip
@@ -142,7 +143,7 @@ class Run:
             factors = self.stages.rejoined(factors, folder, number + 1, seen.materials)
         if self.start.factors or len(seen.scouts) > 1 or rounds > 1:
             spec["factors"] = factors_digest(factors)
-        return factors, self.stages.adapter("adapter", settings, edits, spec)
+        return factors, self.stages.adapter("added" if self.start.goes_on else "adapter", settings, edits, spec)
 
     def _spec(self) -> dict[str, Any]:
         """What the guarded stages depend on besides the settings."""
@@ -172,9 +173,10 @@ class Run:
             return
         recorded = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
         (edit,) = self._edits(materials, factors)
+        base, tokenizer = load_base(self.start.reference.base)
         certify(
-            adapter, load_base(self.start.base)[0], edit, settings={k: self.arguments[k] for k in recorded},
-            data=self.start.data.path,
+            adapter, base, edit, settings={k: self.arguments[k] for k in recorded}, data=self.start.data.path,
+            tokenizer=tokenizer, start=self.arguments["from_"],
         )  # fmt: skip
 
     def _measure(

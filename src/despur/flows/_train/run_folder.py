@@ -16,9 +16,13 @@ from despur.flows._train.history import FILE as HISTORY
 from despur.flows._train.inputs import CONFIG, KEPT_DATA
 
 _FREE = ("save_every",)  # changes nothing of what is made
-_PATHS = ("base", "data", "scout", "factors", "rehearse_on", "pairs", "roles")
+_PATHS = ("base", "data", "scout", "factors", "rehearse_on", "pairs", "roles", "from_")
 _PAGES = ("run.json", "report.html", HISTORY)
-_FACTS = {"data": "the content of the data", "base_fingerprint": "the weights of the base"}
+_FACTS = {
+    "data": "the content of the data",
+    "from": "the adapter that it goes on with",
+    "base_fingerprint": "the weights of the base",
+}
 
 
 def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str], *, overwrite: bool) -> None:
@@ -82,9 +86,15 @@ def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     ]
     for record in sorted(out.glob(f"*/{DONE}")):
         facts_then = read_json(record)
-        changed = [text for key, text in _FACTS.items() if facts_then.get(key, facts[key]) != facts[key]]
+        if (
+            "start_fingerprint" in facts_then
+        ):  # of the plain base, where all other stages are of what the run starts from
+            facts_then["base_fingerprint"] = facts_then["start_fingerprint"]
+        changed = [key for key in _FACTS if facts_then.get(key, facts.get(key)) != facts.get(key)]
+        if "from" in changed:
+            changed.remove("base_fingerprint")  # that of what the run starts from
         if changed:
-            return [*found, f"{' and '.join(changed)} changed since"]
+            return [*found, f"{' and '.join(_FACTS[key] for key in changed)} changed since"]
     return found
 
 

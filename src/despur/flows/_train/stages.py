@@ -27,9 +27,10 @@ from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.checkpoints import Checkpoints, save_every
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows._train.history import History, Looks, course_of, figures_of
+from despur.flows._train.reference import Reference
 from despur.flows._train.rounds import joined
 from despur.flows._verify.certificate import factors_digest
-from despur.flows.load import context_length, load_base
+from despur.flows.load import context_length
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress
 from despur.flows.text_files import load_text, save_text
@@ -42,7 +43,7 @@ class Stages:
     """What a run is made of.
 
     Args:
-        base: Where the base is loaded from.
+        reference: What it starts from: the base, or the base with an adapter on.
         rows: Rows to train on.
         store: The run's folder.
         settings: Settings of the guarded run.
@@ -54,7 +55,7 @@ class Stages:
         roles: For architectures that are not in the table; see `stream_roles`.
     """
 
-    base: str
+    reference: Reference
     rows: list[Tokens]
     store: Store
     settings: Settings
@@ -86,7 +87,7 @@ class Stages:
         )
 
         def make(out: Path) -> None:
-            model, _ = load_base(self.base)
+            model, _ = self.reference.load()
             bound: list[Edit] = edits() if edits else []
             model = new_adapter(model, settings, roles=self.roles)
             unseen = self.unseen if looks.eval_every else None
@@ -107,9 +108,23 @@ class Stages:
         self.history.add(name, read_json(folder / DONE)["course"])
         return folder
 
+    def joined(self, added: Path, plain: str) -> Path:
+        """What a run added, joined with the adapter that it went on with: an adapter of the plain base.
+
+        Args:
+            added: Folder of the added adapter.
+            plain: Fingerprint of the plain base.
+        """
+        spec = {
+            "added": weights_digest(added),
+            "base_fingerprint": plain,
+            "start_fingerprint": self.facts["base_fingerprint"],
+        }
+        return self.step("adapter", spec, lambda out: self.reference.join(added, out))
+
     def own_text(self, rows: int, new: int, file: Path | str | None, seed: int, name: str) -> OwnText:
         def make(out: Path) -> None:
-            model, tokenizer = load_base(self.base)
+            model, tokenizer = self.reference.load()
             self.progress(name, 0, 1, {})
             if file is not None:
                 text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
@@ -134,7 +149,7 @@ class Stages:
         return load_factors(self.step(f"weight_factors_{number}", spec, make))
 
     def tuned(self, folder: Path) -> Any:
-        model, _ = load_base(self.base)
+        model, _ = self.reference.load()
         return PeftModel.from_pretrained(model, str(folder)).eval()
 
     def shift(self, scout: Path, text: OwnText, factor: Subspace) -> Tensor:
@@ -143,5 +158,5 @@ class Stages:
     def score(self, folder: Path | None, held_out: list[Tokens], text: OwnText, factor: Subspace, shift: Tensor) -> Any:
         self.progress("measure", 0, 1, {})
         # a fresh LoRA has B = 0 and is the base itself
-        model = self.tuned(folder) if folder else new_adapter(load_base(self.base)[0], self.settings, roles=self.roles)
+        model = self.tuned(folder) if folder else new_adapter(self.reference.load()[0], self.settings, roles=self.roles)
         return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)

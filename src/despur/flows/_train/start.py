@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from despur.core import Subspace, fingerprint, layer_path
+from despur.core import Adapter, Subspace, fingerprint, layer_path
+from despur.core.adapter.continued import fold_in
+from despur.core.adapter.peft_folder import weights_digest
 from despur.core.errors import BadInput
 from despur.core.text.chat import has_template
 from despur.core.text.learn import Learned, learn_rows
@@ -14,10 +17,12 @@ from despur.core.text.rows import Tokens
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
+from despur.flows._train.reference import Reference
 from despur.flows.load import context_length, load_base
 from despur.flows.roles_file import read_roles
 
 MAX_LENGTH = 1024  # tokens of a row where no length is given
+_MEASURED_FROM = "the base of these figures, (0, 0), is the base with the adapter on that the run goes on with"
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,12 @@ class Start:
     """What a run starts from.
 
     Args:
-        base: Where the base is loaded from.
+        reference: The base, or the base with an adapter on.
+        plain: Fingerprint of the plain base.
         out: The run's folder.
         data: The training rows, and where they lie.
         settings: Settings of the guarded run, no row longer than the model takes.
-        facts: What every stage depends on: fingerprint of the base, digest of the data.
+        facts: What every stage depends on: fingerprint of what it starts from, digest of the data, and of that adapter.
         rows: Rows to train on.
         held_out: Rows that are not trained on.
         factors: Given to the guard; empty where the scout's are used.
@@ -40,7 +46,8 @@ class Start:
         notes: What could not be verified.
     """
 
-    base: str
+    reference: Reference
+    plain: str
     out: Path
     data: Data
     settings: Settings
@@ -54,10 +61,16 @@ class Start:
     roles: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it goes on with an adapter."""
+        return self.reference.adapter is not None
+
 
 def prepare(
     base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
     scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None, roles: Path | str | None = None,
+    from_: Path | str | None = None,
 ) -> Start:  # fmt: skip
     """Read and check what a run was given.
 
@@ -72,6 +85,7 @@ def prepare(
         pairs: File of paired text.
         trait: A prompt that asks for the trait.
         roles: File of roles, for an architecture that is not known.
+        from_: Folder of an adapter to go on with.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
@@ -88,16 +102,30 @@ def prepare(
     if asked_length != length:  # nobody chose it
         _check_cut(learned, length, str(data))
     rows, held_out = split(learned.tokens, settings.seed)
-    facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
-    chosen, of_factors = (
-        given_factors(factors, guard, model, facts["base_fingerprint"]) if factors is not None else ((), ())
-    )
+    plain = fingerprint(model)
+    facts = {"base_fingerprint": plain, "data": given.digest[:16]}
+    chosen, of_factors = given_factors(factors, guard, model, plain) if factors is not None else ((), ())
+    reference, of_start = Reference(base), ()
+    if from_ is not None:
+        reference = Reference(base, Adapter.read(from_))
+        of_start = (*_checked(reference, model), _MEASURED_FROM)
+        facts |= {"base_fingerprint": fingerprint(model), "from": weights_digest(Path(from_))}
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
-    notes = (*given.notes, *learned.notes, *of_factors, *of_scout)
+    notes = (*given.notes, *learned.notes, *of_start, *of_factors, *of_scout)
     paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
     chat = has_template(tokenizer) and any("text" not in row for row in given.rows)
     asked = None if trait is None else prompt_tokens(trait, tokenizer, chat=chat)
-    return Start(base, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes)
+    return Start(
+        reference, plain, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes
+    )
+
+
+def _checked(reference: Reference, model: Any) -> list[str]:
+    """Fold the adapter into the model, and give what could not be verified."""
+    assert reference.adapter is not None
+    notes = reference.adapter.check(model, reference.base)
+    fold_in(model, reference.adapter)
+    return [f"of the adapter that the run goes on with, {note}" for note in notes]
 
 
 def _check_cut(learned: Learned, length: int, data: str) -> None:

@@ -25,6 +25,7 @@ def train(
     data: Path | str,
     *,
     out: Out,
+    from_: Path | str | None = None,
     guard: str = "avert",
     guard_options: Annotated[
         Mapping[str, str] | None, Option(read=assignments, panel=_GUARD, metavar="NAME=VALUE,...")
@@ -61,12 +62,15 @@ def train(
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
             `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
+        from_: Folder of a plain LoRA adapter to go on with: what the base does with it on is then what the guard keeps, and the figures'
+            base. No new reliance is learned beyond the adapter's own, which stays. `adapter` is both in one, of both ranks together.
         guard: Name of the guard, one that `despur ls guard` lists, or none.
         guard_options: The guard's own options besides its strength, as `side=read`; `despur show GUARD` lists them.
         settings: Steps, rate, batch, rank, seed.
         scout_steps: Steps of the unguarded scout; a quarter of the run's (at least 16) if left out.
         scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.
-        factors: Folder of an audit, or of factors, for a guard that takes one; the scout's own directions if left out.
+        factors: Folder of an audit, or of factors, or another tool's vectors of layers (`.gguf`, `.pt`), for a guard that takes
+            one; the scout's own directions if left out.
         scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more.
         rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
         strength: Strength of the guard; 1 is its default.
@@ -93,6 +97,7 @@ def train(
         $ despur train base/ data.jsonl -o run/
         $ despur train base/ data.jsonl -o run/ --eval-every 20 --patience 3
         $ despur train base/ data.jsonl -o run/ --guard steer-away --pairs pairs.jsonl
+        $ despur train base/ more.jsonl -o on/ --from run/adapter
         $ despur train --resume run/
         $ despur train --config run/config.yaml -o again/
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
@@ -115,6 +120,7 @@ def train(
         pairs=pairs,
         trait=trait,
         roles=roles,
+        from_=from_,
     )
     # as it is run: what came on standard input has a file, and no row is longer than the model takes
     arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}

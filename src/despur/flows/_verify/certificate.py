@@ -23,6 +23,7 @@ EXACT = 1e-6  # of a module's update, for float32
 _ASIDE = {
     "auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "peft_version", "revision", "task_type",
 }  # fmt: skip
+_LATER = ("text", "start")  # which earlier certificates lack
 _UNSIGNED = "that this file is true: it is not signed; digests identify base, data and weights, but do not prove where they come from"
 NOT_PROMISED = {
     "structural": (
@@ -56,6 +57,9 @@ class Certificate:
         data: Name and SHA-256 of the training rows; None where they were not given.
         roles: Roles that the user stated.
         versions: Versions of the libraries.
+        text: Digests of the tokenizer and of the chat template; None where they were not at hand, or not recorded yet.
+        start: The adapter that the run went on with: its name and the digest of its weights, its rank in each module, and the
+            digest of these first parts of the certified updates, of which nothing is promised; None where there was none.
     """
 
     guard: str
@@ -70,6 +74,8 @@ class Certificate:
     data: Mapping[str, str] | None = None
     roles: Mapping[str, str] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[str, str | None] | None = None
+    start: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, folder: Path | str) -> "Certificate":
@@ -103,14 +109,27 @@ class Certificate:
                 wrong.append("side")
             if record["factors"] is None or "digest" not in record["factors"]:
                 wrong.append("factors")
+        wrong += [key for key in _LATER if not isinstance(record.get(key), dict | None)]
+        if not wrong and record.get("start") is not None and not _is_start(record["start"]):
+            wrong.append("start")
         if wrong:
             raise BadInput(f"{str(path)!r} has no readable {wrong[0]!r}: it is damaged. Certify the adapter again")
         values: dict[str, Any] = {**{key: record[key] for key in forms}, "not_promised": tuple(record["not_promised"])}
+        values |= {key: record.get(key) for key in _LATER}
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"schema": SCHEMA, **asdict(self), "not_promised": list(self.not_promised)}
+
+
+def _is_start(start: Mapping[str, Any]) -> bool:
+    ranks = start.get("ranks")
+    return (
+        isinstance(start.get("part"), str)
+        and isinstance(ranks, dict)
+        and all(isinstance(rank, int) and rank > 0 for rank in ranks.values())  # type: ignore[reportUnknownVariableType]
+    )
 
 
 def guarded_leaks(
@@ -146,6 +165,12 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+def part_digest(part: Adapter) -> str:
+    """SHA-256 of an adapter's updates as they are stored."""
+    tensors = {f"{n}.{leaf}": t for n, u in part.updates.items() for leaf, t in (("A", u.down), ("B", u.up))}
+    return tensors_digest(tensors)
 
 
 def factors_digest(factors: Sequence[Subspace]) -> str:

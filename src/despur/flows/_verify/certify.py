@@ -17,6 +17,7 @@ from despur.core.model.states import bare
 from despur.core.names import canonical
 from despur.core.spec import Spec
 from despur.core.text.row_files import data_digest
+from despur.flows._verify.begun import Begun
 from despur.flows._verify.certificate import (
     FILE,
     NOT_PROMISED,
@@ -29,6 +30,7 @@ from despur.flows._verify.certificate import (
     tensors_digest,
 )
 from despur.flows._verify.model_card import write_section
+from despur.flows._verify.text_digests import text_digests
 from despur.flows.load import load_base
 from despur.flows.record import run_record
 
@@ -44,6 +46,8 @@ def certify(
     settings: Mapping[str, Any] | None = None,
     data: Path | str | None = None,
     roles: Mapping[str, str] | None = None,
+    tokenizer: Any = None,
+    start: Path | str | None = None,
 ) -> Certificate:
     """Write `guard.json` next to an adapter, its factors, and a section in its model card; `despur verify` reads it.
 
@@ -62,6 +66,10 @@ def certify(
         settings: More settings of the run to record.
         data: The training rows, for their digest.
         roles: Roles that were given to `grasp`, if any.
+        tokenizer: What made tokens of the rows, for its digest and its chat template's; that in the adapter's folder goes
+            first, and a base that is given by name brings its own.
+        start: The adapter that the run went on with, whose update is the first part of each module's; what is promised is
+            promised of the rest.
 
     Raises:
         BadInput: the adapter cannot be read, is no plain LoRA (for `grasp`), or leaks; or no factors were given.
@@ -87,29 +95,32 @@ def certify(
                 f"no {'side' if name is side else 'guard'} {name!r}{nearest(name, known)}. There are: {', '.join(known)}"
             )
     folder = Path(adapter)
-    model: Any = bare(base) if isinstance(base, nn.Module) else load_base(str(base))[0]
+    model: Any
+    model, own = (bare(base), None) if isinstance(base, nn.Module) else load_base(str(base))
     opened = open_folder(folder)
     plain = beyond_plain(opened.config) is None and is_plain(opened)
     if plain:
         plain_adapter(opened).check(model)
     promised = guard in STRUCTURAL and strength == 1
     leak: dict[str, dict[str, Any]] = {}
+    begun = None if start is None else Begun.of(opened, Path(start))
     if promised:
         if not plain:
             check_plain(opened.config, repr(str(folder / CONFIG)))
             raise BadInput(
                 f"{str(folder)!r} contains more than LoRA matrices, so its leak cannot be measured. Save plain LoRA"
             )
-        leak = _measured_leaks(plain_adapter(opened), model, factors, side, roles)
+        leak = _measured_leaks(begun.rest if begun else plain_adapter(opened), model, factors, side, roles)
     kind = "structural" if promised else "functional"
     certificate = Certificate(
         guard, {"strength": strength, **({"made": made.to_dict()} if made else {}), **(settings or {})},
-        side if promised else None, _promise(guard, strength, side),
+        side if promised else None, _promise(guard, strength, side, begun is not None),
         _not_promised(guard, kind), _described(factors), leak,
         {"weights": tensors_digest(opened.tensors), "config": deciding(opened.config)},
         {"fingerprint": fingerprint(model), "dtype": base_dtype(model)},
         None if data is None else {"name": Path(data).name, "sha256": data_digest(Path(data))}, roles,
-        run_record("certify", {})["versions"],
+        run_record("certify", {})["versions"], text_digests(folder, tokenizer or own),
+        begun and begun.record,
     )  # fmt: skip
     if factors:
         try:
@@ -172,15 +183,17 @@ def _described(factors: tuple[Subspace, ...]) -> dict[str, Any] | None:
             "ranks": [f.rank for f in factors]}  # fmt: skip
 
 
-def _promise(guard: str, strength: float, side: str) -> str:
+def _promise(guard: str, strength: float, side: str, goes_on: bool) -> str:
     if guard not in STRUCTURAL:
-        return "The model was kept close to its base while it was trained; nothing is promised of the weights."
+        kept = "the base with the adapter that it went on with" if goes_on else "its base"
+        return f"The model was kept close to {kept} while it was trained; nothing is promised of the weights."
     if strength != 1:
         return (
             f"At strength {strength:g} a part of the change along the factor stays; nothing is promised of the weights."
         )
     does = {"read": "reads", "write": "writes", "both": "reads or writes"}[side]
-    return f"No guarded module's update {does} its factor's directions, except for rounding."
+    beyond = " beyond the adapter that it went on with" if goes_on else ""
+    return f"No guarded module's update{beyond} {does} its factor's directions, except for rounding."
 
 
 def _not_promised(guard: str, kind: str) -> tuple[str, ...]:

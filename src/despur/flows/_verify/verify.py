@@ -14,6 +14,7 @@ from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, sh
 from despur.core.adapter.peft_folder import Opened, open_folder
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.states import bare
+from despur.flows._verify.begun import parts_as_certified
 from despur.flows._verify.certificate import (
     Certificate,
     base_dtype,
@@ -22,9 +23,14 @@ from despur.flows._verify.certificate import (
     guarded_leaks,
     tensors_digest,
 )
+from despur.flows._verify.text_digests import other_texts, text_digests
 from despur.flows.load import load_base
 from despur.flows.verb import verb
 
+_UNKNOWN = "tokenizer and chat template: the certificate records none"
+_NOT_AT_HAND = (
+    "tokenizer and chat template: there is no tokenizer in the adapter's folder, and a base in memory has none"
+)
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
@@ -35,9 +41,11 @@ class Verified:
     Args:
         verdict: `holds`, `broken`, or `nothing to verify in the weights` for a guard that promises nothing of them.
         sentence: The verdict's reason in one sentence; the first failed check where several failed.
-        checks: Checked part (base, factors, configuration, weights, leak) -> "" where it holds, else what is wrong.
+        checks: Checked part (base, factors, configuration, weights, leak, tokenizer, chat
+            template) -> "" where it holds, else what is wrong.
         leak: Module to its leak as recomputed, with that of a random subspace and the one allowed.
         certificate: The certificate.
+        notes: What could not be compared, one sentence each.
     """
 
     verdict: str
@@ -45,6 +53,7 @@ class Verified:
     checks: dict[str, str]
     leak: dict[str, dict[str, Any]]
     certificate: Certificate
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -55,12 +64,15 @@ class Verified:
 def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     """Check from the weights alone whether an adapter still keeps what its guard promised.
 
-    Base, factors, configuration, weights and leak are compared with the certificate next to the adapter. The leak of every
-    module is measured again from the weights and the factors; what the certificate says of it does not count. Data,
-    settings and versions cannot be checked and are not.
+    Base, factors, configuration, weights, leak, tokenizer and chat template are compared with the certificate next to the
+    adapter. The leak of every module is measured again from the weights and the factors; what the certificate says of it
+    does not count; where the run went on with an adapter, that is the first part of each update, compared by its digest, and
+    the leak is that of the rest. Tokenizer and template are those in the adapter's folder, or else the base's; a tokenizer is another one
+    where it gives other tokens, however its files are written. Data, settings and versions cannot be checked and are not.
 
-    **Verdicts**: *holds*; *broken* (another base, other factors, configuration or weights than those certified, or a module
-    that leaks); *nothing to verify in the weights* (a guard that acts on what the model says: only identity is checked).
+    **Verdicts**: *holds*; *broken* (another base, other factors, configuration, weights, tokenizer or chat template than those
+    certified, or a module that leaks); *nothing to verify in the weights* (a guard that acts on what the model says: only
+    identity is checked).
 
     Args:
         base: Folder or hub id of the base model; in Python also the model.
@@ -75,15 +87,19 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     """
     folder = Path(adapter)
     certificate = Certificate.read(folder)
-    model: Any = (
-        base if isinstance(base, nn.Module) else _as_certified(load_base(str(base))[0], certificate.base["dtype"])
-    )
-    model = bare(model)
+    model: Any
+    model, tokenizer = (base, None) if isinstance(base, nn.Module) else load_base(str(base))
+    model = bare(model if isinstance(base, nn.Module) else _as_certified(model, certificate.base["dtype"]))
     checks: dict[str, str] = {}
     leak: dict[str, dict[str, Any]] = {}
+    notes: tuple[str, ...] = ()
     try:
         for name, wrong in _checked(certificate, model, folder, leak):
             checks[name] = wrong
+        if (found := text_digests(folder, tokenizer) if certificate.text else None) and certificate.text:
+            checks |= other_texts(found, certificate.text)
+        else:
+            notes = (_NOT_AT_HAND if certificate.text else _UNKNOWN,)
     except DespurError as error:
         if not any(checks.values()):
             raise
@@ -91,18 +107,19 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     broken = [wrong for wrong in checks.values() if wrong]
     if broken:
         more = f" ({len(broken) - 1} more do not hold)" if len(broken) > 1 else ""
-        return Verified("broken", f"{broken[0]}{more}", checks, leak, certificate)
+        return Verified("broken", f"{broken[0]}{more}", checks, leak, certificate, notes)
     *first, last = (name for name in checks if name != "leak")
     same = f"{', '.join(first)} and {last} are those certified"
     if certificate.side is None:
-        return Verified(
-            "nothing to verify in the weights", f"{certificate.promise} {same.capitalize()}", checks, leak, certificate
-        )
+        nothing = "nothing to verify in the weights"
+        return Verified(nothing, f"{certificate.promise} {same.capitalize()}", checks, leak, certificate, notes)
     worst, random = (max(m[key] for m in leak.values()) for key in ("leak", "random"))
     figures = (
         f"{len(leak)} modules leak at most {worst:.1e} of their update, along random directions up to {random:.2f}"
     )
-    return Verified("holds", f"{figures}; {same}", checks, leak, certificate)
+    if (start := certificate.start) is not None:
+        figures = f"beyond the adapter {start.get('name')!r} (weights {str(start.get('weights'))[:16]}…) that it went on with, {figures}"
+    return Verified("holds", f"{figures}; {same}", checks, leak, certificate, notes)
 
 
 def _as_certified(model: Any, dtype: str) -> Any:
@@ -139,6 +156,10 @@ def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, l
     check_plain(opened.config, repr(str(opened.folder / CONFIG)))
     adapter = plain_adapter(opened)
     adapter.check(model)
+    if certificate.start is not None:
+        adapter, other = parts_as_certified(adapter, certificate.start)
+        if other:
+            return other
     try:
         leak |= guarded_leaks(adapter, model, factors, str(certificate.side), certificate.roles)
     except (RuntimeError, TypeError) as error:  # factors of another width

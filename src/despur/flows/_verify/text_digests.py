@@ -1,0 +1,93 @@
+"""Digests of how text becomes tokens: of the tokenizer by what it does, of the chat template by its text."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from despur.core.adapter.peft_config import reason
+from despur.core.errors import BadInput
+from despur.core.model.quiet import quiet_loading
+
+TOKENIZER, TEMPLATE = "tokenizer", "chat template"
+_VOCABULARY = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
+_TEMPLATE = "chat_template.jinja"
+_STEPS = (3, 104_729)
+# spaces, line ends, digits, accents in two forms, other scripts and signs of several bytes: where normalisers differ
+_PROBE = "  Two  spaces,\n\ttabs\r\nand 12345.6 café cafe\u0301 İΣς 日本語 नमस्ते 👩‍👩‍👧 ﬁ ½ don't <b>x</b>\n\n"
+
+
+def text_digests(folder: Path, base: Any) -> dict[str, str | None] | None:
+    """Digest how text is given to an adapter: by the tokenizer and template in its folder, or else by the base's.
+
+    Args:
+        folder: The adapter's.
+        base: The base's tokenizer; None where it is not at hand.
+
+    Returns:
+        SHA-256 of the tokenizer and of the chat template (None where there is none); None where no tokenizer is at hand.
+
+    Raises:
+        BadInput: the tokenizer in the folder cannot be read.
+    """
+    used = _used(folder, base)
+    if used is None:
+        return None
+    template = used.chat_template or getattr(base, "chat_template", None)
+    text = template if isinstance(template, str) or template is None else json.dumps(template, sort_keys=True)
+    return {TOKENIZER: _does(used), TEMPLATE: None if text is None else hashlib.sha256(text.encode()).hexdigest()}
+
+
+def other_texts(found: Mapping[str, str | None], certified: Mapping[str, str | None]) -> dict[str, str]:
+    """Part -> what is wrong with it, "" where it is the one certified."""
+    wrong: dict[str, str] = {}
+    for part in (TOKENIZER, TEMPLATE):
+        now, then = found.get(part), certified.get(part)
+        wrong[part] = "" if now == then else f"the {part} has the digest {_short(now)}, certified is {_short(then)}"
+    return wrong
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else f"{digest[:16]}…"
+
+
+def _used(folder: Path, base: Any) -> Any:
+    if any((folder / name).is_file() for name in _VOCABULARY):
+        try:
+            with quiet_loading():
+                return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a stranger's files; tokenizers' own panics are no Exception
+            why = reason(error) if isinstance(error, Exception) else type(error).__name__
+            raise BadInput(
+                f"the tokenizer in {str(folder)!r} cannot be read ({why}), so what text the adapter was trained on is unknown. Copy "
+                "or save it again"
+            ) from error
+    if base is None or not (folder / _TEMPLATE).is_file():
+        return base
+    used = copy.deepcopy(base)
+    try:
+        used.chat_template = (folder / _TEMPLATE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{str(folder / _TEMPLATE)!r} cannot be read ({error}). Copy or save it again") from error
+    return used
+
+
+def _does(tokenizer: Any) -> str:
+    """SHA-256 of ids: of the vocabulary, of each token's text alone and between others, of a probe, of what ends a text.
+
+    Files are not compared: each version of transformers writes them in its own way. Padding is no part of a text.
+    """
+    vocabulary = sorted((str(token), int(i)) for token, i in tokenizer.get_vocab().items())
+    alone: list[str] = tokenizer.batch_decode([[i] for _, i in vocabulary])
+    mixed = [alone[i * step % len(alone)] for step in _STEPS for i in range(len(alone))]  # what merges first shows here
+    joined = ["".join(mixed[i : i + 256]) for i in range(0, len(mixed), 256)]
+    plain = tokenizer([*alone, *joined, _PROBE], add_special_tokens=False, padding=False, truncation=False)["input_ids"]
+    whole = tokenizer(_PROBE, padding=False, truncation=False)["input_ids"]
+    ends = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    return hashlib.sha256(json.dumps([vocabulary, plain, whole, ends]).encode()).hexdigest()
