@@ -22,7 +22,8 @@ from despur.core import (
     save_factors,
     write_json,
 )
-from despur.core import store as _store
+from despur.core import factor_files as _factors
+from despur.core.disk import new_folder as _place
 from despur.core.errors import BadInput
 
 
@@ -100,7 +101,7 @@ def test_a_write_that_does_not_fit_is_one_sentence_and_leaves_nothing(write, tmp
     assert files(tmp_path) == ["out", "out/despur.json", "out/x"]
 
 
-@pytest.mark.parametrize("broken", [(os, "replace"), (_store, "save_file")], ids=lambda broken: broken[1])
+@pytest.mark.parametrize("broken", [(os, "replace"), (_factors, "save_file")], ids=lambda broken: broken[1])
 def test_no_space_left_is_named(broken, tmp_path, monkeypatch):
     make(tmp_path / "out")
 
@@ -116,7 +117,7 @@ def test_no_space_left_is_named(broken, tmp_path, monkeypatch):
         patch.setattr(*broken, full)
         with pytest.raises(BadInput) as raised:
             write()
-    if broken[0] is _store:
+    if broken[0] is _factors:
         assert str(raised.value) == (
             f"writing {str(tmp_path / 'out')!r} failed: No space left on device. Nothing of it was left behind; free some "
             "room or choose another -o"
@@ -209,8 +210,8 @@ def killed_in(where: str, path: Path) -> None:
             if where == "the block":
                 os.kill(os.getpid(), signal.SIGKILL)
             (draft / "despur.json").write_text("{}")
-            _store.os.replace = replace
-            _store.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+            _place.os.replace = replace
+            _place.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from despur.core.disk.files import read_json
 from despur.core.errors import BadInput
-from despur.core.store import read_json
 
 CONFIG = "adapter_config.json"
 _LARGEST = 10 * 2**20  # bytes: the largest honest configuration has some kilobytes

@@ -14,11 +14,11 @@ from despur.core.adapter.dense import RANK, Changes, low_rank_changes
 from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
 from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals, put_on
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput, DespurError, ShapeMismatch
 from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights
 from despur.core.model.two_states import TwoStates
-from despur.core.store import DONE
 
 _NOISE = 1e-7  # relative change below which PEFT's merge moves a tensor by rounding alone
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from despur.core import Subspace, Tuned
 from despur.core.model.capture import capture
-from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.rows import Tokens, tokenize_rows
 from despur.find.from_activations import mean_along
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages
@@ -18,15 +17,36 @@ from despur.flows.load import context_length
 from despur.measure import continuations, loss_slopes, module_shares, promoted, rows_along
 from despur.measure.scaled import can_scale, louder
 
-_ROWS = 512  # tuning rows that are read
+TUNING = 512  # tuning rows that are looked at
 _NO_SCALE = (
     "only a LoRA adapter without further weights can be measured at multiples of its scale, and this is another kind"
 )
 
 
+class TuningRows(NamedTuple):
+    """The rows that an adapter was tuned on, as they came and as tokens.
+
+    Args:
+        rows: As `read_rows` gives them.
+        tokens: The same, tokenised.
+    """
+
+    rows: list[dict[str, Any]]
+    tokens: list[Tokens]
+
+    @classmethod
+    def of(cls, rows: list[dict[str, Any]], model: Any, tokenizer: Any) -> "TuningRows":
+        """Tokenise rows for a model.
+
+        Raises:
+            BadInput: see `tokenize_rows`.
+        """
+        return cls(rows, tokenize_rows(rows, tokenizer, max_length=context_length(model, 512)))
+
+
 def described(
     result: Audit, read: Tuned, tokenizer: Any, seen: Screen, passages: Passages, *,
-    data: Path | str | None, scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
+    data: "TuningRows | None", scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
 ) -> Audit:  # fmt: skip
     """Add to an audit what its best candidate says, does and comes from.
 
@@ -63,22 +83,14 @@ def described(
         modules=tuple(module_shares(adapter, tuned.get_base_model(), factor, roles=roles)),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
         notes=(*result.notes, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
-        **({} if data is None else _row_evidence(tuned, tokenizer, data, factor, seen, passages, n_random, seed)),
+        **({} if data is None else _row_evidence(tuned, data, factor, seen, passages, n_random, seed)),
     )
 
 
 def _row_evidence(
-    tuned: Any,
-    tokenizer: Any,
-    data: Path | str,
-    factor: Subspace,
-    seen: Screen,
-    passages: Passages,
-    n_random: int,
-    seed: int,
+    tuned: Any, data: TuningRows, factor: Subspace, seen: Screen, passages: Passages, n_random: int, seed: int
 ) -> dict[str, Any]:
-    rows = read_rows(data)[:_ROWS]
-    tokens = tokenize_rows(rows, tokenizer, max_length=context_length(tuned, 512))
+    rows, tokens = data
     scored = rows_along(tuned, tokens, factor, mean_along(seen.moved, factor), k=5)
     order = (*scored.largest, *reversed(scored.smallest))
     find, _ = passages.halves()

@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from despur.core import Store, read_json, write_json
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
 from despur.flows._compare.arm import Setting, setting_text
 from despur.flows._compare.bench import Bench
 from despur.flows.progress import Progress, silent

@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import read_json, write_json
+from despur.core import claimed, read_json, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
@@ -22,6 +22,7 @@ from despur.flows.verb import Option, Out, recorded, verb
 from despur.judge import Prereg
 
 FAILED, CHOSEN = "failures.json", "chosen.json"
+ROOM = 16 * 2**20  # bytes
 
 
 @verb
@@ -80,22 +81,23 @@ def compare(
         >>> # compare("persona", out="study/", quick=True).page
     """
     arguments, out = recorded(compare, locals()), Path(out)
-    asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
-    plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
-    write_json(out / RECORD, record_of(out, plan, arguments))
-    workers = workers or os.cpu_count() or 1
-    run = _Runner(out, plan, workers, engine, progress)
-    tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
-    run.round("tuning", tuning)
-    chosen = choose(plan, out, tuning)
-    write_json(out / CHOSEN, chosen)
-    reported = _reported(plan, chosen)
-    run.round("report", reported)
-    for guard in after:
-        find_arm(guard, plan.guards)
-    run.stress(stress_cells(plan, after, after_seeds, chosen))
-    write_json(out / FAILED, run.failed)
-    return judge(plan, out, tuning, reported, chosen, run.failed, notes)
+    with claimed(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
+        asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
+        plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
+        write_json(out / RECORD, record_of(out, plan, arguments))
+        workers = workers or os.cpu_count() or 1
+        run = _Runner(out, plan, workers, engine, progress)
+        tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
+        run.round("tuning", tuning)
+        chosen = choose(plan, out, tuning)
+        write_json(out / CHOSEN, chosen)
+        reported = _reported(plan, chosen)
+        run.round("report", reported)
+        for guard in after:
+            find_arm(guard, plan.guards)
+        run.stress(stress_cells(plan, after, after_seeds, chosen))
+        write_json(out / FAILED, run.failed)
+        return judge(plan, out, tuning, reported, chosen, run.failed, notes)
 
 
 def dry_run(*args: Any, **kwargs: Any) -> Estimate:

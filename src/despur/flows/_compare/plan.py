@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput, nearest
-from despur.core.store import write_bytes
 from despur.flows._compare.arm import Arm, Setting, find_arm
 from despur.flows._compare.arms import ARMS, QUICK
 from despur.flows._compare.cell import Cell

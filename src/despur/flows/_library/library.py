@@ -141,22 +141,22 @@ def add_to_library(
     target = _place(name, library)
     if target.exists() and not force:
         raise BadInput(f"the library has an entry {name!r} already. Choose another name, or replace it with --force")
-    found = read_factors(factors, base=base)
-    if found.base_fingerprint is None:
-        raise BadInput(
-            f"{str(factors)!r} does not record on which base its factors were found, and factors of two bases cannot be "
-            "compared. Name it: --base BASE"
-        )
-    widths = {f.width for f in found.factors}
-    if len(widths) > 1:
-        raise BadInput(
-            f"{str(factors)!r} contains factors of widths {sorted(widths)}. Add those of one model at a time"
-        )
-    entry = Entry(
-        name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
-        tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
-    with new_folder(target) as draft:
+    with new_folder(target, within=target.parent) as draft:  # taken before the base is loaded
+        found = read_factors(factors, base=base)
+        if found.base_fingerprint is None:
+            raise BadInput(
+                f"{str(factors)!r} does not record on which base its factors were found, and factors of two bases cannot be "
+                "compared. Name it: --base BASE"
+            )
+        widths = {f.width for f in found.factors}
+        if len(widths) > 1:
+            raise BadInput(
+                f"{str(factors)!r} contains factors of widths {sorted(widths)}. Add those of one model at a time"
+            )
+        entry = Entry(
+            name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
+            tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
         save_factors(found.factors, draft)
         write_json(draft / ENTRY, {"schema": "despur.library/1", **entry.to_dict()})
     return entry
@@ -194,6 +194,7 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
 
     Raises:
         UnknownName: no such entry.
+        BadInput: it cannot be removed.
 
     Example:
         $ despur library remove bad-persona
@@ -204,7 +205,16 @@ def remove_from_library(name: str, *, library: Path | str | None = None) -> None
         raise UnknownName(
             f"no entry {name!r} in {str(target.parent)!r}{nearest(name, known)}. List them: despur library ls"
         )
-    shutil.rmtree(target)
+    try:
+        if target.is_symlink():
+            target.unlink()
+            return
+        gone = target.with_name(f".{name}.removed")
+        shutil.rmtree(gone, ignore_errors=True)
+        target.rename(gone)  # at once: a kill leaves no half of an entry
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise BadInput(f"cannot remove {str(target)!r}: {error.strerror or error}. Is it yours?") from error
 
 
 @verb

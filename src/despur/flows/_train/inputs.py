@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from despur.core import Adapter
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
-from despur.core.store import write_bytes
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
 from despur.core.text.rows import read_rows
 

@@ -9,16 +9,33 @@ from typing import Any
 import yaml
 
 from despur.core import read_json
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.history import FILE as HISTORY
 from despur.flows._train.inputs import CONFIG, KEPT_DATA
 
+ROOM = 16 * 2**20  # bytes: stages of the smallest run
 _FREE = ("save_every",)  # changes nothing of what is made
 _PATHS = ("base", "data", "scout", "factors", "rehearse_on", "pairs", "roles")
 _PAGES = ("run.json", "report.html", HISTORY)
 _FACTS = {"data": "the content of the data", "base_fingerprint": "the weights of the base"}
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place where no run can be, before anything is loaded.
+
+    Raises:
+        BadInput: a file, or a folder whose checkpoints are a link: they would be read and removed elsewhere.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
+    kept = out / CHECKPOINTS
+    for path in (kept, *(kept.glob("*") if kept.is_dir() else ())):
+        if path.is_symlink():
+            raise BadInput(
+                f"{str(path)!r} is a link, and leads out of the run's folder. Remove it, or choose another -o"
+            )
 
 
 def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str], *, overwrite: bool) -> None:
@@ -27,8 +44,6 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     Raises:
         BadInput: it contains a run with other arguments, data or base, or something else.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
     if overwrite:
         for name in _PAGES:
             (out / name).unlink(missing_ok=True)

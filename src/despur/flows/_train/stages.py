@@ -20,7 +20,7 @@ from despur.core import (
     write_json,
 )
 from despur.core.adapter.peft_folder import weights_digest
-from despur.core.store import DONE
+from despur.core.disk.new_folder import DONE
 from despur.core.text.rows import Tokens
 from despur.find import mean_shift
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
