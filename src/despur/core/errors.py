@@ -48,5 +48,5 @@ class CannotAttach(DespurError, RuntimeError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; nearest: 'a', 'b'" for a misspelt name, or "" when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.4)
+    close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=2, cutoff=0.4)
     return "; nearest: " + ", ".join(repr(c) for c in close) if close else ""

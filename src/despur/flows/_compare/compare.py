@@ -42,7 +42,7 @@ def compare(
     deviate: Annotated[bool, Option(recorded=False)] = False,
     after: Sequence[str] = (),
     after_seeds: Annotated[int, Option(low=1)] = 3,
-    workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
+    workers: Annotated[int | None, Option(former="--jobs", low=1, recorded=False)] = None,
     engine: Annotated[Engine, Option(recorded=False)] = "local",
     progress: Progress = silent,
 ) -> Study:
