@@ -320,3 +320,22 @@ def test_a_step_that_fails_is_not_there_and_is_made_the_next_time(tmp_path):
     assert not store.has("scout", {}), "a damaged record is made anew"
     store.step("scout", {}, lambda out: None)
     assert store.has("scout", {})
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 11, None, b"[]"])
+def test_a_step_whose_content_was_damaged_is_made_again(damage, tmp_path):
+    store, made = Store(tmp_path), []
+
+    def make_it(out: Path) -> None:
+        made.append(1)
+        save_file({"x": torch.ones(3)}, out / "x.safetensors")
+        (out / "card.md").write_text("written again later")
+
+    path = store.step("scout", {}, make_it) / "x.safetensors"
+    (tmp_path / "scout/card.md").write_text("another")
+    assert store.has("scout", {}), "a card is no content"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert not store.has("scout", {})
+    store.step("scout", {}, make_it)
+    assert len(made) == 2
+    assert torch.equal(load_file(path)["x"], torch.ones(3))

@@ -10,7 +10,7 @@ from despur.core.disk.files import read_json, write_json
 from despur.core.disk.new_folder import DONE, new_folder
 from despur.core.errors import BadInput
 
-_SPEC = "spec_digest"
+_SPEC, _FILES = "spec_digest", "files"
 
 
 def digest(value: Any) -> str:
@@ -56,13 +56,37 @@ class Store:
             with new_folder(folder, within=self.root) as draft:
                 make(draft)
                 record = read_json(draft / DONE) if (draft / DONE).exists() else {}
-                write_json(draft / DONE, {**record, **spec, _SPEC: digest(dict(spec))})
+                write_json(draft / DONE, {**record, **spec, _SPEC: digest(dict(spec)), **_files(draft)})
         return folder
 
     def has(self, name: str, spec: Mapping[str, Any]) -> bool:
-        """Whether the stage is there, whole, with this spec; one whose record is damaged counts as not there."""
+        """Whether the stage is there, whole, with this spec; one whose record or content is damaged counts as not there."""
+        folder = self.root / name
         try:
-            record = read_json(self.root / name / DONE)
+            record = read_json(folder / DONE)
         except BadInput:
             return False
-        return isinstance(record, dict) and record.get(_SPEC) == digest(dict(spec))
+        if not isinstance(record, dict) or record.get(_SPEC) != digest(dict(spec)):
+            return False
+        return is_whole(folder, record)
+
+
+def is_whole(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a stage's files are what its record says; earlier versions recorded none."""
+    files: Any = record.get(_FILES, {})
+    return isinstance(files, dict) and all(_sha(folder / str(f)) == sha for f, sha in files.items())
+
+
+def _files(folder: Path) -> dict[str, dict[str, str]]:
+    """Digests of the tensors and JSON of a stage; its page and card may be written again later."""
+    found = (p for p in sorted(folder.rglob("*")) if p.suffix in (".safetensors", ".json") and p.name != DONE)
+    digests = {p.relative_to(folder).as_posix(): _sha(p) for p in found if p.is_file()}
+    return {_FILES: digests} if digests else {}
+
+
+def _sha(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except (OSError, ValueError):
+        return "missing"

@@ -16,16 +16,8 @@ if TYPE_CHECKING:
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import DemoResult, demo
-    from despur.flows._library.library import (
-        Compared,
-        Entry,
-        Match,
-        add_to_library,
-        compare_with_library,
-        library_folder,
-        list_library,
-        remove_from_library,
-    )
+    from despur.flows._library.entries import Entry, library_folder, list_library, remove_from_library
+    from despur.flows._library.library import Compared, Match, add_to_library, compare_with_library
     from despur.flows._prove.prove import prove
     from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
@@ -55,10 +47,8 @@ WHERE = {  # module -> names
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
     "_train.fit": ("Settings",),
-    "_library.library": (
-        "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
-        "remove_from_library",
-    ),
+    "_library.entries": ("Entry", "library_folder", "list_library", "remove_from_library"),
+    "_library.library": ("Compared", "Match", "add_to_library", "compare_with_library"),
     "_prove.proven": ("Evidence", "Proven"),
     "_prove.prove": ("prove",),
     "_replay": ("replay",),

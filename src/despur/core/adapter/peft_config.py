@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from despur.core.adapter.many_names import check_few_names
 from despur.core.disk.files import read_json
 from despur.core.errors import BadInput
 
@@ -62,6 +63,7 @@ def read_config(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
         raise BadInput(f"{str(path)!r} contains {short_repr(value)}, where a JSON object is needed. Save it again")
     if _deep(value):
         raise BadInput(f"{str(path)!r} is nested more than {_DEEPEST} deep. Save it again")
+    check_few_names(value, repr(str(path)))
     return value
 
 

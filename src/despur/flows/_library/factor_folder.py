@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from despur.core import Subspace, fingerprint, load_factors, read_json
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.flows._library.entries import ENTRY
 from despur.flows.load import load_base
 
-ENTRY = "entry.json"
 _RECORDS = (ENTRY, "audit.json", "clean.json", "run.json", "despur.json")  # where the base may be named, in this order
 
 

@@ -66,7 +66,7 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
 def sweep(out: Path, used: Set[str]) -> None:
     """Remove the stages that another run left in the folder."""
     for record in out.glob(f"*/{DONE}"):
-        if record.parent.name not in used and "spec_digest" in read_json(record):
+        if record.parent.name not in used and "spec_digest" in _facts_of(record):
             shutil.rmtree(record.parent, ignore_errors=True)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
@@ -96,11 +96,20 @@ def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
         if name in before and name not in _FREE and not _same(name, before[name], now)
     ]
     for record in sorted(out.glob(f"*/{DONE}")):
-        facts_then = read_json(record)
+        facts_then = _facts_of(record)
         changed = [text for key, text in _FACTS.items() if facts_then.get(key, facts[key]) != facts[key]]
         if changed:
             return [*found, f"{' and '.join(changed)} changed since"]
     return found
+
+
+def _facts_of(record: Path) -> dict[str, Any]:
+    """What a stage depends on; nothing of one whose record is damaged, which is made again."""
+    try:
+        facts = read_json(record)
+    except BadInput:
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _same(name: str, before: Any, now: Any) -> bool:

@@ -104,7 +104,8 @@ class Stages:
 
         folder = self.step(name, whole, make)
         saved.clear(name)
-        self.history.add(name, read_json(folder / DONE)["course"])
+        if course := read_json(folder / DONE).get("course"):
+            self.history.add(name, course)
         return folder
 
     def own_text(self, rows: int, new: int, file: Path | str | None, seed: int, name: str) -> OwnText:
