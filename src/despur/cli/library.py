@@ -44,7 +44,15 @@ def show_list(result: Any, given: Any) -> None:
     made = table("name", "ranks", "width", "base", "sites", "added", "note", left=7)
     for e in entries:
         sites = e.sites[0] if len(e.sites) == 1 else f"{e.sites[0]} and {len(e.sites) - 1} more"
-        cells = (e.name, " ".join(map(str, e.ranks)), str(e.width), e.base_fingerprint, sites, e.added[:10], e.note)
+        cells = (
+            e.name,
+            " ".join(map(str, e.ranks)),
+            str(e.width),
+            e.base_fingerprint.partition(".")[0],
+            sites,
+            e.added[:10],
+            e.note,
+        )
         made.add_row(*cells)
     out_console.print(made)
     for name, reason in broken.items():

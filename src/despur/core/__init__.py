@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from despur.core.late import imported_late
 
 if TYPE_CHECKING:
-    from despur.core.adapter.adapter import Adapter, fingerprint
+    from despur.core.adapter.adapter import Adapter
     from despur.core.adapter.lowrank import LowRank
     from despur.core.adapter.tuned import Tuned, load_tuned
     from despur.core.catalogue import Method, find_method, method, methods
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from despur.core.factor_files import load_factors, save_factors
     from despur.core.model.anatomy import Anatomy, layer_path, stream_roles
     from despur.core.model.attach import attach, find_module, record
+    from despur.core.model.fingerprint import fingerprint, same_base
     from despur.core.model.norm_gain import NormGain
     from despur.core.model.primitives import AddVector, ProjectOut, SwapCoordinates
     from despur.core.model.roles import Role, factor_at, match_role
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from despur.core.types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
 
 _WHERE = {
-    "adapter.adapter": ("Adapter", "fingerprint"),
+    "adapter.adapter": ("Adapter",),
+    "model.fingerprint": ("fingerprint", "same_base"),
     "model.attach": ("attach", "find_module", "record"),
     "adapter.lowrank": ("LowRank",),
     "catalogue": ("Method", "find_method", "method", "methods"),
@@ -45,7 +47,7 @@ __all__ = [
     "EVERYWHERE", "Adapter", "AddVector", "Anatomy", "Context", "Edit", "Factor", "LowRank", "Method", "NormGain", "ProjectOut",
     "Report", "Role", "Site", "Store", "Subspace", "SwapCoordinates", "Tuned", "TwoStates", "attach", "claimed", "digest",
     "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors", "load_tuned",
-    "match_role", "method", "methods", "new_folder", "read_json", "record", "save_factors", "stream_roles",
+    "match_role", "method", "methods", "new_folder", "read_json", "record", "same_base", "save_factors", "stream_roles",
     "write_json",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Adapter, Subspace, fingerprint, load_tuned, save_factors, write_json
+from despur.core import Adapter, Subspace, load_tuned, same_base, save_factors, write_json
 from despur.core.adapter.lowrank import Core
 from despur.core.errors import DespurError
 from despur.core.text.rows import read_rows
@@ -15,6 +15,7 @@ from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows._audit.verdict import judged_as, not_calibrated
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
@@ -104,7 +105,7 @@ def audit(
     with written(out) as into:
         enter("load")
         model, tokenizer = load_base(base)
-        base_is = fingerprint(model)
+        base_is = base_fingerprint(model, base)
         read = load_tuned(model, adapter, name=base)
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer)
         enter("text")
@@ -136,7 +137,7 @@ def audit(
                 )  # fmt: skip
             except DespurError as error:  # the verdict does not depend on it
                 result = replace(result, notes=(*notes, f"the candidate is not described: {error}"))
-        own = null is not None or neutral.base == base_is
+        own = null is not None or same_base(neutral.base, base_is)
         word, sentence = judged_as(result, level, tolerance, len(neutral.changes), judged=own)
         result = replace(result, verdict=word, sentence=sentence)
         into.put(result, lambda draft: _write(result, seen.candidates.get(result.best or ""), draft))

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import claimed, digest, fingerprint, load_tuned, read_json, write_json
+from despur.core import claimed, digest, load_tuned, read_json, write_json
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
 from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
 from despur.flows.record import run_record
@@ -71,7 +72,7 @@ def calibrate(
     check_prompts(prompts)
     with claimed(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
         model, tokenizer = load_base(base)
-        where = fingerprint(model)
+        where = base_fingerprint(model, base)
         settings = screen_settings(prompts, rows, tokens, depth)
         spec = digest({"base": where, "seed": seed, **settings})
         known = _read_part(part, spec)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from despur.core import same_base
 from despur.flows._audit.page import Audit, Word
 from despur.judge import NeutralNull
 
@@ -44,7 +45,7 @@ def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, ju
 def not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
     """Notes on a null of another base, or of other settings."""
     remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
-    if null.base != base:
+    if not same_base(null.base, base):
         return [
             f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
         ]

@@ -11,11 +11,12 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, fingerprint, load_tuned
+from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, load_tuned
 from despur.core.adapter.peft_config import CONFIG, beyond_plain
 from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import context_length, load_base
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
@@ -33,6 +34,7 @@ class Work:
     def __init__(self, base: str, adapter: str, progress: Progress, *, roles: Mapping[str, str] | None = None) -> None:
         progress("load", 0, 1, {})
         model, self.tokenizer = load_base(base)
+        self.fingerprint = base_fingerprint(model, base)
         tuned = load_tuned(model, adapter, name=base)
         reason = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
         if reason or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
@@ -42,7 +44,6 @@ class Work:
             )
         self.model, self.notes, self.progress = tuned.model, tuned.notes, progress
         self.before = tuned.adapter
-        self.fingerprint = fingerprint(self.model)
         self.width, self.roles = Anatomy.of(self.model).width, roles
         self.state: State = {n: p.detach().clone() for n, p in self.model.named_parameters() if "lora_" in n}
         for name, parameter in self.model.named_parameters():

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from despur.core import Subspace, fingerprint, load_factors, read_json
+from despur.core import Subspace, load_factors, read_json, same_base
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.flows._library.entries import ENTRY
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 
 _RECORDS = (ENTRY, "audit.json", "clean.json", "run.json", "despur.json")  # where the base may be named, in this order
@@ -49,7 +50,7 @@ def read_factors(folder: Path | str, *, base: str | None = None) -> Found:
         (f.evidence["base_fingerprint"] for f in factors if "base_fingerprint" in f.evidence), None
     )
     if base is not None:
-        given = fingerprint(load_base(base)[0])
+        given = base_fingerprint(load_base(base)[0], base)
         check_base(recorded, given, folder)
         recorded = given
     return Found(factors, recorded)
@@ -61,7 +62,7 @@ def check_base(recorded: str | None, given: str, folder: Path | str) -> None:
     Raises:
         ShapeMismatch: the two fingerprints differ.
     """
-    if recorded is not None and recorded != given:
+    if recorded is not None and not same_base(recorded, given):
         raise ShapeMismatch(
             f"the factors in {str(folder)!r} were found on the base {recorded!r}, this base has the fingerprint {given!r}. "
             "Find them again on this base"

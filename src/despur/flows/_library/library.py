@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from despur.core import Subspace, load_factors, new_folder, save_factors, write_json
+from despur.core import Subspace, load_factors, new_folder, same_base, save_factors, write_json
 from despur.core.errors import BadInput
 from despur.core.holm import holm
 from despur.flows._library.entries import ENTRY, Entry, library_folder, list_library, place_of
@@ -146,7 +146,7 @@ def compare_with_library(
     pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []
     for entry in entries:
         width = found.factors[0].width
-        if entry.base_fingerprint != found.base_fingerprint:
+        if not same_base(entry.base_fingerprint, found.base_fingerprint):
             left_out[entry.name] = (
                 f"of another base ({entry.base_fingerprint}, here {found.base_fingerprint}): directions of two models "
                 "have nothing in common"

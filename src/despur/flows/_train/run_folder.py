@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from despur.core import read_json
+from despur.core import read_json, same_base
 from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
@@ -97,10 +97,14 @@ def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
     ]
     for record in sorted(out.glob(f"*/{DONE}")):
         facts_then = _facts_of(record)
-        changed = [text for key, text in _FACTS.items() if facts_then.get(key, facts[key]) != facts[key]]
+        changed = [text for key, text in _FACTS.items() if not _agree(facts_then.get(key, facts[key]), facts[key])]
         if changed:
             return [*found, f"{' and '.join(changed)} changed since"]
     return found
+
+
+def _agree(before: Any, now: str) -> bool:
+    return isinstance(before, str) and same_base(before, now)
 
 
 def _facts_of(record: Path) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from despur.core import Subspace, fingerprint, layer_path
+from despur.core import Subspace, layer_path
 from despur.core.errors import BadInput
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import context_length, load_base
 from despur.flows.roles_file import read_roles
 
@@ -79,7 +80,7 @@ def prepare(
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
     rows, held_out = split(tokenize_rows(given.rows, tokenizer, max_length=settings.max_length), settings.seed)
-    facts = {"base_fingerprint": fingerprint(model), "data": given.digest[:16]}
+    facts = {"base_fingerprint": base_fingerprint(model, base), "data": given.digest[:16]}
     chosen, of_factors = (
         given_factors(factors, guard, model, facts["base_fingerprint"]) if factors is not None else ((), ())
     )
