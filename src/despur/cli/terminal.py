@@ -132,12 +132,13 @@ progress_console = Terminal(stderr=True)
 
 def say(text: str, style: str | None = None) -> None:
     """Print a line as it is, with no breaks where the terminal ends."""
-    out_console.print(Text(text), style=style, soft_wrap=True)
+    out_console.print(Text(visible(text)), style=style, soft_wrap=True)  # Text alone drops some signs
 
 
 def say_parts(parts: Iterable[str | tuple[str, str]]) -> None:
     """Print a line of parts; of a pair the second is its style."""
-    out_console.print(Text.assemble(*parts), soft_wrap=True)
+    shown = [visible(p) if isinstance(p, str) else (visible(p[0]), p[1]) for p in parts]
+    out_console.print(Text.assemble(*shown), soft_wrap=True)
 
 
 def say_error(text: str) -> None:

@@ -50,7 +50,7 @@ def written(out: Path | str | None, *, room: int = PAGES) -> Iterator[Written]:
         with new_folder(out, room=room) as into.draft:
             yield into
     except BadInput as error:
-        error.result = into.result
+        error.result = into.result or error.result
         raise
 
 

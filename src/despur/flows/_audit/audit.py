@@ -18,7 +18,7 @@ from despur.flows._audit.verdict import judged_as, not_calibrated
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import page_facts, private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.flows.written import written
@@ -114,7 +114,7 @@ def audit(
         seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
         wanting = not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth))
-        notes = (*read.notes, *wanting)
+        notes = tuple(private([*read.notes, *wanting]))
         weights = _weights(read.adapter, read.model, seen.cores, stated)
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
@@ -167,7 +167,7 @@ def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
 
 
 def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:
-    write_json(draft / "audit.json", result.to_dict())
+    write_json(draft / "audit.json", private(result.to_dict()))
     write_json(draft / "run.json", result.record)
     if result.verdict == "factors found" and factor is not None:
         save_factors((factor,), draft)

@@ -13,7 +13,7 @@ from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_setti
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
-from despur.flows.record import run_record
+from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.flows.written import PAGES
@@ -94,7 +94,7 @@ def calibrate(
         null = NeutralNull(
             tuple(s["change"] for s in measured),
             {k: tuple(s["evidence"][k] for s in measured) for k in sorted(kinds)},
-            f"{len(measured)} neutral adapters of {base}",
+            f"{len(measured)} neutral adapters of {private(base)}",
             where,
             settings,
         )

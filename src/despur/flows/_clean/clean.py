@@ -19,7 +19,7 @@ from despur.flows._clean.page import clean_blocks, judge
 from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import at_home, page_facts, private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.flows.written import PAGES, size_of, written
@@ -150,7 +150,7 @@ def clean(
 
 
 def _write(result: Cleaned, work: Work, given: tuple[Subspace, ...], draft: Path) -> None:
-    adapter, side = result.record["arguments"]["adapter"], result.record["arguments"]["side"]
+    adapter, side = at_home(result.record["arguments"]["adapter"]), result.record["arguments"]["side"]
     folder = draft / "adapter"
     folder.mkdir()
     write_adapter(Path(adapter), folder, work.cleaned(result.factors, side))
@@ -161,9 +161,9 @@ def _write(result: Cleaned, work: Work, given: tuple[Subspace, ...], draft: Path
         **({"before": dict(work.before.record)} if work.before.record else {}),
     })  # fmt: skip
     save_factors(given, draft)
-    write_json(draft / "clean.json", result.to_dict())
+    write_json(draft / "clean.json", private(result.to_dict()))
     write_json(draft / "run.json", dict(result.record))
-    write_page(draft / "report.html", title="despur clean", subtitle=adapter, blocks=clean_blocks(result),
+    write_page(draft / "report.html", title="despur clean", subtitle=private(adapter), blocks=clean_blocks(result),
                facts=page_facts(result.record))  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from despur.flows._compare.bench import Bench
 from despur.flows.axes import axes_table, frontier
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import page_facts, private, run_record
 from despur.flows.scores import load_scores, save_scores
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import accepted, four_axes
@@ -108,7 +108,7 @@ def demo(
         means = {arm: _means(s) for arm, s in scores.items()}
         result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
         _page(result, task)
-        write_json(out / "run.json", result.to_dict())
+        write_json(out / "run.json", private(result.to_dict()))
         return result
 
 

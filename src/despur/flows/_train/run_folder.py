@@ -118,5 +118,5 @@ def _facts_of(record: Path) -> dict[str, Any]:
 
 def _same(name: str, before: Any, now: Any) -> bool:
     if name in _PATHS and isinstance(before, str) and isinstance(now, str):
-        return os.path.abspath(before) == os.path.abspath(now)
+        return os.path.abspath(os.path.expanduser(before)) == os.path.abspath(os.path.expanduser(now))
     return before == now
