@@ -84,18 +84,24 @@ def factors(folder, seed):
 def test_a_library_that_was_killed_has_old_new_or_no_entries_and_no_halves(times, tmp_path):
     one, other, place = factors(tmp_path / "one", 1), factors(tmp_path / "other", 2), tmp_path / "library"
     want = {(f / "factors.safetensors").read_bytes() for f in (one, other)}
-    draw, seen = random.Random(0), set()
+    draw, seen, at = random.Random(0), set(), multiprocessing.get_context("fork").Value("i", 0)
     for number in range(times):
+        at.value = 0
         child = os.fork()
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             try:
                 while True:
                     add_to_library("x", (one, other)[number % 2], library=place, force=True)
+                    at.value += 1
                     remove_from_library("x", library=place)
+                    at.value += 1
             finally:
                 os._exit(1)
-        time.sleep(draw.uniform(0.005, 0.06))
+        moment = draw.randint(0, 3)
+        while at.value < moment and not os.waitpid(child, os.WNOHANG)[0]:
+            time.sleep(0.0002)
+        time.sleep(draw.uniform(0, 0.006))
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it does not end by itself"
         entries, broken = list_library(library=place)

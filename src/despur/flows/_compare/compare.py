@@ -6,14 +6,16 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import claimed, read_json, write_json
+from despur.core import claimed, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
-from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
+from despur.flows._compare.arms import ARMS
+from despur.flows._compare.asked import ASKED, MIN_STEPS, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows._compare.estimate import Estimate, estimate
 from despur.flows._compare.judging import choose, judge
 from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
+from despur.flows._compare.saved import CHOSEN, FAILED, RECORD, read_chosen, read_failed
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study
 from despur.flows.pool import Engine, Job, run_jobs
@@ -21,7 +23,6 @@ from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, recorded, verb
 from despur.judge import Prereg
 
-FAILED, CHOSEN = "failures.json", "chosen.json"
 ROOM = 16 * 2**20  # bytes
 
 
@@ -134,11 +135,12 @@ def report(study: Path | str) -> Study:
     """
     out = Path(study)
     plan = read_plan(out / FILE)
+    for guard in plan.guards:
+        find_arm(guard, ARMS)
     tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
-    chosen = read_json(out / CHOSEN) if (out / CHOSEN).exists() else choose(plan, out, tuning)
+    chosen = read_chosen(out, plan) or choose(plan, out, tuning)
     reported = _reported(plan, chosen)
-    failed = read_json(out / FAILED) if (out / FAILED).exists() else {}
-    return judge(plan, out, tuning, reported, chosen, failed, ())
+    return judge(plan, out, tuning, reported, chosen, read_failed(out), ())
 
 
 def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:

@@ -54,11 +54,5 @@ def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()
             for axis, readouts in scores.items() for readout, t in list(readouts.items())[:1]
         ]  # fmt: skip
     for name, rows in (("results", means), ("prompts", prompts)):
-<<<<<<< HEAD
-        draft = out / f".{name}.parquet.draft"
-        pq.write_table(pa.Table.from_pylist(rows), draft, compression="zstd", write_page_checksum=True)
-        draft.replace(out / f"{name}.parquet")
-=======
         with new_file(out / f"{name}.parquet") as file:
-            pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd")
->>>>>>> d989335 (Output folders: links, files and folders of others are left alone, mount points are written inside, places are taken before the work, and what is renamed has reached the disk)
+            pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd", write_page_checksum=True)
