@@ -69,6 +69,29 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             draft.unlink(missing_ok=True)
 
 
+def draft_of(path: Path) -> Path:
+    """Make an empty file beside a place, for a library that writes files by name; `put` gives it its own.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    _sweep(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666))
+    return draft
+
+
+def put(draft: Path, path: Path) -> None:
+    """Let a file that was written whole take its name.
+
+    Raises:
+        OSError: it cannot.
+    """
+    sync(draft)
+    os.replace(draft, path)
+    sync(path.parent)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file and bring it to the disk; half a line that a killed run left is ended first.
 
