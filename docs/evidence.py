@@ -27,7 +27,10 @@ prompts or draws, so a verdict close to its bound may turn with the seed. The st
 def ship(folder: Path) -> None:
     """Take the figures of a run; times are rounded, so that a repeated run changes little."""
     found = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
-    found = {"versions": found["versions"], "proven": [{**p, "seconds": round(p["seconds"])} for p in found["proven"]]}
+    found = {
+        "versions": found["versions"],
+        "proven": [{**p, "seconds": round(p["seconds"], 0)} for p in found["proven"]],
+    }
     SHIPPED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from despur.core import fingerprint
-from despur.core.model.fingerprint import base_weights
+from despur.core import fingerprint, same_base
+from despur.core.model import fingerprint as _module
+from despur.core.model.fingerprint import base_weights, known_fingerprint, remember_fingerprint
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -44,6 +45,51 @@ def test_samples_are_spread_over_rows_and_columns():
             layer.weight[:, column : column + 16] += 1
         seen.add(fingerprint(layer))
     assert len(seen) == 17
+
+
+def test_one_row_of_a_large_table_counts():
+    table = nn.Embedding(20_000, 8)
+    sampled, full = fingerprint(table).split(".")
+    for row in range(1000, 20_000, 1900):
+        before = table.weight.data[row].clone()
+        table.weight.data[row] += 1
+        changed = fingerprint(table).split(".")
+        assert changed[1] != full
+        table.weight.data[row] = before
+    assert fingerprint(table) == f"{sampled}.{full}"
+    with torch.no_grad():
+        table.weight[: len(table.weight) // 2] = 0
+    assert fingerprint(table).split(".")[0] != sampled, "the control: half of it is seen by the sample, too"
+
+
+def test_parts_of_a_weight_are_one_digest(monkeypatch, tiny):
+    base = tiny("llama")
+    whole = fingerprint(base)
+    monkeypatch.setattr(_module, "_PART", 7)
+    assert fingerprint(base) == whole
+
+
+def test_fingerprints_of_earlier_versions_agree_as_far_as_they_can_tell(tiny):
+    base = tiny("llama")
+    now = fingerprint(base)
+    earlier = now.partition(".")[0]
+    assert len(earlier) == 16
+    assert same_base(earlier, now)
+    assert same_base(now, now)
+    assert not same_base(now, earlier + ".0")
+    assert not same_base("0" * 16, now)
+    assert not same_base("", now)
+
+
+def test_a_known_fingerprint_is_given_again_until_a_sampled_weight_changes(tiny):
+    base = tiny("llama")
+    value = fingerprint(base)
+    other = value.partition(".")[0] + ".0"
+    remember_fingerprint(base, other)
+    assert known_fingerprint(base) == other, "not computed again"
+    with torch.no_grad():
+        next(base.parameters()).view(-1)[0] += 1
+    assert known_fingerprint(base) == fingerprint(base) != value
 
 
 def test_a_tied_weight_counts_once(tiny):

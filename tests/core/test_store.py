@@ -22,7 +22,8 @@ from despur.core import (
     save_factors,
     write_json,
 )
-from despur.core import store as _store
+from despur.core import factor_files as _factors
+from despur.core.disk import new_folder as _place
 from despur.core.errors import BadInput
 
 
@@ -100,7 +101,7 @@ def test_a_write_that_does_not_fit_is_one_sentence_and_leaves_nothing(write, tmp
     assert files(tmp_path) == ["out", "out/despur.json", "out/x"]
 
 
-@pytest.mark.parametrize("broken", [(os, "replace"), (_store, "save_file")], ids=lambda broken: broken[1])
+@pytest.mark.parametrize("broken", [(os, "replace"), (_factors, "save_file")], ids=lambda broken: broken[1])
 def test_no_space_left_is_named(broken, tmp_path, monkeypatch):
     make(tmp_path / "out")
 
@@ -116,7 +117,7 @@ def test_no_space_left_is_named(broken, tmp_path, monkeypatch):
         patch.setattr(*broken, full)
         with pytest.raises(BadInput) as raised:
             write()
-    if broken[0] is _store:
+    if broken[0] is _factors:
         assert str(raised.value) == (
             f"writing {str(tmp_path / 'out')!r} failed: No space left on device. Nothing of it was left behind; free some "
             "room or choose another -o"
@@ -209,8 +210,8 @@ def killed_in(where: str, path: Path) -> None:
             if where == "the block":
                 os.kill(os.getpid(), signal.SIGKILL)
             (draft / "despur.json").write_text("{}")
-            _store.os.replace = replace
-            _store.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+            _place.os.replace = replace
+            _place.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
@@ -319,3 +320,22 @@ def test_a_step_that_fails_is_not_there_and_is_made_the_next_time(tmp_path):
     assert not store.has("scout", {}), "a damaged record is made anew"
     store.step("scout", {}, lambda out: None)
     assert store.has("scout", {})
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 11, None, b"[]"])
+def test_a_step_whose_content_was_damaged_is_made_again(damage, tmp_path):
+    store, made = Store(tmp_path), []
+
+    def make_it(out: Path) -> None:
+        made.append(1)
+        save_file({"x": torch.ones(3)}, out / "x.safetensors")
+        (out / "card.md").write_text("written again later")
+
+    path = store.step("scout", {}, make_it) / "x.safetensors"
+    (tmp_path / "scout/card.md").write_text("another")
+    assert store.has("scout", {}), "a card is no content"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert not store.has("scout", {})
+    store.step("scout", {}, make_it)
+    assert len(made) == 2
+    assert torch.equal(load_file(path)["x"], torch.ones(3))

@@ -70,7 +70,7 @@ def test_one_side_leaves_the_other_and_the_run_replays(base, harmful, confirmed,
     assert result.leak["cleaned"]["read"].value == result.leak["adapter"]["read"].value
     assert "task" not in result.axes["cleaned"]
     assert "top 3" in result.axes
-    again = replay(tmp_path / "c" / "run.json", out=tmp_path / "d")
+    again = replay(tmp_path / "c" / "run.json", out=tmp_path / "d", trust=True)
     assert again.axes == result.axes
     assert (again.adapter / "adapter_model.safetensors").read_bytes() == (
         result.adapter / "adapter_model.safetensors"

@@ -107,7 +107,7 @@ def test_several_scouts_hold_more_and_lora_sits_where_it_is_told_to(base, rows_f
     held = [load_factors(tmp_path / str(n) / "weight_factors") for n in (1, 2)]
     assert not torch.allclose(held[0][0].read, held[1][0].read), "the second scout changes what is held"
     assert max(r.value for r in made[2].leak.values()) <= 1e-6
-    again = replay(tmp_path / "2" / "run.json", out=tmp_path / "again")
+    again = replay(tmp_path / "2" / "run.json", out=tmp_path / "again", trust=True)
     assert weights(again.adapter) == weights(made[2].adapter)
 
 
@@ -139,7 +139,7 @@ def test_standard_input_is_read_once_and_kept_for_resuming_and_replaying(base, r
     stdin(b"")
     train(base, "-", out=tmp_path / "run", **again)
     assert (result.adapter / "adapter_model.safetensors").stat().st_mtime_ns == made
-    other = replay(tmp_path / "run" / "run.json", out=tmp_path / "again")
+    other = replay(tmp_path / "run" / "run.json", out=tmp_path / "again", trust=True)
     assert weights(other.adapter) == weights(result.adapter)
 
 

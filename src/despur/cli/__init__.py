@@ -8,6 +8,13 @@ import warnings
 
 def main() -> None:
     """Entry point of `despur`: user faults are one line and exit 2, bugs a traceback and exit 1."""
+    from despur.cli.terminal import harmless_streams
+
+    with harmless_streams():
+        _main()
+
+
+def _main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = "--debug" in sys.argv
     if not debug:  # warnings of libraries about coming versions are of no use to a user of this command
@@ -23,16 +30,26 @@ def main() -> None:
         if end.code == 130:
             _stop("interrupted; finished work is saved, run the same command again to continue", 130, debug)
         raise
+    except BrokenPipeError:  # who reads has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:
         from despur.core.errors import DespurError
 
         if isinstance(error, DespurError):
             _stop(f"{type(error).__name__}: {error}", 2, debug)
+        if isinstance(error, OSError) and error.strerror:
+            where = f": {error.filename!r}" if error.filename else ""
+            _stop(f"{error.strerror}{where}. Check the place, or see --debug", 2, debug)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            _stop("out of memory. Take fewer or shorter rows, a smaller batch, or a larger machine", 2, debug)
         raise
 
 
 def _stop(message: str, code: int, debug: bool) -> None:
+    from despur.cli.terminal import say_error
+
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"despur: {message}\n")
+    say_error(f"despur: {message}")
     sys.exit(code)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.cli.view import View, out_console, say, say_verdict, table
+from despur.cli.terminal import out_console, say, say_parts
+from despur.cli.view import View, say_verdict, table
 from despur.core.errors import BadInput
+from despur.core.visible import visible
 from despur.flows.verb import Option
 
 TONES = {
@@ -63,9 +65,9 @@ def show(result: Any, given: Any) -> None:
         )
     if result.samples and result.verdict == "factors found":
         for name in ("prompt", "base", "base + factor", "adapter"):
-            say(f"{name + ':':<15}{result.samples[0][name]}")
+            say(f"{name + ':':<15}{visible(result.samples[0][name], one_line=True)}")
     if given["out"] is not None:
-        out_console.print(f"Report: [bold]{Path(given['out']) / 'report.html'}[/bold]", highlight=False)
+        say_parts(["Report: ", (str(Path(given["out"]) / "report.html"), "bold")])
 
 
 def _show_checks(result: Any) -> None:
@@ -92,7 +94,7 @@ VIEWS = {
         note="**Exit status**: 0, or 3 for a verdict in `--fail-on`, or 2 where base or adapter cannot be read.",
     ),
     "calibrate": View(
-        lambda null, given: out_console.print(f"{null.origin}: [bold]{given['out']}[/bold]", highlight=False),
+        lambda null, given: say_parts([null.origin, ": ", (str(given["out"]), "bold")]),
         plain=lambda null, given: {"origin": null.origin, "base": null.base, "adapters": len(null.changes)},
     ),
 }  # fmt: skip

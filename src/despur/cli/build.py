@@ -79,15 +79,21 @@ def _run(function: Callable[..., Any], view: View, given: Mapping[str, Any], *, 
                 arguments["progress"] = progress
             result = view.run(function, arguments, given)
     except DespurError as error:
-        if as_json and view.broken is not None:
+        if error.result is not None:  # only its writing failed
+            _print(view, error.result, {**given, "out": None}, as_json=as_json)
+        elif as_json and view.broken is not None:
             print_json(view.broken(given, error))
         raise
+    _print(view, result, given, as_json=as_json)
+    if status := view.status(result, given):
+        raise typer.Exit(status)
+
+
+def _print(view: View, result: Any, given: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(view.plain(result, given))
     else:
         view.show(result, given)
-    if status := view.status(result, given):
-        raise typer.Exit(status)
 
 
 def _place(p: Parameter) -> Place:
@@ -104,7 +110,7 @@ def _place(p: Parameter) -> Place:
         info = typer.Argument(help=p.help, metavar=metavar)
     else:
         long = f"--{p.name.rstrip('_').replace('_', '-')}"  # from_ for --from, which Python takes for itself
-        info = typer.Option(long, *([option.short] if option.short else []), help=p.help, metavar=metavar,
+        info = typer.Option(long, *filter(None, (option.former, option.short)), help=p.help, metavar=metavar,
                             min=option.low if p.kind in (int, float) else None,
                             max=option.high if p.kind in (int, float) else None,
                             rich_help_panel=option.panel or None)  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from despur.cli.view import View, out_console, say, table
+from despur.cli.terminal import out_console, say, say_parts
+from despur.cli.view import View, table
 from despur.core.errors import UnknownName, nearest
 from despur.core.evidence import FAILS, NOT_RUN
 from despur.core.extras import lacking
@@ -94,7 +95,7 @@ def _show_list(found: Any, given: Any) -> None:
     for verb, rooms in VERBS.items():
         here = [m for room in rooms for m in found if m.room == room]
         if here:
-            out_console.print(f"[bold]{verb}[/bold]")
+            say(verb, "bold")
             out_console.print(_methods(here))
 
 
@@ -126,7 +127,7 @@ def _show_arms(found: list[ListedArm]) -> None:
 
 def _show_one(entry: Any, given: Any) -> None:
     if isinstance(entry, list):
-        out_console.print("[bold]Several match; despur show NAME prints the page of one.[/bold]")
+        say("Several match; despur show NAME prints the page of one.", "bold")
         out_console.print(_methods(entry))
     elif isinstance(entry, ListedArm):
         _show_arm(entry)
@@ -135,7 +136,7 @@ def _show_one(entry: Any, given: Any) -> None:
 
 
 def _show_method(method: Listed) -> None:
-    out_console.print(f"[bold]{method.name}[/bold]  ({method.room}, gives {method.contract})")
+    say_parts([(method.name, "bold"), f"  ({method.room}, gives {method.contract})"])
     say(f"{method.signature}\n")
     say(_refilled(method.doc, out_console.width))
     steps = "one plain step" if method.cost == 1 else f"{method.cost} plain ones"
@@ -177,7 +178,7 @@ def _broken(line: str, width: int) -> str:
 
 
 def _show_arm(arm: ListedArm) -> None:
-    out_console.print(f"[bold]{arm.name}[/bold]  (a line of despur compare, {arm.kind})")
+    say_parts([(arm.name, "bold"), f"  (a line of despur compare, {arm.kind})"])
     method = f"{arm.method} " if arm.method else "a plain run "
     given = ", ".join(f"{k} = {v}" for k, v in {**arm.materials, **arm.options}.items())
     say(f"{arm.note}: {method}{f'with {given}' if given else ''}".rstrip())

@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from despur.cli.view import View, out_console, say, table
+from rich.text import Text
+
+from despur.cli.terminal import out_console, say, say_parts
+from despur.cli.view import View, table
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,18 @@ def show(result: Any, given: Any) -> None:
         _show_estimate(result)
         return
     for world in result.grids:
-        out_console.print(f"[bold]{world}[/bold]")
+        say(world, "bold")
         out_console.print(_table(world, result))
     for name, why in result.failed.items():
         say(f"Failed: {name}: {why}", "red")
     for note in result.deviations:
         say(f"Note: {note}", "dim")
-    out_console.print(
+    say(
         "Area: task × (1 - drift) that a guard's settings dominate: base and naive run 0, the ideal 1.\n"
-        f"p: {result.plan.judged} against it, sign-flip over seeds, all baselines jointly.\n"
-        f"Plan {result.plan.digest[:12]}, {result.seconds / 60:.0f} minutes of processor time. Report: [bold]{result.page}[/bold]",
-        highlight=False,
+        f"p: {result.plan.judged} against it, sign-flip over seeds, all baselines jointly."
     )
+    spent = f"Plan {result.plan.digest[:12]}, {result.seconds / 60:.0f} minutes of processor time. Report: "
+    say_parts([spent, (str(result.page), "bold")])
 
 
 def _table(world: str, study: Any) -> Any:
@@ -53,7 +56,7 @@ def _table(world: str, study: Any) -> Any:
     for x in sorted(lines, key=lambda x: -x.area if x.area == x.area else 1):
         axes = [_figure(x.axes[a]) for a in ("task", "drift", "legitimate", "validity")]
         made.add_row(
-            f"[dim]{x.guard}[/dim]" if x.kind in ("control", "reference") else x.guard, _figure(x.area),
+            Text(x.guard, "dim" if x.kind in ("control", "reference") else ""), _figure(x.area),
             f"{_figure(x.low)}–{_figure(x.high)}", *axes, _figure(x.cost, 1), _figure(x.above.get("p_joint", float("nan"))),
             style="bold" if x.guard == study.plan.judged else None,
         )  # fmt: skip

@@ -8,6 +8,7 @@ import typer
 import yaml
 
 from despur.core.errors import BadInput, nearest
+from despur.flows.record import at_home
 from despur.flows.verb import Parameter
 
 _NOT_HERE = ("overwrite",)  # on the command line alone, each time
@@ -98,6 +99,7 @@ def _value(ctx: Any, value: Any, parameter: Parameter, option: Any, path: Path) 
         value = ",".join(map(str, value))
     if isinstance(value, dict) and parameter.option.read is not None:
         value = ",".join(f"{k}={v}" for k, v in value.items())
+    value = at_home(value)
     if isinstance(value, list | dict):
         raise BadInput(
             f"--config {str(path)!r} has {parameter.name} = {value!r}, where one value is needed. Correct it"

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from rich.text import Text
-
-from despur.cli.view import View, out_console, say, table
+from despur.cli.terminal import out_console, say
+from despur.cli.view import View, table
 from despur.flows import library_folder
 
 
@@ -31,7 +30,7 @@ def show_compared(result: Any, given: Any) -> None:
         )
         if not all(m.same_site for m in result.matches):
             text += " Where two sites are given, the layers differ: the stream is shared, but a direction may turn between layers."
-        out_console.print(text, highlight=False, markup=False, style="dim")
+        out_console.print(text, style="dim")
     for name, reason in result.left_out.items():
         say(f"Not comparable: {name}: {reason}")
 
@@ -52,8 +51,16 @@ def show_list(result: Any, given: Any) -> None:
     made = table("name", "ranks", "width", "base", "sites", "added", "note", left=7)
     for e in entries:
         sites = e.sites[0] if len(e.sites) == 1 else f"{e.sites[0]} and {len(e.sites) - 1} more"
-        cells = (e.name, " ".join(map(str, e.ranks)), str(e.width), e.base_fingerprint, sites, e.added[:10], e.note)
-        made.add_row(*map(Text, cells))  # a user's note may contain what reads as markup
+        cells = (
+            e.name,
+            " ".join(map(str, e.ranks)),
+            str(e.width),
+            e.base_fingerprint.partition(".")[0],
+            sites,
+            e.added[:10],
+            e.note,
+        )
+        made.add_row(*cells)
     out_console.print(made)
     for name, reason in broken.items():
         say(f"Damaged: {name}: {reason}")

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,22 +14,21 @@ from rich.progress import (
 )
 
 from despur.cli.start import settled
-
-console = Console(stderr=True)
+from despur.cli.terminal import progress_console
 
 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Iterator[object]:
     """Give a callback `(stage, step, steps, figures)` that draws; on a pipe or with --json nothing is drawn."""
     settled()  # work begins: what it needs was imported before
-    if quiet or not console.is_terminal:
+    if quiet or not progress_console.is_terminal:
         yield lambda stage, step, steps, figures: None
         return
     columns = (
-        TextColumn("{task.description:<28}"), BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(), TextColumn("[dim]{task.fields[figures]}"),
+        TextColumn("{task.description:<28}", markup=False), BarColumn(bar_width=28), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[figures]}", style="dim", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=console) as bars:
+    with Progress(*columns, console=progress_console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:

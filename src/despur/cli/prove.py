@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from despur.cli.view import View, out_console, say, table
+from rich.text import Text
+
+from despur.cli.terminal import out_console, say, say_parts
+from despur.cli.view import View, table
 from despur.core.evidence import state
 
 TONES = {"holds": "green", "proxy holds": "green", "does not hold here": "yellow", "error": "red"}
@@ -28,9 +31,7 @@ def show(result: Any, given: Any) -> None:
 
 def _show_claim(p: Any, *, shipped: bool) -> None:
     where = "as shipped" if shipped else f"{p.seconds:.1f} s, seed {p.seed}"
-    out_console.print(
-        f"[bold]{p.method}[/bold], {p.form} ({where}): [bold {TONES[p.verdict]}]{p.verdict}[/]", highlight=False
-    )
+    say_parts([(p.method, "bold"), f", {p.form} ({where}): ", (p.verdict, f"bold {TONES[p.verdict]}")])
     if p.error:
         say(f"No verdict: {p.error}")
         return
@@ -41,16 +42,10 @@ def _show_claim(p: Any, *, shipped: bool) -> None:
     made = table("figure", "value", "interval", "n", "control", "needed")
     for r in p.reports:
         interval = "exact" if r["low"] == r["high"] else f"[{_short(r['low'])}, {_short(r['high'])}]"
-        made.add_row(
-            r["name"], _short(r["value"]), _plain(interval), str(r["n"]), _short(r["control"]), _needed(r, p.margin)
-        )
+        made.add_row(r["name"], _short(r["value"]), interval, str(r["n"]), _short(r["control"]), _needed(r, p.margin))
     out_console.print(made)
     for reason in p.reasons:
         say(f"Misses: {reason}", "yellow")
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _short(value: float | None) -> str:
@@ -75,7 +70,7 @@ def _show_table(shown: Any) -> None:
     for p in shown:
         _, value, control = p.closest
         made.add_row(
-            p.method, p.form, f"[{TONES[p.verdict]}]{p.verdict}[/]", _short(value), _short(control), f"{p.seconds:.1f}"
+            p.method, p.form, Text(p.verdict, TONES[p.verdict]), _short(value), _short(control), f"{p.seconds:.1f}"
         )
     out_console.print(made)
     good, count = sum(p.good for p in shown), len(shown)

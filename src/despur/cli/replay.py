@@ -4,7 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from despur.cli.view import View, out_console
+from despur.cli.terminal import say_parts
+from despur.cli.view import View
 
 
 def plain(result: Any, given: Any) -> Any:
@@ -16,6 +17,4 @@ def plain(result: Any, given: Any) -> Any:
     return import_module(f"despur.cli.{COMMANDS[verb]}").VIEWS[verb].plain(result, given)
 
 
-VIEWS = {
-    "run": View(lambda result, given: out_console.print(f"Done: [bold]{given['out']}[/bold]", highlight=False), plain)
-}
+VIEWS = {"run": View(lambda result, given: say_parts(["Done: ", (str(given["out"]), "bold")]), plain)}

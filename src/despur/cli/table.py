@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from despur.cli.view import View, out_console, say, table
+from despur.cli.terminal import out_console, say
+from despur.cli.view import View, table
 
 
 def run(call: Callable[..., Any], arguments: dict[str, Any], given: Mapping[str, Any]) -> Any:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from despur.cli.view import View, out_console, print_axes, say
+from despur.cli.terminal import say, say_parts
+from despur.cli.view import View, print_axes
 
 
 def show(result: Any, given: Any) -> None:
@@ -10,10 +11,9 @@ def show(result: Any, given: Any) -> None:
     for note in result.notes:
         say(f"Note: {note}", "dim")
     print_axes(result.axes, ("task", "drift", "legitimate", "validity"))
-    out_console.print(
-        f"Base is (0, 0), the {result.reference} (1, 1), the ideal (1, 0).\n"
-        f"Adapter (plain PEFT): [bold]{result.adapter}[/bold]\nReport: [bold]{result.page}[/bold]", highlight=False,
-    )  # fmt: skip
+    say(f"Base is (0, 0), the {result.reference} (1, 1), the ideal (1, 0).")
+    say_parts(["Adapter (plain PEFT): ", (str(result.adapter), "bold")])
+    say_parts(["Report: ", (str(result.page), "bold")])
 
 
 VIEWS = {"train": View(show)}

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-out_console = Console()
+from despur.cli.terminal import out_console, say, say_parts, say_plain
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,12 @@ class View:
 
 def print_json(value: Any) -> None:
     """Print a result as JSON on standard output."""
-    typer.echo(json.dumps(value, indent=1, allow_nan=False))
-
-
-def say(text: str, style: str | None = None) -> None:
-    """Print a line as it is: no markup in it, no colours of numbers, no breaks where the terminal ends."""
-    out_console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    say_plain(json.dumps(value, indent=1, allow_nan=False))
 
 
 def say_verdict(result: Any, tones: Mapping[str, str], notes: str = "") -> None:
     """Print a verdict, its sentence and its notes, each after a label."""
-    out_console.print(f"[bold {tones[result.verdict]}]{result.verdict}[/]: ", end="")
-    say(result.sentence)
+    say_parts([(result.verdict, f"bold {tones[result.verdict]}"), ": ", result.sentence])
     for note in result.notes if notes else ():
         say(f"{notes}: {note}", "dim")
 
@@ -74,9 +67,9 @@ def print_axes(axes: Any, names: tuple[str, ...], raw: Mapping[str, float] | Non
     out_console.print(made)
 
 
-def figure(report: Any) -> str:
+def figure(report: Any) -> Text:
     """A report's value, with half of its interval where it is of task or drift."""
     if report is None or report.value != report.value:
-        return "–"
+        return Text("–")
     half = (report.high - report.low) / 2
-    return f"{report.value:.2f}" + (f" [dim]±{half:.2f}[/dim]" if report.name in ("task", "drift") else "")
+    return Text.assemble(f"{report.value:.2f}", (f" ±{half:.2f}" if report.name in ("task", "drift") else "", "dim"))

@@ -5,10 +5,17 @@ Every message has three parts: what came, what is allowed, the next step.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class DespurError(Exception):
-    """Any fault in what the user gave; the command line prints it as one line and exits with 2."""
+    """Any fault in what the user gave; the command line prints it as one line and exits with 2.
+
+    Attributes:
+        result: What was found before it could not be written; None where nothing was.
+    """
+
+    result: Any = None
 
 
 class NotFitted(DespurError, ValueError):
@@ -41,5 +48,5 @@ class CannotAttach(DespurError, RuntimeError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; nearest: 'a', 'b'" for a misspelt name, or "" when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.4)
+    close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=2, cutoff=0.4)
     return "; nearest: " + ", ".join(repr(c) for c in close) if close else ""

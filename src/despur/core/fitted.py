@@ -13,8 +13,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from despur.core.catalogue import find_method
+from despur.core.disk.files import read_json, write_json
 from despur.core.errors import BadInput, UnknownName, nearest
-from despur.core.store import digest, load_factors, read_json, save_factors, write_json
+from despur.core.factor_files import load_factors, save_factors
+from despur.core.store import digest
 from despur.core.types import Subspace
 
 ABOUT, NUMBERS, SCHEMA = "fitted.json", "fitted.safetensors", "despur.fitted/1"

@@ -18,17 +18,9 @@ if TYPE_CHECKING:
     from despur.flows._demo.demo import DemoResult, demo
     from despur.flows._fit.apply import Applied, apply
     from despur.flows._fit.fit import Fitted, fit
+    from despur.flows._library.entries import Entry, library_folder, list_library, remove_from_library
     from despur.flows._library.export import Exported, export_from_library
-    from despur.flows._library.library import (
-        Compared,
-        Entry,
-        Match,
-        add_to_library,
-        compare_with_library,
-        library_folder,
-        list_library,
-        remove_from_library,
-    )
+    from despur.flows._library.library import Compared, Match, add_to_library, compare_with_library
     from despur.flows._prove.prove import prove
     from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
@@ -60,10 +52,8 @@ WHERE = {  # module -> names
     "_fit.apply": ("Applied", "apply"),
     "_fit.fit": ("Fitted", "fit"),
     "_train.fit": ("Settings",),
-    "_library.library": (
-        "Compared", "Entry", "Match", "add_to_library", "compare_with_library", "library_folder", "list_library",
-        "remove_from_library",
-    ),
+    "_library.entries": ("Entry", "library_folder", "list_library", "remove_from_library"),
+    "_library.library": ("Compared", "Match", "add_to_library", "compare_with_library"),
     "_prove.proven": ("Evidence", "Proven"),
     "_prove.prove": ("prove",),
     "_library.export": ("Exported", "export_from_library"),

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from despur.core.errors import BadInput
 from despur.worlds.world import Scores
 
 
@@ -18,10 +20,20 @@ def save_scores(scores: Scores, out: Path) -> None:
 
 
 def load_scores(folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Read scores back."""
+    """Read scores back.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
     scores: dict[str, dict[str, Tensor]] = {}
-    flat = load_file(folder / "scores.safetensors")
-    for name in sorted(flat):
-        _, axis, readout = name.split(".")
-        scores.setdefault(axis, {})[readout] = flat[name]
+    path = folder / "scores.safetensors"
+    try:
+        flat = load_file(path)
+        for name in sorted(flat):
+            _, axis, readout = name.split(".")
+            scores.setdefault(axis, {})[readout] = flat[name]
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadInput(
+            f"{str(path)!r} is damaged ({type(error).__name__}). Remove its folder, and start the same command again"
+        ) from error
     return scores

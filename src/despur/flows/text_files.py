@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from despur.core.errors import BadInput
 from despur.guard import OwnText
 
 NAME = "own_text.safetensors"
@@ -17,6 +19,15 @@ def save_text(text: OwnText, folder: Path) -> None:
 
 
 def load_text(folder: Path) -> OwnText:
-    """Read them back."""
-    saved = load_file(folder / NAME)
-    return OwnText(tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist())))
+    """Read them back.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    try:
+        saved = load_file(folder / NAME)
+        return OwnText(tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist())))
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        raise BadInput(
+            f"{str(folder / NAME)!r} is damaged ({type(error).__name__}). Remove its folder, and start the same command again"
+        ) from error

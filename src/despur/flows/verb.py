@@ -22,6 +22,7 @@ class Option:
 
     Args:
         short: Its letter on the command line, as "-o".
+        former: Its long name on the command line in earlier versions, still taken, as "--jobs".
         low: The smallest number.
         high: The largest number.
         choices: The only values; those of a `Literal` are taken from there.
@@ -33,6 +34,7 @@ class Option:
     """
 
     short: str = ""
+    former: str = ""
     low: int | float | None = None
     high: int | float | None = None
     choices: tuple[str, ...] = ()

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from despur.core import Edit, method
-from despur.core.adapter.scout import Scout
-from despur.core.model.capture import log_probs
+from despur.core.adapter.scout import Scout, as_scout
+from despur.core.model.capture import fitting_parts, log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
 from despur.guard._hold_on_text import HoldOnOwnText, token_mean
@@ -23,6 +24,11 @@ class _HoldBackScout:
         self.scout, self.keep, self.one_sided = scout, keep, one_sided
 
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        with as_scout(model, self.scout.folder) as scout:
+            parts = [self._change(scout, *part) for part in fitting_parts(model, ids, mask)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _change(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         with as_base(model) as base:
             logp = log_probs(base, ids, mask)
         saved = {f"keep_{k}": v for k, v in remember_distribution(logp).items()} if self.keep else {}

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import Edit, method
-from despur.core.model.capture import log_probs
+from despur.core.model.capture import fitting_parts, log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
 from despur.guard._hold_on_text import HoldOnOwnText, token_mean
@@ -33,7 +33,8 @@ def distance_to_base(now: Float[Tensor, "b t v"], cache: Mapping[str, Tensor]) -
 class _KeepDistribution:
     def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         with as_base(model) as base:
-            return remember_distribution(log_probs(base, ids, mask))
+            parts = [remember_distribution(log_probs(base, *part)) for part in fitting_parts(model, ids, mask)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
         return token_mean(distance_to_base(log_probs(model, ids, mask), cache), mask)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
 
 SHIPPED = Path(__file__).with_name("neutral_null.json")
@@ -77,7 +78,11 @@ class NeutralNull:
         return cls(changes, evidence, origin, base, settings)
 
     def write(self, path: Path) -> None:
-        """Write it where `read` finds it."""
+        """Write it where `read` finds it.
+
+        Raises:
+            BadInput: the file cannot be written.
+        """
         rounded = {k: [round(x, 5) for x in v] for k, v in self.evidence.items()}
         record = {
             "origin": self.origin,
@@ -86,7 +91,7 @@ class NeutralNull:
             "changes": [float(f"{c:.4g}") for c in self.changes],
             "evidence": rounded,
         }
-        path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_bytes(path, (json.dumps(record) + "\n").encode())
 
     def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
         """Each kind of evidence in units of its spread among neutral tunes of like change."""

@@ -178,5 +178,21 @@ def _read(name: str, value: Any) -> Any:
     if name in ("constraints", "margins"):
         _check_numbers(name, value)
     if name == "exclusions":
+        if odd := [one for one in value if not isinstance(one, str | Mapping)]:
+            raise BadInput(f"the exclusion {odd[0]!r} of a comparison is no rule; there is {NO_HARM}")
         rules(value)
+    _check_parts(name, value)
     return tuple(value) if kind is list else value
+
+
+def _check_parts(name: str, value: Any) -> None:
+    """Refuse names that are no text, and numbers that are no whole ones."""
+    texts: Any = value if name in ("worlds", "baselines") else ()
+    if odd := [one for one in texts if not isinstance(one, str)]:
+        raise BadInput(f"field {name!r} of a comparison has {odd[0]!r}, where a name is needed")
+    least = {"tuning_seeds": 0, "report_seeds": 0, "steps": 1, "draws": 1}.get(name)
+    numbers: Any = value.values() if name == "steps" else [value] if name == "draws" else value
+    if least is not None and (odd := [n for n in numbers if type(n) is not int or not least <= n < 2**31]):
+        raise BadInput(
+            f"field {name!r} of a comparison has {odd[0]!r}, where a whole number of {least} or more is needed"
+        )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
-from despur.core.model.capture import label_log_probs, log_probs
+from despur.core.model.capture import fitting_batch, label_log_probs, log_probs
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, batches
 
@@ -29,7 +29,7 @@ def off_task(
         own_text: Fresh text of the base's own, not the rows that a guard was trained with.
         factor: Found at one layer; None leaves out `legitimate`.
         shift: (d,) the mean change along the factor, added to the stream to ask how the model responds.
-        batch: Rows in one forward pass.
+        batch: Rows in one forward pass at most.
 
     Returns:
         Axis -> readout -> one value a row, for `four_axes`:
@@ -52,7 +52,7 @@ def off_task(
     with evaluating(model):
         answers, counts = label_log_probs(model, held_out, batch=batch)
         scores["task"]["logp"] = answers / counts.clamp(min=1)
-        for ids, mask, chosen in batches(own_text, size=batch, pad=0):
+        for ids, mask, chosen in batches(own_text, size=_few(model, own_text, batch), pad=0):
             ids, mask = ids.to(device), mask.to(device)
             now = log_probs(model, ids, mask)
             with model.disable_adapter():  # type: ignore[operator]
@@ -65,6 +65,10 @@ def off_task(
                     moved = log_probs(model, ids, mask)
                 scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
     return scores
+
+
+def _few(model: nn.Module, rows: Sequence[Sequence[int]], batch: int) -> int:
+    return min(batch, fitting_batch(model, rows)) if rows else batch
 
 
 def _row_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
 """Blocks → one HTML file."""
 
-import contextlib
 import functools
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
 from despur.report.bars import draw_bars
 from despur.report.blocks import Bars, Cell, Curves, Frontier, Heat, Samples, Table, Text, Verdict
@@ -57,18 +56,13 @@ def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block]
         facts=[(clean(name), clean(value, NOTE)) for name, value in facts.items()],
     )  # fmt: skip
     path = Path(path)
-    draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(page.encode())
-        os.replace(draft, path)
     except OSError as error:
         raise BadInput(
             f"writing {str(path)!r} failed: {error.strerror or error}. Free some room or choose another -o"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+    write_bytes(path, page.encode("utf-8", "replace"))
 
 
 @functools.cache

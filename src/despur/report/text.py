@@ -5,14 +5,10 @@ import unicodedata
 from numbers import Integral, Real
 from typing import Any
 
+from despur.core.visible import VISIBLE
 from despur.report.blocks import Number
 
 MISSING = "–"
-_HIDING = [*range(0x20), 0x7F, *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # or reordering
-_UNWRITABLE = (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
-_VISIBLE = {code: f"⟨U+{code:04X}⟩" for code in _HIDING if chr(code) not in "\n\t\r"} | dict.fromkeys(
-    _UNWRITABLE, "\ufffd"
-)
 _WIDTHS = (("fijlrtI.,:;'|!()[]{}/-– ", 0.42), ("mwMW@%…—", 1.0), ("+−=<>≤≥~#&×⟨⟩←→", 0.88))
 
 
@@ -28,7 +24,7 @@ def clean(text: Any, limit: int = 300) -> str:
     text = text if isinstance(text, str) else str(text)
     rest = len(text) - limit
     visible = str.translate(
-        str.__getitem__(text, slice(limit)), _VISIBLE
+        str.__getitem__(text, slice(limit)), VISIBLE
     )  # `str.`: markup that poses as str is text too
     return f"{visible} … [{rest:,} more characters cut]" if rest > 0 else visible
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from despur.core import write_json
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
 from despur.flows import report
 from despur.flows._compare import judging
 from despur.flows._compare.cell import TIMES

@@ -15,7 +15,7 @@ from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
 from despur.core.errors import BadInput, ShapeMismatch, nearest
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules, map_shape
-from despur.core.model.fingerprint import base_weights, fingerprint
+from despur.core.model.fingerprint import base_weights, known_fingerprint, same_base
 from despur.core.model.roles import Role, match_role
 
 OWN_BASE = "it was trained on another base. Give the base that it was trained on"
@@ -139,7 +139,7 @@ class Adapter:
         recorded = self.record.get("base_fingerprint")
         if recorded is None:
             return self._unverified(base_folder)
-        if recorded != (actual := known or fingerprint(base)):
+        if not same_base(str(recorded), actual := known or known_fingerprint(base)):
             half = any(p.dtype == torch.float16 for p in base.parameters())
             remedy = "load the base in bfloat16 or float32 to be sure, since float16 rounds in its own way"
             raise ShapeMismatch(

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from despur.core.adapter.peft_config import read_config, reason, short_repr
+from despur.core.disk.files import write_json
+from despur.core.disk.new_folder import new_folder
 from despur.core.errors import BadInput
 from despur.core.state.tensors import Form, State, Tensors, check_alike
-from despur.core.store import new_folder, write_json
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 ROOM = 2**28  # bytes of tensors that are in memory to be written together

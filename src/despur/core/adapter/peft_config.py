@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.adapter.foreign import made_by
+from despur.core.adapter.many_names import check_few_names
+from despur.core.disk.files import read_json
 from despur.core.errors import BadInput
-from despur.core.store import read_json
 
 CONFIG = "adapter_config.json"
 _LARGEST = 10 * 2**20  # bytes: the largest honest configuration has some kilobytes
@@ -73,6 +74,7 @@ def read_config(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
         raise BadInput(f"{str(path)!r} contains {short_repr(value)}, where a JSON object is needed. Save it again")
     if _deep(value):
         raise BadInput(f"{str(path)!r} is nested more than {_DEEPEST} deep. Save it again")
+    check_few_names(value, repr(str(path)))
     return value
 
 

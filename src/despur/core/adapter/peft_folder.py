@@ -14,8 +14,8 @@ from despur.core.adapter.foreign import left_by, wrapped_names
 from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.patterns import check_patterns
 from despur.core.adapter.peft_config import CONFIG, check_config, rank_and_scale, read_config, reason
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
 
 WEIGHTS = "adapter_model.safetensors"
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")

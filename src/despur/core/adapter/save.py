@@ -10,8 +10,9 @@ from torch import Tensor
 from despur.core.adapter.adapter import Adapter
 from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import WEIGHTS
+from despur.core.disk.files import write_json
+from despur.core.disk.new_folder import new_folder
 from despur.core.errors import BadInput
-from despur.core.store import new_folder, write_json
 
 
 def save_adapter(adapter: Adapter, folder: Path | str) -> Path:

@@ -47,7 +47,7 @@ class Scout:
         """What it does to the base's log-probabilities on a batch.
 
         Args:
-            model: PEFT model; the scout is switched on for a moment.
+            model: PEFT model with the scout switched on; see `as_scout`.
             ids: Token ids (b, t).
             mask: 1 where they are real (b, t).
             base: The base's log-probabilities there (b, t, v).
@@ -56,8 +56,7 @@ class Scout:
             Its log-probabilities (b, t, v), on other words where it is permuted, and KL(base || scout) a position (b, t), the
             size of its change, which no permutation touches.
         """
-        with as_scout(model, self.folder) as scout:
-            own = log_probs(scout, ids, mask)
+        own = log_probs(model, ids, mask)
         size = (base.exp() * (base - own)).sum(-1)
         if self.permuted is not None:
             order = torch.randperm(base.shape[-1], generator=torch.Generator().manual_seed(self.permuted))

@@ -19,13 +19,13 @@ from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_fold
 from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals
 from despur.core.adapter.put_on import PutOn, put_on
 from despur.core.adapter.vocabulary import as_many_tokens, fit_vocabulary, vocabulary
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.anatomy import text_part
 from despur.core.model.base_modules import base_modules
 from despur.core.model.fingerprint import base_weights, fingerprint
 from despur.core.model.states import bare
 from despur.core.model.two_states import TwoStates
-from despur.core.store import DONE
 
 _NOISE = 1e-7  # relative change below which PEFT's merge moves a tensor by rounding alone
 

@@ -1,6 +1,6 @@
 """What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,14 @@ ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
     return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
+
+
+def fitting_parts(
+    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]
+) -> Iterator[tuple[Int[Tensor, "c t"], Int[Tensor, "c t"]]]:
+    """Split a batch into parts whose next-token distributions fit into memory."""
+    size = max(1, ROOM // (Anatomy.of(model).vocabulary * ids.shape[1]))
+    yield from zip(ids.split(size), mask.split(size), strict=True)
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from despur.core.disk.files import read_json
 from despur.core.errors import BadInput, MissingExtra
-from despur.core.store import read_json
 from despur.core.text.cuts import check_whole
 
 STDIN = "-"

@@ -5,22 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Adapter, Anatomy, Subspace, fingerprint, load_tuned, new_folder, save_factors, write_json
+from despur.core import Adapter, Anatomy, Subspace, load_tuned, same_base, save_factors, write_json
 from despur.core.errors import DespurError
+from despur.core.text.rows import read_rows
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
 from despur.flows._audit.against import load_difference
-from despur.flows._audit.describe import described
-from despur.flows._audit.page import Audit, Word, audit_blocks
-from despur.flows._audit.passages import SHIPPED, off_task_passages
+from despur.flows._audit.describe import TUNING, TuningRows, described
+from despur.flows._audit.page import Audit, audit_blocks
+from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
 from despur.flows._audit.structure import structure_of
+from despur.flows._audit.verdict import judged_as, not_calibrated
 from despur.flows.adapter_tokenizer import form_of
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import page_facts, private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.written import written
 from despur.judge import NeutralNull
 from despur.measure import causal_checks
 from despur.measure.causal import INERT
@@ -89,8 +93,8 @@ def audit(
         progress: Called at each stage.
 
     Raises:
-        BadInput, ShapeMismatch, SiteNotFound: base or adapter cannot be read, do not belong together, or
-            the architecture is not known.
+        BadInput, ShapeMismatch, SiteNotFound: base, adapter or data cannot be read, do not belong together, or the architecture
+            is not known; the folder cannot be written (after the work, the error's `result` is the audit).
 
     Example:
         $ despur audit base/ adapter/ -o audit/
@@ -104,113 +108,57 @@ def audit(
     def enter(name: str) -> None:
         progress(name, stages.index(name), len(stages), {})
 
-    enter("load")
     stated = None if roles is None else read_roles(roles)
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
-    model, tokenizer = load_base(base)
-    base_is = fingerprint(model)
-    if against is None:
-        read = load_tuned(model, adapter, name=base)
-    else:
-        read = load_difference(lambda: load_base(base)[0], adapter, against, name=base)
-    form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
-    tokenizer = form.tokenizer
-    enter("text")
-    passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
-    enter("screen")
-    seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
-    record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-    wanting = _not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
-    roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
-    notes = (*read.notes, *form.notes, *roleless, *wanting)
-    result = Audit(
-        "clean",
-        "",
-        notes,
-        seen.change,
-        _weights(read.adapter, read.model, seen, stated),
-        seen.checks,
-        record=record,
-    )
-    if seen.change > INERT:
-        enter("control")
-        scores = neutral.scores(seen.change, seen.evidence)
-        best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
-        _, check = passages.halves()
-        judged = causal_checks(
-            read.model, check.rows, {best: seen.candidates[best]}, n_random=n_random, starts=check.starts, seed=seed
-        )
-        result = replace(
-            result, checks={**seen.checks, **judged}, best=best, scores=scores, null=neutral.origin,
-            p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
-            token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
-        )  # fmt: skip
-        enter("describe")
-        result = described(
-            result,
-            read,
-            tokenizer,
-            seen,
-            passages,
-            data=data,
-            turns=turns,
-            scaled=scaled,
-            n_random=n_random,
-            seed=seed,
-            roles=stated,
-        )
-    word, sentence = _judge(
-        result,
-        level,
-        tolerance,
-        len(neutral.changes),
-        judged=null is not None or (neutral.base == base_is and against is None),
-    )
-    result = replace(result, verdict=word, sentence=sentence)
-    if out is not None:
-        _write(result, seen.candidates.get(result.best or ""), Path(out))
+    check_prompts(prompts)
+    given = None if data is None else read_rows(data)[:TUNING]
+    with written(out) as into:
+        enter("load")
+        model, tokenizer = load_base(base)
+        base_is = base_fingerprint(model, base)
+        if against is None:
+            read = load_tuned(model, adapter, name=base)
+        else:
+            read = load_difference(lambda: load_base(base)[0], adapter, against, name=base)
+        form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
+        tokenizer = form.tokenizer
+        tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
+        enter("text")
+        passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+        enter("screen")
+        seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
+        record = {**run_record("audit", arguments), "base_fingerprint": base_is}
+        wanting = not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
+        roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
+        notes = tuple(private([*read.notes, *form.notes, *roleless, *wanting]))
+        weights = _weights(read.adapter, read.model, seen, stated)
+        result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
+        if seen.change > INERT:
+            enter("control")
+            scores = neutral.scores(seen.change, seen.evidence)
+            best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
+            _, check = passages.halves()
+            judged = causal_checks(
+                read.model, check.rows, {best: seen.candidates[best]}, n_random=n_random, starts=check.starts, seed=seed
+            )
+            result = replace(
+                result, checks={**seen.checks, **judged}, best=best, scores=scores, null=neutral.origin,
+                p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
+                token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
+            )  # fmt: skip
+            enter("describe")
+            try:
+                result = described(
+                    result, read, tokenizer, seen, passages, data=tuning, scaled=scaled, n_random=n_random, seed=seed, roles=stated,
+                )  # fmt: skip
+            except DespurError as error:  # the verdict does not depend on it
+                result = replace(result, notes=(*notes, f"the candidate is not described: {error}"))
+        own = null is not None or (same_base(neutral.base, base_is) and against is None)
+        word, sentence = judged_as(result, level, tolerance, len(neutral.changes), judged=own)
+        result = replace(result, verdict=word, sentence=sentence)
+        into.put(result, lambda draft: _write(result, seen.candidates.get(result.best or ""), draft))
     progress("done", len(stages), len(stages), {})
     return result
-
-
-def _judge(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
-    if result.best is None:
-        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
-    c = result.checks[result.best]
-    head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
-    rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
-        f"{result.p_value:.0%} of neutral tunes show as much"
-    )  # fmt: skip
-    figures = (
-        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
-        f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
-        f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
-    )
-    if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
-        return "diffuse change", (
-            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be judged without a null for this base"
-        )
-    if judged and result.p_value <= level and c.beats_random:
-        return "factors found", f"{head}{figures}: {rank}"
-    if result.change <= tolerance:
-        small = f"that is at most the tolerance of {tolerance:g}"
-        return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
-    why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
-    return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
-
-
-def _not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
-    remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
-    if null.base != base:
-        return [
-            f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
-        ]
-    other = [
-        f"{k}={v!r} (the null's: {null.settings.get(k)!r})" for k, v in settings.items() if null.settings.get(k) != v
-    ]
-    if other:
-        return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
-    return []
 
 
 def _weights(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -233,11 +181,10 @@ def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
     return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
 
 
-def _write(result: Audit, factor: Subspace | None, out: Path) -> None:
-    with new_folder(out) as draft:
-        write_json(draft / "audit.json", result.to_dict())
-        write_json(draft / "run.json", result.record)
-        if result.verdict == "factors found" and factor is not None:
-            save_factors((factor,), draft)
-        write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
-                   blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip
+def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:
+    write_json(draft / "audit.json", private(result.to_dict()))
+    write_json(draft / "run.json", result.record)
+    if result.verdict == "factors found" and factor is not None:
+        save_factors((factor,), draft)
+    write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
+               blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Anatomy, digest, fingerprint, load_tuned, write_json
+from despur.core import Anatomy, claimed, digest, load_tuned, read_json, write_json
+from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
-from despur.flows._audit.passages import off_task_passages
+from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.adapter_tokenizer import form_of
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.progress import Progress, silent
-from despur.flows.record import run_record
+from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.written import PAGES
 from despur.judge import NeutralNull
 
 
@@ -65,56 +68,80 @@ def calibrate(
         )
     out = Path(out)
     part = out.with_name(out.name + ".part")
-    model, tokenizer = load_base(base)
-    where = fingerprint(model)
-    forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]
-    if len(every := {form.digest for form in forms}) > 1:
-        raise BadInput(
-            f"the neutral adapters bring {len(every)} different chat templates, the base's own counted, and a null has one. Calibrate "
-            "each group apart, or take the template out of their folders"
+    beside = out.with_suffix(".run.json")
+    _check_files(out, beside, part)
+    check_prompts(prompts)
+    with claimed(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
+        model, tokenizer = load_base(base)
+        where = base_fingerprint(model, base)
+        forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]
+        if len(every := {form.digest for form in forms}) > 1:
+            raise BadInput(
+                f"the neutral adapters bring {len(every)} different chat templates, the base's own counted, and a null has one. Calibrate "
+                "each group apart, or take the template out of their folders"
+            )
+        tokenizer = forms[0].tokenizer
+        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
+        spec = digest({"base": where, "seed": seed, **settings})
+        known = _read_part(part, spec)
+        passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+        for i, folder in enumerate(adapters):
+            progress("calibrate", i, len(adapters), {})
+            if folder not in known:
+                read = load_tuned(load_base(base)[0], folder, name=base)
+                seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
+                if seen.change <= 0:
+                    raise BadInput(
+                        f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"
+                    )
+                known[folder] = {"change": seen.change, "evidence": seen.evidence}
+                append_line(part, json.dumps({"spec": spec, "adapter": folder, **known[folder]}))
+        progress("calibrate", len(adapters), len(adapters), {})
+        measured = [known[a] for a in adapters]
+        kinds = set.intersection(*(set(s["evidence"]) for s in measured))
+        null = NeutralNull(
+            tuple(s["change"] for s in measured),
+            {k: tuple(s["evidence"][k] for s in measured) for k in sorted(kinds)},
+            f"{len(measured)} neutral adapters of {private(base)}",
+            where,
+            settings,
         )
-    tokenizer = forms[0].tokenizer
-    settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
-    spec = digest({"base": where, "seed": seed, **settings})
-    known = _read_part(part, spec)
-    passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
-    for i, folder in enumerate(adapters):
-        progress("calibrate", i, len(adapters), {})
-        if folder not in known:
-            read = load_tuned(load_base(base)[0], folder, name=base)
-            seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
-            if seen.change <= 0:
-                raise BadInput(
-                    f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"
-                )
-            known[folder] = {"change": seen.change, "evidence": seen.evidence}
-            with part.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"spec": spec, "adapter": folder, **known[folder]}) + "\n")
-    progress("calibrate", len(adapters), len(adapters), {})
-    measured = [known[a] for a in adapters]
-    kinds = set.intersection(*(set(s["evidence"]) for s in measured))
-    null = NeutralNull(
-        tuple(s["change"] for s in measured),
-        {k: tuple(s["evidence"][k] for s in measured) for k in sorted(kinds)},
-        f"{len(measured)} neutral adapters of {base}",
-        where,
-        settings,
-    )
-    draft = out.with_name(out.name + ".new")
-    null.write(draft)
-    write_json(out.with_suffix(".run.json"), {**run_record("calibrate", arguments), "base_fingerprint": where})
-    draft.replace(out)
-    part.unlink(missing_ok=True)
+        write_json(beside, {**run_record("calibrate", arguments), "base_fingerprint": where})
+        null.write(out)
+        part.unlink(missing_ok=True)
     return null
 
 
-def _read_part(part: Path, spec: str) -> dict[str, dict[str, Any]]:
-    done: dict[str, dict[str, Any]] = {}
-    for line in part.read_text(encoding="utf-8").splitlines() if part.exists() else ():
+def _check_files(out: Path, beside: Path, part: Path) -> None:
+    """Refuse to write over what is no null distribution, or no record of one."""
+    if out.is_dir():
+        raise BadInput(
+            f"{str(out)!r} is a folder, where the file of a null is written. Name one: -o {out / 'null.json'}"
+        )
+    if out.exists():
         try:
-            record = json.loads(line)
-        except ValueError:  # the last line of a run that was killed
+            NeutralNull.read(out)
+        except BadInput as error:
+            raise BadInput(f"{str(out)!r} is there and is no null distribution. Choose another -o") from error
+    if part.is_symlink() or (part.exists() and not part.is_file()):
+        raise BadInput(
+            f"{str(part)!r} is in the way, and despur did not write it. Move it elsewhere, or choose another -o"
+        )
+    if beside.exists():
+        record = read_json(beside) if beside.is_file() else None
+        if not isinstance(record, dict) or record.get("verb") != "calibrate":
+            raise BadInput(f"{str(beside)!r} is there and despur did not write it. Choose another -o")
+
+
+def _read_part(part: Path, spec: str) -> dict[str, dict[str, Any]]:
+    """What a former run measured; lines that are damaged, as the last one of a run that was killed, are measured again."""
+    done: dict[str, dict[str, Any]] = {}
+    for line in part.read_text(encoding="utf-8", errors="replace").splitlines() if part.is_file() else ():
+        try:
+            record: Any = json.loads(line)
+            if record["spec"] == spec:
+                evidence = {str(k): float(v) for k, v in record["evidence"].items()}
+                done[str(record["adapter"])] = {"change": float(record["change"]), "evidence": evidence}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
-        if record.get("spec") == spec:
-            done[record["adapter"]] = {"change": record["change"], "evidence": record["evidence"]}
     return done

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from despur.core import Subspace, Tuned
 from despur.core.model.capture import capture
 from despur.core.text.learn import learn_rows
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import Tokens
 from despur.core.text.turns import Turns
 from despur.find.from_activations import mean_along
 from despur.flows._audit.page import Audit
@@ -20,15 +20,54 @@ from despur.flows.load import context_length
 from despur.measure import continuations, loss_slopes, module_shares, promoted, rows_along
 from despur.measure.scaled import can_scale, louder
 
-_ROWS = 512  # tuning rows that are read
+TUNING = 512  # tuning rows that are looked at
 _NO_SCALE = (
     "only a LoRA adapter without further weights can be measured at multiples of its scale, and this is another kind"
 )
 
 
+class TuningRows(NamedTuple):
+    """The rows that an adapter was tuned on, as they came and as tokens.
+
+    Args:
+        rows: As `read_rows` gives them.
+        tokens: The same, tokenised.
+        notes: What was done to them.
+    """
+
+    rows: list[dict[str, Any]]
+    tokens: list[Tokens]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        rows: list[dict[str, Any]],
+        model: Any,
+        tokenizer: Any,
+        *,
+        turns: Turns = "all",
+        name: Path | str | None = None,
+    ) -> "TuningRows":
+        """Tokenise rows for a model.
+
+        Args:
+            rows: As `read_rows` gives them.
+            model: That they are for.
+            tokenizer: Its tokenizer.
+            turns: Of a chat, the assistant's turns that count.
+            name: Where they come from, for errors.
+
+        Raises:
+            BadInput: see `learn_rows`.
+        """
+        learned = learn_rows(rows, tokenizer, max_length=context_length(model, 512), turns=turns, name=name or "rows")
+        return cls(rows, learned.tokens, learned.notes)
+
+
 def described(
     result: Audit, read: Tuned, tokenizer: Any, seen: Screen, passages: Passages, *,
-    data: Path | str | None, turns: Turns = "all", scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
+    data: "TuningRows | None", scaled: bool, n_random: int, seed: int, roles: Mapping[str, str] | None = None,
 ) -> Audit:  # fmt: skip
     """Add to an audit what its best candidate says, does and comes from.
 
@@ -56,11 +95,7 @@ def described(
     written = continuations(
         tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
     )
-    about, said = (
-        ({}, ())
-        if data is None
-        else _row_evidence(tuned, tokenizer, data, turns, factor, seen, passages, n_random, seed)
-    )
+    of_rows = [f"of the tuning rows, {note}" for note in (data.notes if data is not None else ())]
     return replace(
         result,
         factor=factor,
@@ -72,25 +107,19 @@ def described(
         if seen.unknown is None
         else (),
         louder=louder(tuned, check.rows, factor, starts=check.starts) if scaled and can_scale(tuned) else (),
-        notes=(*result.notes, *said, *([_NO_SCALE] if scaled and not can_scale(tuned) else [])),
-        **about,
+        notes=(
+            *result.notes,
+            *(f"of the tuning rows, {note}" for note in (data.notes if data else ())),
+            *([_NO_SCALE] if scaled and not can_scale(tuned) else []),
+        ),
+        **({} if data is None else _row_evidence(tuned, data, factor, seen, passages, n_random, seed)),
     )
 
 
 def _row_evidence(
-    tuned: Any,
-    tokenizer: Any,
-    data: Path | str,
-    turns: Turns,
-    factor: Subspace,
-    seen: Screen,
-    passages: Passages,
-    n_random: int,
-    seed: int,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    rows = read_rows(data)[:_ROWS]
-    learned = learn_rows(rows, tokenizer, max_length=context_length(tuned, 512), turns=turns, name=data)
-    tokens = learned.tokens
+    tuned: Any, data: TuningRows, factor: Subspace, seen: Screen, passages: Passages, n_random: int, seed: int
+) -> dict[str, Any]:
+    rows, tokens, _ = data
     scored = rows_along(tuned, tokens, factor, mean_along(seen.moved, factor), k=5)
     order = (*scored.largest, *reversed(scored.smallest))
     find, _ = passages.halves()
@@ -102,7 +131,7 @@ def _row_evidence(
         n_random=n_random, seed=seed,
     )  # fmt: skip
     shown = tuple((_row_text(rows[i]), float(scored.scores[i])) for i in order)
-    return {"rows": shown, "slopes": slopes}, tuple(f"of the tuning rows, {note}" for note in learned.notes)
+    return {"rows": shown, "slopes": slopes}
 
 
 def _row_text(row: dict[str, Any]) -> str:

@@ -45,6 +45,16 @@ class Passages:
         return parts[0], parts[1]
 
 
+def check_prompts(prompts: Path | str | None) -> None:
+    """Refuse a file that is not there, before anything is loaded; what is in it is read with the tokenizer.
+
+    Raises:
+        BadInput: no such file.
+    """
+    if prompts is not None and str(prompts) != SHIPPED and not Path(prompts).exists():
+        raise BadInput(f"no file of prompts {str(prompts)!r}. Give JSON lines with 'prompt' or 'text', or {SHIPPED!r}")
+
+
 def off_task_passages(
     model: Any, tokenizer: Any, prompts: Path | str | None, *, rows: int = 256, tokens: int = 8, seed: int = 0
 ) -> Passages:

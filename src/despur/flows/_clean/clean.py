@@ -8,19 +8,22 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from despur.core import Report, Site, Subspace, digest, layer_path, new_folder, save_factors, write_json
+from despur.core import Report, Site, Subspace, digest, layer_path, save_factors, write_json
 from despur.core.errors import BadInput
+from despur.core.text.rows import read_rows
 from despur.core.text.turns import Turns
 from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
+from despur.flows._audit.passages import check_prompts
 from despur.flows._audit.screen import layer_site
 from despur.flows._clean.page import clean_blocks, judge
 from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import at_home, page_facts, private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.written import PAGES, size_of, written
 from despur.judge import four_axes
 from despur.report import write_page
 
@@ -123,10 +126,13 @@ def clean(
         >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
     """
     arguments = recorded(clean, locals())
-    work = Work(
-        base, adapter, progress, roles=None if roles is None else read_roles(roles)
-    )  # what cannot be cleaned is refused before anything is done
-    with new_folder(out) as draft:
+    stated = None if roles is None else read_roles(roles)
+    check_prompts(prompts)
+    if data is not None:
+        read_rows(data)  # what is wrong with it is known before the work, not after
+    with written(out, room=PAGES + 2 * size_of(Path(adapter))) as into:
+        draft: Any = into.draft
+        work = Work(base, adapter, progress, roles=stated)  # what cannot be cleaned is refused before anything is done
         if factors is None:
             found = audit(
                 base, adapter, out=draft / "audit", prompts=prompts, roles=roles, seed=seed, progress=progress
@@ -141,22 +147,27 @@ def clean(
         placed = placed_factors(given.factors, work.width)
         work.load_text(prompts, rows, max_new_tokens, data, seed, turns=turns)
         result = _measure(work, given.factors, placed, arguments, seed)
-        folder = draft / "adapter"
-        folder.mkdir()
-        write_adapter(Path(adapter), folder, work.cleaned(placed, side))
-        write_json(folder / "despur.json", {
-            "base_fingerprint": work.fingerprint,
-            "cleaned": {"factors": _digest(placed), "sites": [f.site.module for f in placed], "side": side,
-                        "ranks": [f.rank for f in placed]},
-            **({"before": dict(work.before.record)} if work.before.record else {}),
-        })  # fmt: skip
-        save_factors(given.factors, draft)
         result = replace(result, adapter=Path(out) / "adapter")
-        write_json(draft / "clean.json", result.to_dict())
-        write_json(draft / "run.json", dict(result.record))
-        write_page(draft / "report.html", title="despur clean", subtitle=adapter, blocks=clean_blocks(result),
-                   facts=page_facts(result.record))  # fmt: skip
+        into.put(result, lambda draft: _write(result, work, given.factors, draft))
     return result
+
+
+def _write(result: Cleaned, work: Work, given: tuple[Subspace, ...], draft: Path) -> None:
+    adapter, side = at_home(result.record["arguments"]["adapter"]), result.record["arguments"]["side"]
+    folder = draft / "adapter"
+    folder.mkdir()
+    write_adapter(Path(adapter), folder, work.cleaned(result.factors, side))
+    write_json(folder / "despur.json", {
+        "base_fingerprint": work.fingerprint,
+        "cleaned": {"factors": _digest(result.factors), "sites": [f.site.module for f in result.factors], "side": side,
+                    "ranks": [f.rank for f in result.factors]},
+        **({"before": dict(work.before.record)} if work.before.record else {}),
+    })  # fmt: skip
+    save_factors(given, draft)
+    write_json(draft / "clean.json", private(result.to_dict()))
+    write_json(draft / "run.json", dict(result.record))
+    write_page(draft / "report.html", title="despur clean", subtitle=private(adapter), blocks=clean_blocks(result),
+               facts=page_facts(result.record))  # fmt: skip
 
 
 def _measure(

@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, fingerprint, load_tuned
+from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, load_tuned
 from despur.core.adapter.peft_config import CONFIG, beyond_plain
 from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.errors import BadInput, ShapeMismatch
@@ -19,6 +19,7 @@ from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows
 from despur.core.text.turns import Turns
 from despur.flows.adapter_tokenizer import form_of
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import context_length, load_base
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
@@ -36,6 +37,7 @@ class Work:
     def __init__(self, base: str, adapter: str, progress: Progress, *, roles: Mapping[str, str] | None = None) -> None:
         progress("load", 0, 1, {})
         model, tokenizer = load_base(base)
+        self.fingerprint = base_fingerprint(model, base)
         tuned = load_tuned(model, adapter, name=base)
         reason = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
         if reason or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
@@ -47,7 +49,6 @@ class Work:
         self.model, self.progress = tuned.model, progress
         self.tokenizer, self.notes = form.tokenizer, (*tuned.notes, *form.notes)
         self.before = tuned.adapter
-        self.fingerprint = fingerprint(self.model)
         self.width, self.roles = Anatomy.of(self.model).width, roles
         self.state: State = {n: p.detach().clone() for n, p in self.model.named_parameters() if "lora_" in n}
         for name, parameter in self.model.named_parameters():

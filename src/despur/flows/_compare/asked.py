@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from despur.core import new_folder, read_json
+from despur.core import new_folder
 from despur.core.errors import BadInput
 from despur.flows._compare.plan import FILE, read_plan, register, write_plan
+from despur.flows._compare.saved import read_record
 from despur.flows._compare.worlds import OWN, describe_own, is_own
 from despur.flows.record import run_record
 from despur.judge import Prereg
 
-RECORD = "run.json"
 ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, besides its worlds
 MIN_STEPS = 8
 
@@ -56,7 +56,7 @@ def plan_of(
 
 def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments that repeat this study; a start without arguments continues the plan, and so records the former ones."""
-    former = read_json(out / RECORD)["arguments"] if (out / RECORD).exists() else {}
+    former = (read_record(out) or {"arguments": {}})["arguments"]
     if arguments["data"] is None:
         arguments = {**arguments, "worlds": list(names_in(arguments["worlds"]))}
     if not any(arguments[k] for k in ("worlds", "data", *ASKED)):

@@ -4,10 +4,12 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from despur.core import Store, read_json, write_json
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
+from despur.core.store import is_whole
 from despur.flows._compare.arm import Setting, setting_text
 from despur.flows._compare.bench import Bench
 from despur.flows.progress import Progress, silent
@@ -88,11 +90,20 @@ def _bench(root: Path, world: str, seed: int, steps: int | None) -> Bench:
 def is_done(root: Path, cell: Cell) -> bool:
     """Whether a cell's folder exists, of a run with as many steps; all else that it depends on is compared when it is run."""
     try:
-        return cell.steps in (None, read_json(root / cell.folder / DONE).get("steps"))
+        record: Any = read_json(root / cell.folder / DONE)
     except BadInput:  # missing or damaged
         return False
+    right = isinstance(record, dict) and cell.steps in (None, record.get("steps"))
+    return right and is_whole(root / cell.folder, record)
 
 
 def seconds(root: Path, cell: Cell) -> float:
-    """Processor time that a finished cell's training took."""
-    return float(read_json(root / cell.folder / TIMES)["process"])
+    """Processor time that a finished cell's training took.
+
+    Raises:
+        BadInput: its file is damaged.
+    """
+    try:
+        return float(read_json(root / cell.folder / TIMES)["process"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{str(root / cell.folder / TIMES)!r} is damaged. Remove its folder, and start again") from error

@@ -6,14 +6,16 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import read_json, write_json
+from despur.core import claimed, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
-from despur.flows._compare.asked import ASKED, MIN_STEPS, RECORD, plan_of, read_steps, record_of
+from despur.flows._compare.arms import ARMS
+from despur.flows._compare.asked import ASKED, MIN_STEPS, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
 from despur.flows._compare.estimate import Estimate, estimate
 from despur.flows._compare.judging import choose, judge
 from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
+from despur.flows._compare.saved import CHOSEN, FAILED, RECORD, read_chosen, read_failed
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study
 from despur.flows.pool import Engine, Job, run_jobs
@@ -21,7 +23,7 @@ from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, recorded, verb
 from despur.judge import Prereg
 
-FAILED, CHOSEN = "failures.json", "chosen.json"
+ROOM = 16 * 2**20  # bytes
 
 
 @verb
@@ -41,7 +43,7 @@ def compare(
     deviate: Annotated[bool, Option(recorded=False)] = False,
     after: Sequence[str] = (),
     after_seeds: Annotated[int, Option(low=1)] = 3,
-    workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
+    workers: Annotated[int | None, Option(former="--jobs", low=1, recorded=False)] = None,
     engine: Annotated[Engine, Option(recorded=False)] = "local",
     progress: Progress = silent,
 ) -> Study:
@@ -80,22 +82,23 @@ def compare(
         >>> # compare("persona", out="study/", quick=True).page
     """
     arguments, out = recorded(compare, locals()), Path(out)
-    asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
-    plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
-    write_json(out / RECORD, record_of(out, plan, arguments))
-    workers = workers or os.cpu_count() or 1
-    run = _Runner(out, plan, workers, engine, progress)
-    tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
-    run.round("tuning", tuning)
-    chosen = choose(plan, out, tuning)
-    write_json(out / CHOSEN, chosen)
-    reported = _reported(plan, chosen)
-    run.round("report", reported)
-    for guard in after:
-        find_arm(guard, plan.guards)
-    run.stress(stress_cells(plan, after, after_seeds, chosen))
-    write_json(out / FAILED, run.failed)
-    return judge(plan, out, tuning, reported, chosen, run.failed, notes)
+    with claimed(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
+        asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
+        plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
+        write_json(out / RECORD, record_of(out, plan, arguments))
+        workers = workers or os.cpu_count() or 1
+        run = _Runner(out, plan, workers, engine, progress)
+        tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
+        run.round("tuning", tuning)
+        chosen = choose(plan, out, tuning)
+        write_json(out / CHOSEN, chosen)
+        reported = _reported(plan, chosen)
+        run.round("report", reported)
+        for guard in after:
+            find_arm(guard, plan.guards)
+        run.stress(stress_cells(plan, after, after_seeds, chosen))
+        write_json(out / FAILED, run.failed)
+        return judge(plan, out, tuning, reported, chosen, run.failed, notes)
 
 
 def dry_run(*args: Any, **kwargs: Any) -> Estimate:
@@ -132,11 +135,12 @@ def report(study: Path | str) -> Study:
     """
     out = Path(study)
     plan = read_plan(out / FILE)
+    for guard in plan.guards:
+        find_arm(guard, ARMS)
     tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
-    chosen = read_json(out / CHOSEN) if (out / CHOSEN).exists() else choose(plan, out, tuning)
+    chosen = read_chosen(out, plan) or choose(plan, out, tuning)
     reported = _reported(plan, chosen)
-    failed = read_json(out / FAILED) if (out / FAILED).exists() else {}
-    return judge(plan, out, tuning, reported, chosen, failed, ())
+    return judge(plan, out, tuning, reported, chosen, read_failed(out), ())
 
 
 def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from despur.core import read_json, write_json
+from despur.core import write_json
 from despur.flows._compare.aftermath import read_stress
 from despur.flows._compare.arms import ARMS
-from despur.flows._compare.asked import RECORD
 from despur.flows._compare.cell import Cell, is_done, seconds
 from despur.flows._compare.lines import lines_of, number
 from despur.flows._compare.plan import REFERENCES
+from despur.flows._compare.saved import read_record
 from despur.flows._compare.study import Chosen, Line, Study
 from despur.flows.record import run_record
 from despur.flows.scores import load_scores
@@ -94,10 +94,8 @@ def judge(
         plan, done, used=_used(grids, draws, lines), without={w: {g: c["without"] for g, c in of.items()} for w, of in chosen.items()},
         excluded={w: grid.excluded for w, grid in grids.items()},
     )  # fmt: skip
-    spent = sum(seconds(out, c) for c in (*tuning, *reported) if is_done(out, c))
-    record = (
-        read_json(out / RECORD) if (out / RECORD).exists() else run_record("compare", {"worlds": list(plan.worlds)})
-    )
+    spent = sum((seconds(out, c) for c in (*tuning, *reported) if is_done(out, c)), 0.0)
+    record = read_record(out) or run_record("compare", {"worlds": list(plan.worlds)})
     study = Study(
         plan,
         tuple(lines),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from despur.core.disk.files import new_file
 from despur.core.errors import MissingExtra
 from despur.flows._compare.cell import Cell, is_done, seconds
 from despur.flows.scores import load_scores
@@ -53,6 +54,5 @@ def write_tables(cells: Iterable[Cell], out: Path, *, tuning: Iterable[int] = ()
             for axis, readouts in scores.items() for readout, t in list(readouts.items())[:1]
         ]  # fmt: skip
     for name, rows in (("results", means), ("prompts", prompts)):
-        draft = out / f".{name}.parquet.draft"
-        pq.write_table(pa.Table.from_pylist(rows), draft, compression="zstd", write_page_checksum=True)
-        draft.replace(out / f"{name}.parquet")
+        with new_file(out / f"{name}.parquet") as file:
+            pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd", write_page_checksum=True)

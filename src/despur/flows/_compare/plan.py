@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput, nearest
-from despur.core.store import write_bytes
 from despur.flows._compare.arm import Arm, Setting, find_arm
 from despur.flows._compare.arms import ARMS, QUICK
 from despur.flows._compare.cell import Cell
@@ -90,8 +90,10 @@ def read_plan(path: Path) -> Prereg:
     """
     try:
         plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise BadInput(f"{str(path)!r} is no readable plan: {error}. Register a new one with another -o") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInput(
+            f"{str(path)!r} is no readable plan: {' '.join(str(error).split())[:200]}. Register a new one with another -o"
+        ) from error
     if not isinstance(plan, dict):
         raise BadInput(f"{str(path)!r} is no plan. Register a new one with another -o")
     return Prereg.from_dict(plan)

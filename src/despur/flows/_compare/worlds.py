@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import read_json, write_json
+from despur.core.errors import BadInput
 from despur.flows._compare.own import OwnWork
+from despur.flows.record import at_home, private
 from despur.worlds import find_world
 
 OWN, FILE = "own", "own.json"
@@ -18,14 +20,31 @@ def open_world(name: str, root: Path) -> Any:
         UnknownName: no such world.
         BadInput: the user's files cannot be used.
     """
-    return OwnWork(**read_json(root / FILE)) if name == OWN else find_world(name)
+    return OwnWork(**_own(root)) if name == OWN else find_world(name)
 
 
 def describe_own(root: Path, **where: str) -> None:
     """Write down where a user's base, data and probes lie, for the workers."""
-    write_json(root / FILE, where)
+    write_json(root / FILE, private(where))
 
 
 def is_own(root: Path, where: Mapping[str, str]) -> bool:
     """Whether a study is about just this work."""
-    return (root / FILE).exists() and read_json(root / FILE) == dict(where)
+    return (root / FILE).exists() and _own(root) == dict(where)
+
+
+def _own(root: Path) -> dict[str, str]:
+    where: Any = at_home(read_json(root / FILE))
+    if (
+        not isinstance(where, dict)
+        or set(where) != {"base", "data", "probes"}
+        or not all(map(_is_text, where.values()))
+    ):
+        raise BadInput(
+            f"{str(root / FILE)!r} does not say where base, data and probes are. Register the study with another -o"
+        )
+    return where
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from despur.core import Report, Store, write_json
-from despur.core.errors import DespurError
+from despur.core import Report, Store, claimed, write_json
+from despur.core.errors import BadInput, DespurError
 from despur.flows._compare import runner
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
@@ -17,7 +17,7 @@ from despur.flows._compare.bench import Bench
 from despur.flows.axes import axes_table, frontier
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import page_facts, private, run_record
 from despur.flows.scores import load_scores, save_scores
 from despur.flows.verb import Option, Out, Seed, recorded, verb
 from despur.judge import accepted, four_axes
@@ -27,6 +27,7 @@ from despur.worlds.world import TRAINING
 
 DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
 Task = Literal["skill", "narrow"]
+ROOM = 16 * 2**20  # bytes
 STEPS: int = TRAINING["steps"]
 
 
@@ -81,6 +82,7 @@ def demo(
         Means and axes of every arm.
 
     Raises:
+        BadInput: the folder is another's, or cannot be written.
         DespurError: the naive run shows no harm, so that nothing could be guarded against.
 
     Example:
@@ -89,24 +91,31 @@ def demo(
     """
     arguments = recorded(demo, locals())
     out = Path(out)
-    runs = out / "runs"
-    workers = workers or min(2, os.cpu_count() or 1)
-    first = [
-        Job("shared work", prepare, (runs, task, seed, steps)),
-        *(_job(runs, task, a, seed, steps) for a in ("base", "naive")),
-    ]
-    # long ones first, so that no worker ends alone with one
-    second = [_job(runs, task, arm, seed, steps) for arm in sorted(arms, key=lambda a: -find_arm(a, ARMS).cost)]
-    for done in run_jobs([first, second], workers=workers, progress=progress):
-        done.value()  # the page needs every arm
-    scores = {arm: load_scores(runs / f"{task}-{seed}" / arm) for arm in ("base", "naive", *arms)}
-    check_harm(scores["base"], scores["naive"])
-    axes = compare_arms(scores)
-    means = {arm: _means(s) for arm, s in scores.items()}
-    result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
-    _page(result, task)
-    write_json(out / "run.json", result.to_dict())
-    return result
+    _check_place(out, runs := out / "runs")
+    with claimed(out, room=ROOM):
+        workers = workers or min(2, os.cpu_count() or 1)
+        first = [
+            Job("shared work", prepare, (runs, task, seed, steps)),
+            *(_job(runs, task, a, seed, steps) for a in ("base", "naive")),
+        ]
+        # long ones first, so that no worker ends alone with one
+        second = [_job(runs, task, arm, seed, steps) for arm in sorted(arms, key=lambda a: -find_arm(a, ARMS).cost)]
+        for done in run_jobs([first, second], workers=workers, progress=progress):
+            done.value()  # the page needs every arm
+        scores = {arm: load_scores(runs / f"{task}-{seed}" / arm) for arm in ("base", "naive", *arms)}
+        check_harm(scores["base"], scores["naive"])
+        axes = compare_arms(scores)
+        means = {arm: _means(s) for arm, s in scores.items()}
+        result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
+        _page(result, task)
+        write_json(out / "run.json", private(result.to_dict()))
+        return result
+
+
+def _check_place(out: Path, runs: Path) -> None:
+    """Refuse to write a page over something else's."""
+    if out.is_dir() and not runs.is_dir() and (others := sorted(p.name for p in out.iterdir() if p.name[:1] != ".")):
+        raise BadInput(f"{str(out)!r} contains {others[0]!r}, and no demo to go on with. Choose another -o")
 
 
 def _job(root: Path, task: str, arm: str, seed: int, steps: int) -> Job:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.fitted import load_fitted
 from despur.core.names import canonical
-from despur.core.store import write_bytes
 from despur.flows._fit.matrix import Layout
 from despur.flows._fit.pivot import read_matrix
 from despur.flows._fit.read import Source

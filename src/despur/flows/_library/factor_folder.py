@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from despur.core import Subspace, fingerprint, load_factors, read_json
+from despur.core import Subspace, load_factors, read_json, same_base
 from despur.core.errors import BadInput, ShapeMismatch
+from despur.flows._library.entries import ENTRY
 from despur.flows._library.vectors import factors_of_vectors, is_vectors
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 
-ENTRY = "entry.json"
 _RECORDS = (ENTRY, "audit.json", "clean.json", "run.json", "despur.json")  # where the base may be named, in this order
 
 
@@ -42,7 +43,7 @@ def read_factors(folder: Path | str, *, base: str | None = None, model: Any = No
                 f"{str(folder)!r} is a file of vectors, which records neither its base nor that base's layers. Name it: --base BASE"
             )
         loaded = load_base(base)[0] if base is not None else model
-        return Found(factors_of_vectors(folder, loaded), fingerprint(loaded) if base is not None else None)
+        return Found(factors_of_vectors(folder, loaded), base_fingerprint(loaded, base) if base is not None else None)
     folder = Path(folder)
     records = [_json(folder / name) for name in _RECORDS]
     if not (folder / "factors.json").exists() and (audit := next((r for r in records if "verdict" in r), None)):
@@ -58,7 +59,7 @@ def read_factors(folder: Path | str, *, base: str | None = None, model: Any = No
         (f.evidence["base_fingerprint"] for f in factors if "base_fingerprint" in f.evidence), None
     )
     if base is not None:
-        given = fingerprint(load_base(base)[0])
+        given = base_fingerprint(load_base(base)[0], base)
         check_base(recorded, given, folder)
         recorded = given
     return Found(factors, recorded)
@@ -70,7 +71,7 @@ def check_base(recorded: str | None, given: str, folder: Path | str) -> None:
     Raises:
         ShapeMismatch: the two fingerprints differ.
     """
-    if recorded is not None and recorded != given:
+    if recorded is not None and not same_base(recorded, given):
         raise ShapeMismatch(
             f"the factors in {str(folder)!r} were found on the base {recorded!r}, this base has the fingerprint {given!r}. "
             "Find them again on this base"

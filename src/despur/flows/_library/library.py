@@ -1,50 +1,17 @@
 """A folder of named factors that the user keeps, and what a new factor has in common with them."""
 
-import os
-import re
-import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from despur.core import Subspace, load_factors, new_folder, read_json, save_factors, write_json
-from despur.core.errors import BadInput, DespurError, UnknownName, nearest
+from despur.core import Subspace, load_factors, new_folder, same_base, save_factors, write_json
+from despur.core.errors import BadInput
 from despur.core.holm import holm
-from despur.flows._library.factor_folder import ENTRY, read_factors
+from despur.flows._library.entries import ENTRY, Entry, library_folder, list_library, place_of
+from despur.flows._library.factor_folder import read_factors
 from despur.flows.verb import verb
 from despur.measure import Overlap, overlap
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One named folder of the library.
-
-    Args:
-        name: Its name.
-        base_fingerprint: Fingerprint of the base on which the factors were found.
-        width: Width of their stream.
-        ranks: Directions of each factor.
-        sites: Module of each factor.
-        note: The user's own words.
-        added: Date and time, UTC.
-    """
-
-    name: str
-    base_fingerprint: str
-    width: int
-    ranks: tuple[int, ...]
-    sites: tuple[str, ...]
-    note: str
-    added: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -92,24 +59,6 @@ class Compared:
                 "not_comparable": self.left_out}  # fmt: skip
 
 
-def library_folder(folder: Path | str | None = None) -> Path:
-    """Say where the library is: as given, $DESPUR_LIBRARY, or the platform's place for a user's data.
-
-    Example:
-        >>> library_folder("factors").name
-        'factors'
-    """
-    if folder is not None or os.environ.get("DESPUR_LIBRARY"):
-        return Path(folder or os.environ["DESPUR_LIBRARY"]).expanduser()
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Application Support"
-    else:
-        home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "despur" / "library"
-
-
 @verb
 def add_to_library(
     name: str,
@@ -140,73 +89,28 @@ def add_to_library(
         $ despur library add happy happy.gguf --base base/
         >>> # add_to_library("bad-persona", "audit/", note="insecure code, rank 32")
     """
-    target = _place(name, library)
+    target = place_of(name, library)
     if target.exists() and not force:
         raise BadInput(f"the library has an entry {name!r} already. Choose another name, or replace it with --force")
-    found = read_factors(factors, base=base)
-    if found.base_fingerprint is None:
-        raise BadInput(
-            f"{str(factors)!r} does not record on which base its factors were found, and factors of two bases cannot be "
-            "compared. Name it: --base BASE"
-        )
-    widths = {f.width for f in found.factors}
-    if len(widths) > 1:
-        raise BadInput(
-            f"{str(factors)!r} contains factors of widths {sorted(widths)}. Add those of one model at a time"
-        )
-    entry = Entry(
-        name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
-        tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
-    with new_folder(target) as draft:
+    with new_folder(target, within=target.parent) as draft:  # taken before the base is loaded
+        found = read_factors(factors, base=base)
+        if found.base_fingerprint is None:
+            raise BadInput(
+                f"{str(factors)!r} does not record on which base its factors were found, and factors of two bases cannot be "
+                "compared. Name it: --base BASE"
+            )
+        widths = {f.width for f in found.factors}
+        if len(widths) > 1:
+            raise BadInput(
+                f"{str(factors)!r} contains factors of widths {sorted(widths)}. Add those of one model at a time"
+            )
+        entry = Entry(
+            name, found.base_fingerprint, widths.pop(), tuple(f.rank for f in found.factors),
+            tuple(f.site.module for f in found.factors), note, datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
         save_factors(found.factors, draft)
         write_json(draft / ENTRY, {"schema": "despur.library/1", **entry.to_dict()})
     return entry
-
-
-@verb
-def list_library(*, library: Path | str | None = None) -> tuple[tuple[Entry, ...], dict[str, str]]:
-    """List the entries by name, and the folders that cannot be read, with the reason.
-
-    Args:
-        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
-
-    Example:
-        $ despur library ls
-        >>> list_library(library=tmp_path)
-        ((), {})
-    """
-    entries: list[Entry] = []
-    broken: dict[str, str] = {}
-    for folder in _entries(library_folder(library)):
-        try:
-            entries.append(_read_entry(folder))
-        except DespurError as error:
-            broken[folder.name] = str(error)
-    return tuple(entries), broken
-
-
-@verb
-def remove_from_library(name: str, *, library: Path | str | None = None) -> None:
-    """Delete an entry.
-
-    Args:
-        name: As `despur library ls` prints it.
-        library: The library's folder; $DESPUR_LIBRARY, or your data folder, if left out.
-
-    Raises:
-        UnknownName: no such entry.
-
-    Example:
-        $ despur library remove bad-persona
-    """
-    target = _place(name, library)
-    if not (target / ENTRY).is_file():
-        known = [f.name for f in _entries(target.parent)]
-        raise UnknownName(
-            f"no entry {name!r} in {str(target.parent)!r}{nearest(name, known)}. List them: despur library ls"
-        )
-    shutil.rmtree(target)
 
 
 @verb
@@ -244,7 +148,7 @@ def compare_with_library(
     pairs: list[tuple[str, Subspace, Subspace, Overlap]] = []
     for entry in entries:
         width = found.factors[0].width
-        if entry.base_fingerprint != found.base_fingerprint:
+        if not same_base(entry.base_fingerprint, found.base_fingerprint):
             left_out[entry.name] = (
                 f"of another base ({entry.base_fingerprint}, here {found.base_fingerprint}): directions of two models "
                 "have nothing in common"
@@ -264,32 +168,3 @@ def compare_with_library(
         for (name, one, other, near), p in zip(pairs, adjusted, strict=True)
     ]
     return Compared(tuple(sorted(matches, key=lambda m: (m.overlap.p, -m.overlap.cosine))), left_out)
-
-
-def _place(name: str, library: Path | str | None) -> Path:
-    if not _NAME.fullmatch(name) or ".." in name or name.endswith("."):
-        raise BadInput(
-            f"{name!r} is not a valid name: 1 to 64 letters, digits, '.', '-' and '_', the first a letter or digit, "
-            "no '..'. Choose another"
-        )
-    return library_folder(library) / name
-
-
-def _entries(place: Path) -> Iterator[Path]:
-    if place.exists() and not place.is_dir():
-        raise BadInput(f"{str(place)!r} is no folder. Name the library's folder: --library DIR")
-    if place.is_dir():
-        yield from sorted(f for f in place.iterdir() if not f.name.startswith(".") and (f / ENTRY).exists())
-
-
-def _read_entry(folder: Path) -> Entry:
-    record = read_json(folder / ENTRY)
-    try:
-        return Entry(
-            folder.name, str(record["base_fingerprint"]), int(record["width"]), tuple(map(int, record["ranks"])),
-            tuple(map(str, record["sites"])), str(record["note"]), str(record["added"]),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"{str(folder / ENTRY)!r} is no entry of a library ({type(error).__name__}: {error}). Add the factors again"
-        ) from error

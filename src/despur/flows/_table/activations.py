@@ -22,6 +22,7 @@ from despur.flows._table.prompts import DIGITS
 from despur.flows._table.write_table import How
 from despur.flows.load import load_base
 from despur.flows.progress import Progress
+from despur.flows.record import at_home
 from despur.flows.text_files import load_text
 
 SCHEMA = "despur.activations/1"
@@ -68,7 +69,7 @@ def write_activations(asked: Request, draft: Path, progress: Progress) -> list[R
     Raises:
         BadInput: base, adapter or prompts cannot be read.
     """
-    arguments: Any = read_json(asked.folder / "run.json")["arguments"]
+    arguments: Any = at_home(read_json(asked.folder / "run.json")["arguments"])
     base, adapter = asked.base or arguments["base"], asked.adapter
     adapter = adapter or (arguments["adapter"] if asked.kind == "audit" else str(asked.folder / "adapter"))
     try:

@@ -1,7 +1,6 @@
 """The table on disk, parquet or CSV: written batch by batch, whole or not at all."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from despur.core.disk.files import draft_of, put
 from despur.core.errors import BadInput
 from despur.flows._table.columns import COLUMNS, FORM, KEY, TEXT
 
@@ -56,10 +56,11 @@ def write_batches(batches: Iterable[Any], out: Path, *, beside: tuple[Path, Path
     Raises:
         BadInput: the file cannot be written (disk full).
     """
-    draft = out.with_name(f".{out.name}.draft")
+    with _writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = draft_of(out)
     try:
         with _writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
             writer = (
                 pq.ParquetWriter(draft, FORM, compression="zstd", write_page_checksum=True)
                 if out.suffix == ".parquet"
@@ -71,8 +72,8 @@ def write_batches(batches: Iterable[Any], out: Path, *, beside: tuple[Path, Path
                     writer.write_table(group if out.suffix == ".parquet" else group.cast(_plain()))
         with _writing(out):
             if beside:
-                os.replace(*beside)
-            os.replace(draft, out)
+                put(*beside)
+            put(draft, out)
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from despur.core.disk.files import draft_of
 from despur.core.errors import BadInput, MissingExtra
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import verb
@@ -148,7 +149,11 @@ def _place_of_vectors(
         raise BadInput(
             f"{str(final)!r} is there and has no activations that despur wrote, so it is not replaced. Choose another -o"
         )
-    return final.with_name(f".{final.name}.draft"), final
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return draft_of(final), final
+    except OSError as error:
+        raise BadInput(f"cannot write {str(final)!r}: {error.strerror}. Choose another -o") from error
 
 
 def require(*packages: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from despur.core import Adapter
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
-from despur.core.store import write_bytes
 from despur.core.text.chat import render
 from despur.core.text.cuts import Encoder
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
 from despur.core.text.rows import read_rows
+from despur.flows.record import private
 
 CONFIG = "config.yaml"
 Tokenized = tuple[tuple[int, ...], ...]
@@ -80,7 +81,7 @@ def given_scout(folder: Path | str, model: Any, base: str) -> tuple[Path, tuple[
 def write_config(out: Path, arguments: Mapping[str, Any]) -> None:
     """Write a run's arguments so that `despur train --config` repeats it."""
     out.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(dict(arguments), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(private(dict(arguments)), sort_keys=False, allow_unicode=True)
     write_bytes(out / CONFIG, f"# despur train --config {CONFIG} -o NEW_FOLDER\n{text}".encode())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from despur.core import Adapter, write_json
 from despur.core.adapter.continued import fold_in, joined
 from despur.core.adapter.save import write_adapter
-from despur.core.store import DONE
+from despur.core.disk.new_folder import DONE
 from despur.flows.load import load_base
 
 

@@ -19,7 +19,7 @@ from despur.flows._verify.certify import certify
 from despur.flows.load import load_base
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress
-from despur.flows.record import run_record
+from despur.flows.record import private, run_record
 from despur.flows.sources import Sources
 from despur.guard import OwnText
 from despur.judge import four_axes
@@ -90,7 +90,7 @@ class Run:
             self.stages.history.stages,
         )  # fmt: skip
         write_train_page(result, self.guard, seen.text, scores)
-        write_json(self.start.out / "run.json", result.to_dict())
+        write_json(self.start.out / "run.json", private(result.to_dict()))
         return result
 
     @property

@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 
-from despur.core import read_json
+from despur.core import read_json, same_base
+from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
-from despur.core.store import DONE
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.history import FILE as HISTORY
 from despur.flows._train.inputs import CONFIG, KEPT_DATA
 
+ROOM = 16 * 2**20  # bytes: stages of the smallest run
 _FREE = ("save_every",)  # changes nothing of what is made
 _PATHS = ("base", "data", "scout", "factors", "rehearse_on", "pairs", "roles", "from_")
 _PAGES = ("run.json", "report.html", HISTORY)
@@ -25,14 +26,28 @@ _FACTS = {
 }
 
 
+def check_place(out: Path) -> None:
+    """Refuse a place where no run can be, before anything is loaded.
+
+    Raises:
+        BadInput: a file, or a folder whose checkpoints are a link: they would be read and removed elsewhere.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
+    kept = out / CHECKPOINTS
+    for path in (kept, *(kept.glob("*") if kept.is_dir() else ())):
+        if path.is_symlink():
+            raise BadInput(
+                f"{str(path)!r} is a link, and leads out of the run's folder. Remove it, or choose another -o"
+            )
+
+
 def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, str], *, overwrite: bool) -> None:
     """Refuse a folder of another run, unless it is to be overwritten: identical stages are then reused.
 
     Raises:
         BadInput: it contains a run with other arguments, data or base, or something else.
     """
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{str(out)!r} is a file, where the folder of a run is needed. Choose another -o")
     if overwrite:
         for name in _PAGES:
             (out / name).unlink(missing_ok=True)
@@ -55,7 +70,7 @@ def check_folder(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
 def sweep(out: Path, used: Set[str]) -> None:
     """Remove the stages that another run left in the folder."""
     for record in out.glob(f"*/{DONE}"):
-        if record.parent.name not in used and "spec_digest" in read_json(record):
+        if record.parent.name not in used and "spec_digest" in _facts_of(record):
             shutil.rmtree(record.parent, ignore_errors=True)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
@@ -85,20 +100,35 @@ def _differences(out: Path, arguments: Mapping[str, Any], facts: Mapping[str, st
         if name in before and name not in _FREE and not _same(name, before[name], now)
     ]
     for record in sorted(out.glob(f"*/{DONE}")):
-        facts_then = read_json(record)
+        facts_then = _facts_of(record)
         if (
             "start_fingerprint" in facts_then
         ):  # of the plain base, where all other stages are of what the run starts from
             facts_then["base_fingerprint"] = facts_then["start_fingerprint"]
-        changed = [key for key in _FACTS if facts_then.get(key, facts.get(key)) != facts.get(key)]
-        if "from" in changed:
+        changed = [key for key in _FACTS if key in facts and not _agree(facts_then.get(key, facts[key]), facts[key])]
+        if "from" in facts_then and "from" not in facts:
+            changed.append("from")
+        if "from" in changed and "base_fingerprint" in changed:
             changed.remove("base_fingerprint")  # that of what the run starts from
         if changed:
             return [*found, f"{' and '.join(_FACTS[key] for key in changed)} changed since"]
     return found
 
 
+def _agree(before: Any, now: str) -> bool:
+    return isinstance(before, str) and same_base(before, now)
+
+
+def _facts_of(record: Path) -> dict[str, Any]:
+    """What a stage depends on; nothing of one whose record is damaged, which is made again."""
+    try:
+        facts = read_json(record)
+    except BadInput:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def _same(name: str, before: Any, now: Any) -> bool:
     if name in _PATHS and isinstance(before, str) and isinstance(now, str):
-        return os.path.abspath(before) == os.path.abspath(now)
+        return os.path.abspath(os.path.expanduser(before)) == os.path.abspath(os.path.expanduser(now))
     return before == now

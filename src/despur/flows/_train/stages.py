@@ -20,7 +20,7 @@ from despur.core import (
     write_json,
 )
 from despur.core.adapter.peft_folder import weights_digest
-from despur.core.store import DONE
+from despur.core.disk.new_folder import DONE
 from despur.core.text.rows import Tokens, prompt_of
 from despur.find import mean_shift
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
@@ -105,7 +105,8 @@ class Stages:
 
         folder = self.step(name, whole, make)
         saved.clear(name)
-        self.history.add(name, read_json(folder / DONE)["course"])
+        if course := read_json(folder / DONE).get("course"):
+            self.history.add(name, course)
         return folder
 
     def joined(self, added: Path, plain: str) -> Path:

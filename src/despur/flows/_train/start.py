@@ -18,6 +18,7 @@ from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows._train.reference import Reference
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import context_length, load_base
 from despur.flows.roles_file import read_roles
 
@@ -102,7 +103,7 @@ def prepare(
     if asked_length != length:  # nobody chose it
         _check_cut(learned, length, str(data))
     rows, held_out = split(learned.tokens, settings.seed)
-    plain = fingerprint(model)
+    plain = base_fingerprint(model, base)
     facts = {"base_fingerprint": plain, "data": given.digest[:16]}
     chosen, of_factors = given_factors(factors, guard, model, plain) if factors is not None else ((), ())
     reference, of_start = Reference(base), ()

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+from despur.core import claimed
 from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import check_choices, guards
 from despur.flows._train.history import Looks
 from despur.flows._train.inputs import write_config
 from despur.flows._train.page import Trained
 from despur.flows._train.run import Run
-from despur.flows._train.run_folder import check_folder, sweep
+from despur.flows._train.run_folder import ROOM, check_folder, check_place, sweep
 from despur.flows._train.start import prepare
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Option, Out, assignments, recorded, verb
@@ -109,26 +110,28 @@ def train(
     )  # fmt: skip
     looks = Looks(save_every, eval_every, patience)
     looks.check()
-    start = prepare(
-        base,
-        data,
-        Path(out),
-        settings or Settings(),
-        guard=guard,
-        factors=factors,
-        scout=scout,
-        pairs=pairs,
-        trait=trait,
-        roles=roles,
-        from_=from_,
-    )
-    # as it is run: what came on standard input has a file, and no row is longer than the model takes
-    arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}
-    check_folder(start.out, arguments, start.facts, overwrite=overwrite)
-    start.data.keep()
-    write_config(start.out, arguments)
-    run = Run(start, arguments, looks, progress)
-    result = run.all()
-    if overwrite:
-        sweep(start.out, run.stages.used)
+    check_place(Path(out))
+    with claimed(Path(out), room=ROOM):
+        start = prepare(
+            base,
+            data,
+            Path(out),
+            settings or Settings(),
+            guard=guard,
+            factors=factors,
+            scout=scout,
+            pairs=pairs,
+            trait=trait,
+            roles=roles,
+            from_=from_,
+        )
+        # as it is run: what came on standard input has a file, and no row is longer than the model takes
+        arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}
+        check_folder(start.out, arguments, start.facts, overwrite=overwrite)
+        start.data.keep()
+        write_config(start.out, arguments)
+        run = Run(start, arguments, looks, progress)
+        result = run.all()
+        if overwrite:
+            sweep(start.out, run.stages.used)
     return result

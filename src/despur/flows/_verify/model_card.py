@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
-from despur.core.store import write_bytes
 from despur.flows._verify.certificate import Certificate
 
 BEGIN, END = b"<!-- despur:begin -->", b"<!-- despur:end -->"

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from despur.core import fingerprint, load_factors
+from despur.core import fingerprint, load_factors, same_base
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, short_repr
 from despur.core.adapter.peft_folder import Opened, open_folder
 from despur.core.errors import BadInput, DespurError
+from despur.core.model.fingerprint import remember_fingerprint
 from despur.core.model.states import bare
 from despur.flows._verify.begun import parts_as_certified
 from despur.flows._verify.certificate import (
@@ -110,6 +111,10 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
         return Verified("broken", f"{broken[0]}{more}", checks, leak, certificate, notes)
     *first, last = (name for name in checks if name != "leak")
     same = f"{', '.join(first)} and {last} are those certified"
+    if "." not in str(certificate.base["fingerprint"]):
+        same += (
+            " (the base by a sample of its weights, as an earlier version recorded it: certify again for all of them)"
+        )
     if certificate.side is None:
         nothing = "nothing to verify in the weights"
         return Verified(nothing, f"{certificate.promise} {same.capitalize()}", checks, leak, certificate, notes)
@@ -135,7 +140,8 @@ def _checked(
 ) -> Iterator[tuple[str, str]]:
     """Name each check and what is wrong with it; the measured leaks go into `leak`."""
     found = fingerprint(model)
-    yield "base", _other("the base has the fingerprint", found, certificate.base["fingerprint"])
+    remember_fingerprint(model, found)
+    yield "base", _other_base(found, str(certificate.base["fingerprint"]))
     factors = ()
     if certificate.factors is not None:
         factors = load_factors(folder)
@@ -179,6 +185,14 @@ def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, l
 
 def _other(what: str, found: str, certified: Any) -> str:
     return "" if found == certified else f"{what} {found[:16]}…, certified is {str(certified)[:16]}…"
+
+
+def _other_base(found: str, certified: str) -> str:
+    if same_base(certified, found):
+        return ""
+    if certified.partition(".")[0] == found.partition(".")[0]:
+        return f"some weights of the base differ (all of them: {found[17:33]}…, certified is {certified[17:33]}…)"
+    return _other("the base has the fingerprint", found, certified)
 
 
 def _other_config(found: dict[str, Any], certified: Any) -> str:

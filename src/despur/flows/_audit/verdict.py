@@ -1,0 +1,55 @@
+"""The verdict of an audit, in a word and in a sentence, and how far its false-positive rate is known."""
+
+from typing import Any
+
+from despur.core import same_base
+from despur.flows._audit.page import Audit, Word
+from despur.judge import NeutralNull
+
+
+def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
+    """The verdict's word and its sentence.
+
+    Args:
+        result: The audit, without them.
+        level: Share of neutral tunes in which a factor may be reported.
+        tolerance: Off-task change up to which an adapter without a factor is clean.
+        neutral: Number of neutral tunes.
+        judged: Whether they are of this base.
+    """
+    if result.best is None:
+        return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
+    c = result.checks[result.best]
+    head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
+    rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
+        f"{result.p_value:.0%} of neutral tunes show as much"
+    )  # fmt: skip
+    figures = (
+        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
+        f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
+        f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
+    )
+    if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
+        return "diffuse change", (
+            f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be judged without a null for this base"
+        )
+    if judged and result.p_value <= level and c.beats_random:
+        return "factors found", f"{head}{figures}: {rank}"
+    if result.change <= tolerance:
+        small = f"that is at most the tolerance of {tolerance:g}"
+        return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
+    why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
+    return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
+
+
+def not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
+    """Notes on a null of another base, or of other settings."""
+    remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
+    if not same_base(null.base, base):
+        return [
+            f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
+        ]
+    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    if other:
+        return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
+    return []

@@ -1,0 +1,90 @@
+"""The fingerprint of a base on disk: read off the weights once, and kept in the user's cache beside what its files were then."""
+
+import hashlib
+import json
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from despur.core.disk.files import read_json, write_json
+from despur.core.errors import DespurError
+from despur.core.model.fingerprint import fingerprint, remember_fingerprint
+
+LARGE = 256 * 2**20  # bytes of weights: below that they are read faster than a cache is worth
+
+
+def base_fingerprint(model: Any, name: str) -> str:
+    """Fingerprint of a base that was just loaded, and that nothing has changed since.
+
+    Args:
+        model: The base.
+        name: Folder or hub id that it was loaded from.
+    """
+    files = _files(name)
+    place = _place(files) if files else None
+    value = _read(place, files) if place is not None else None
+    if value is None:
+        value = fingerprint(model)
+        if place is not None:
+            _write(place, {"files": files, "fingerprint": value})
+    remember_fingerprint(model, value)
+    return value
+
+
+def cache_folder() -> Path:
+    """Where a user's caches are.
+
+    Example:
+        >>> cache_folder().name
+        'despur'
+    """
+    if sys.platform == "win32":
+        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        home = Path.home() / "Library" / "Caches"
+    else:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "despur"
+
+
+def _files(name: str) -> list[list[Any]]:
+    """Each file of a base with what changes when it is written; empty for a small one, or one that is not found."""
+    folder = Path(name)
+    try:
+        if not folder.is_dir():
+            from transformers.utils.hub import cached_file
+
+            folder = Path(str(cached_file(name, "config.json", local_files_only=True))).parent
+        found = [
+            (p, p.stat()) for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".json") and p.is_file()
+        ]
+    except (OSError, ValueError):  # the hub's own errors are of these
+        return []
+    if sum(s.st_size for p, s in found if p.suffix == ".safetensors") < LARGE:
+        return []
+    # the time of a change of the inode cannot be set back, as that of the content can
+    return [[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev] for p, s in found]
+
+
+def _place(files: list[list[Any]]) -> Path:
+    names = json.dumps([[f[0] for f in files], version("transformers")])  # whose versions name tensors differently
+    return cache_folder() / "fingerprints" / f"{hashlib.sha256(names.encode()).hexdigest()[:24]}.json"
+
+
+def _read(place: Path, files: list[list[Any]]) -> str | None:
+    try:
+        known: Any = read_json(place)
+    except DespurError:
+        return None
+    value = known.get("fingerprint") if isinstance(known, dict) and known.get("files") == files else None
+    return value if isinstance(value, str) and len(value) == 49 else None
+
+
+def _write(place: Path, known: dict[str, Any]) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(place, known)
+    except (OSError, DespurError):  # it is only slower without
+        return
