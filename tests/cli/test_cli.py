@@ -155,9 +155,10 @@ def test_ls_and_show_say_which_extra_a_method_needs_and_whether_it_is_here(despu
     monkeypatch.setattr("despur.cli.catalogue.listed", lambda: {"factor-analysis": entry})
     monkeypatch.setattr("despur.core.listing.listed", lambda: {"factor-analysis": entry})
     assert "pip: table" in despur("ls").stdout
+    assert "absent" not in despur("ls").stdout
     assert "not installed" not in despur("show", "factor-analysis").stdout
     monkeypatch.setitem(extras.EXTRAS, "table", ("no_such_package",))
-    assert "not installed" in despur("ls").stdout
+    assert "absent" in despur("ls").stdout
     assert "Extra: pip install 'despur[table]', not installed here" in despur("show", "factor-analysis").stdout
 
 

@@ -113,7 +113,7 @@ def _methods(found: list[Listed]) -> Table:
 
 def _extra(name: str) -> str:
     """A method's extra, and whether it is here."""
-    return f"pip: {name}, not installed" if lacking(name) else f"pip: {name}"
+    return f"pip: {name}, absent" if lacking(name) else f"pip: {name}"
 
 
 def _show_arms(found: list[ListedArm]) -> None:

@@ -7,9 +7,9 @@ from despur.core.errors import MissingExtra, UnknownName, nearest
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what is imported of it
     "trl": ("trl", "datasets"),
-    "compare": ("pyarrow",),
+    "compare": ("pandas", "pyarrow"),
     "table": ("pandas", "pyarrow"),
-    "ray": ("pyarrow", "ray"),
+    "ray": ("pandas", "pyarrow", "ray"),
 }
 
 
