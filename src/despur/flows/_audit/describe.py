@@ -95,7 +95,6 @@ def described(
     written = continuations(
         tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
     )
-    of_rows = [f"of the tuning rows, {note}" for note in (data.notes if data is not None else ())]
     return replace(
         result,
         factor=factor,

@@ -10,7 +10,7 @@ from despur.core import Site, load_factors
 from despur.core.adapter.peft_config import read_config
 from despur.core.errors import UnknownName, nearest
 from despur.core.model.vector_files import save_vectors
-from despur.flows._library.library import library_folder, list_library
+from despur.flows._library.entries import library_folder, list_library
 from despur.flows._library.vectors import LENGTH
 from despur.flows.verb import verb
 
