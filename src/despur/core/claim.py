@@ -16,7 +16,7 @@ from despur.core.errors import BadInput, DespurError, UnknownName
 from despur.core.evidence import FAILS, HOLDS, PROXY
 from despur.core.margin import misses
 from despur.core.names import canonical
-from despur.core.types import Report
+from despur.core.reports import Report
 
 Outcome = Literal["holds", "does not hold here", "proxy holds"]
 Form = Literal["mechanism", "statement"]

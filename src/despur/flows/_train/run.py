@@ -12,6 +12,7 @@ from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, leaks
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained, write_train_page
+from despur.flows._train.seen import Seen
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
@@ -27,23 +28,6 @@ from despur.measure import leakage
 
 FACTOR_RANK = 2  # directions of a layer
 TOO_MANY = 3  # of a short scout: more drift than that describes the scout, not the guard
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Results before the guarded run.
-
-    Args:
-        scouts: Adapters of the unguarded scouts, or the one that was given.
-        text: Text that the guard may use.
-        fresh: Own text that neither guard nor scout sees.
-        materials: What guards are built from.
-    """
-
-    scouts: tuple[Path, ...]
-    text: OwnText
-    fresh: OwnText
-    materials: Maker
 
 
 @dataclass
