@@ -119,6 +119,10 @@ def test_a_library_that_was_killed_has_old_new_or_no_entries_and_no_halves(times
 COMPARE = ("compare", "persona", "--guards", "rehearse", "--quick", "--steps", "20", "--workers", "2")
 
 
+def done_in(out):
+    return list(out.glob("shared/*/*/despur.json")) + list(out.glob("cells/*/*/*/*/despur.json"))
+
+
 @pytest.mark.slow
 def test_a_comparison_that_was_killed_is_the_uninterrupted_one(tmp_path):
     def start(out):
@@ -134,10 +138,14 @@ def test_a_comparison_that_was_killed_is_the_uninterrupted_one(tmp_path):
     draw, done = random.Random(0), []
     for _ in range(8):
         run = start(tmp_path / "killed")
-        time.sleep(draw.uniform(4, 14))
+        more = len(done_in(tmp_path / "killed")) + draw.randint(0, 2)
+        while len(done_in(tmp_path / "killed")) < more and run.poll() is None:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 1.5))
+        assert run.poll() is None, "it ended before"
         run.kill()
         run.communicate()
-        done.append(len(list((tmp_path / "killed").glob("cells/*/*/*/*/despur.json"))))
+        done.append(len(done_in(tmp_path / "killed")))
     assert len(set(done)) > 1, f"it got on in between: {done}"
     for name in ("killed", "whole"):
         run = start(tmp_path / name)

@@ -250,11 +250,6 @@ KINDS = {
     "studies": studies_case,
 }
 
-LATER = pytest.mark.xfail(
-    strict=False, reason="an error that a template raises is not yet one sentence in tokenize_rows"
-)
-EACH = [pytest.param(kind, marks=LATER) if kind == "templates" else kind for kind in KINDS]
-
 
 def one_case(data, kind, sound):
     root = Path(tempfile.mkdtemp(prefix="fuzz"))
@@ -266,7 +261,7 @@ def one_case(data, kind, sound):
         shutil.rmtree(root)
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_mutated_inputs_give_a_result_or_one_sentence(kind, data, sound):
@@ -274,7 +269,7 @@ def test_mutated_inputs_give_a_result_or_one_sentence(kind, data, sound):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=2000, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_many_mutated_inputs_give_a_result_or_one_sentence(kind, data, sound):
