@@ -1,10 +1,11 @@
-"""Own text on disk: flat tokens and row lengths in one safetensors file."""
+"""Own text on disk: flat tokens and row lengths in one safetensors file; and what a user's file of text is known by."""
 
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from despur.core.text.row_files import data_digest
 from despur.guard import OwnText
 
 NAME = "own_text.safetensors"
@@ -20,3 +21,8 @@ def load_text(folder: Path) -> OwnText:
     """Read them back."""
     saved = load_file(folder / NAME)
     return OwnText(tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist())))
+
+
+def text_spec(file: Path | str | None) -> str:
+    """What stands for a user's text in the spec of a stage: its content, whatever its name."""
+    return str(file) if file is None or not Path(file).exists() else data_digest(Path(file))[:16]
