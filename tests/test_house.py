@@ -83,7 +83,7 @@ def test_imports_go_one_way():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT / "src")))
 def test_file_is_short_and_named_for_what_it_does(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, "one file, one idea: split it"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 200, "one file, one idea: split it"
     assert not {part.strip("_") for part in path.relative_to(ROOT).with_suffix("").parts} & FORBIDDEN
 
 

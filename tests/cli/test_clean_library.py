@@ -75,6 +75,6 @@ def test_clean_prints_a_table_and_json(factors, tmp_path):
     assert found["leak"]["cleaned"]["write"]["value"] <= 1e-6
     assert "task" not in found["axes"]["cleaned"]
     assert (tmp_path / "a" / "adapter" / "adapter_model.safetensors").exists()
-    again = json.loads(despur("run", tmp_path / "b" / "run.json", "-o", tmp_path / "c", "--json"))
+    again = json.loads(despur("run", tmp_path / "b" / "run.json", "-o", tmp_path / "c", "--json", "--trust"))
     assert again["means"] == found["means"]
     assert again["arguments"] == found["arguments"]

@@ -172,7 +172,7 @@ def test_fit_and_apply_print_figures_beside_the_control_and_faults_in_a_line(des
     assert "40 rows by 5 columns, none of the cells empty" in done.stdout
     assert "permuted table" in done.stdout
     assert json.loads((tmp_path / "o/run.json").read_text())["verb"] == "fit"
-    again = despur("run", str(tmp_path / "o/run.json"), "-o", str(tmp_path / "again"))
+    again = despur("run", str(tmp_path / "o/run.json"), "-o", str(tmp_path / "again"), "--trust")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again/fitted.json").read_text() == (tmp_path / "o/fitted.json").read_text()
     scores = despur("apply", str(tmp_path / "o"), str(tmp_path / "t.npy"), "-o", str(tmp_path / "s.csv"))

@@ -10,7 +10,8 @@ import pytest
 
 from despur.core.errors import BadInput, UnknownName
 from despur.flows import Settings, clean, replay, train
-from despur.flows.verb import Option, Out, call_arguments, parameters_of, recorded, verb
+from despur.flows.option import Option
+from despur.flows.verb import Out, call_arguments, parameters_of, recorded, verb
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ REFUSALS = {
     "trainable norms": (lambda tiny: tiny(), {}, CannotAttach, "biases or norms"),
     "a copy to save": (lambda tiny: lora(tiny(), modules_to_save=["lm_head"]), {}, SiteNotFound, "lm_head"),
     "wrong width": (lambda tiny: lora(tiny()), {"width": 48}, ShapeMismatch, "width 48.*another model"),
-    "unknown architecture": (lambda tiny: lora(tiny("biogpt")), {}, SiteNotFound, "'biogpt' is not known"),
+    "unknown architecture": (lambda tiny: lora(tiny("openai-gpt")), {}, SiteNotFound, "'openai-gpt' is not in the table"),
     "no such site": (lambda tiny: lora(tiny()), {"site": "model.layers.7"}, CannotAttach, r"sites \['model.layers.7'\]"),
     "no map on that side": (
         lambda tiny: lora(tiny(), target_modules=["o_proj"]), {"side": "read"}, CannotAttach, "side='read'",

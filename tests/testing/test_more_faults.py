@@ -12,7 +12,7 @@ from despur.core import catalogue, methods
 from despur.core.errors import MissingExtra, UnknownName
 from despur.core.extras import EXTRAS
 from despur.core.names import canonical
-from despur.core.types import Reading
+from despur.core.reports import Reading
 from despur.latent import FactorAnalysis
 from despur.testing import Check, TinyMaterials, checks
 

@@ -9,7 +9,7 @@ from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, say_verdict, table
 from despur.core.errors import BadInput
 from despur.core.visible import visible
-from despur.flows.verb import Option
+from despur.flows.option import Option
 
 TONES = {
     "clean": "green", "factors found": "red", "diffuse change": "yellow", "inert adapter": "green", "unreadable": "red",

@@ -16,7 +16,8 @@ from despur.cli.start import settled
 from despur.cli.view import View, print_json
 from despur.core.errors import DespurError
 from despur.flows.docstring import read_docstring
-from despur.flows.verb import Parameter, call_arguments, parameters_of
+from despur.flows.option import Parameter
+from despur.flows.verb import call_arguments, parameters_of
 from despur.flows.verbs import RECORDED, VERBS
 
 COMMON = "Every command"

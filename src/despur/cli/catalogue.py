@@ -1,12 +1,11 @@
 """`despur ls`, `despur show` and `despur sites`: what there is to choose from."""
 
-import re
 from dataclasses import asdict
-from textwrap import fill
 from typing import Any
 
 from rich.table import Table
 
+from despur.cli.docstring_lines import refilled
 from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, table
 from despur.core.errors import UnknownName, nearest
@@ -17,8 +16,6 @@ from despur.core.names import canonical
 
 ARMS = "arms"  # the lines of `despur compare`, listed like a room
 CLAIMS = {FAILS: "does not hold", NOT_RUN: "not run"}  # verdicts that are too long for a column
-_SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Example|Source|Differs|Limits):")
-_LONG = 75  # a line of a docstring that is longer was broken by the margin
 
 
 def ls(room: str | None = None) -> list[Any]:
@@ -138,7 +135,7 @@ def _show_one(entry: Any, given: Any) -> None:
 def _show_method(method: Listed) -> None:
     say_parts([(method.name, "bold"), f"  ({method.room}, gives {method.contract})"])
     say(f"{method.signature}\n")
-    say(_refilled(method.doc, out_console.width))
+    say(refilled(method.doc, out_console.width))
     steps = "one plain step" if method.cost == 1 else f"{method.cost} plain ones"
     cost = "" if method.cost is None else f"Cost: a training step with it takes about {steps}."
     lines = (
@@ -154,27 +151,6 @@ def _show_method(method: Listed) -> None:
         f"Claim: {method.claim}. Measure it: despur prove {method.name} --whole",
     )
     say("\n" + "\n".join(line for line in lines if line))
-
-
-def _refilled(doc: str, width: int) -> str:
-    """Break a docstring where the terminal ends, in place of where the source did."""
-    lines: list[str] = []
-    continued = 0  # indent of a sentence's second line, which its section decides
-    for line in doc.splitlines():
-        header = _SECTION.match(line)
-        if header:
-            continued = 8 if header[1] in ("Args", "Attributes", "Raises") else 4
-        indent = len(line) - len(line.lstrip())
-        if lines and len(lines[-1]) > _LONG and line.strip() and not header and indent == continued:
-            lines[-1] += " " + line.strip()
-        else:
-            lines.append(line)
-    return "\n".join(line if ">>> " in line else _broken(line, width) for line in lines)
-
-
-def _broken(line: str, width: int) -> str:
-    indent = " " * (len(line) - len(line.lstrip()))
-    return fill(line, width, subsequent_indent=indent + "  " * bool(indent)) if len(line) > width else line
 
 
 def _show_arm(arm: ListedArm) -> None:

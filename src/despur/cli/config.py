@@ -8,8 +8,8 @@ import typer
 import yaml
 
 from despur.core.errors import BadInput, nearest
+from despur.flows.option import Parameter
 from despur.flows.record import at_home
-from despur.flows.verb import Parameter
 
 _NOT_HERE = ("overwrite",)  # on the command line alone, each time
 

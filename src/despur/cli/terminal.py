@@ -64,7 +64,7 @@ class Harmless(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]
         """Of the stream behind it."""
-        return self.raw.encoding
+        return self.raw.encoding or "utf-8"  # text in memory has none
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]

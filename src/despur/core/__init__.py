@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from despur.core.disk.files import read_json, write_json
     from despur.core.disk.new_folder import new_folder
     from despur.core.factor_files import load_factors, save_factors
-    from despur.core.model.anatomy import Anatomy, layer_path, stream_roles
+    from despur.core.model.anatomy import Anatomy
     from despur.core.model.attach import attach, find_module, record
     from despur.core.model.fingerprint import fingerprint, same_base
     from despur.core.model.norm_gain import NormGain
     from despur.core.model.primitives import AddVector, ProjectOut, SwapCoordinates
     from despur.core.model.roles import Role, factor_at, match_role
+    from despur.core.model.stream_roles import layer_path, stream_roles
     from despur.core.model.two_states import TwoStates
     from despur.core.model.vector_files import load_vectors, save_vectors
+    from despur.core.reports import Report
     from despur.core.store import Store, digest
-    from despur.core.types import EVERYWHERE, Context, Edit, Factor, Report, Site, Subspace
+    from despur.core.types import EVERYWHERE, Context, Edit, Factor, Site, Subspace
 
 _WHERE = {
     "adapter.adapter": ("Adapter",),
@@ -31,7 +33,8 @@ _WHERE = {
     "adapter.lowrank": ("LowRank",),
     "catalogue": ("Method", "find_method", "method", "methods"),
     "model.primitives": ("AddVector", "ProjectOut", "SwapCoordinates"),
-    "model.anatomy": ("Anatomy", "layer_path", "stream_roles"),
+    "model.anatomy": ("Anatomy",),
+    "model.stream_roles": ("layer_path", "stream_roles"),
     "model.norm_gain": ("NormGain",),
     "model.roles": ("Role", "factor_at", "match_role"),
     "store": ("Store", "digest"),
@@ -42,7 +45,8 @@ _WHERE = {
     "adapter.tuned": ("Tuned", "load_tuned"),
     "model.two_states": ("TwoStates",),
     "model.vector_files": ("load_vectors", "save_vectors"),
-    "types": ("EVERYWHERE", "Context", "Edit", "Factor", "Report", "Site", "Subspace"),
+    "types": ("EVERYWHERE", "Context", "Edit", "Factor", "Site", "Subspace"),
+    "reports": ("Report",),
 }  # fmt: skip
 
 __all__ = [

@@ -16,7 +16,7 @@ from despur.core.errors import BadInput, DespurError, UnknownName
 from despur.core.evidence import FAILS, HOLDS, PROXY
 from despur.core.margin import misses
 from despur.core.names import canonical
-from despur.core.types import Report
+from despur.core.reports import Report
 
 Outcome = Literal["holds", "does not hold here", "proxy holds"]
 Form = Literal["mechanism", "statement"]
@@ -100,10 +100,10 @@ def claim(
 
     Example:
         >>> from despur.core.margin import compared
-        >>> @claim(method="scale", says="half of an update is half as long", control="all of it", margin=0.1)
+        >>> @claim(method="an-example", says="half of an update is half as long", control="all of it", margin=0.1)
         ... def halves(seed: int, *, whole: bool) -> tuple[Report, ...]:
         ...     return (compared("length", 0.5, control=1.0, bound=0.5, higher_is_better=False),)
-        >>> found = _CLAIMS.pop("scale")
+        >>> found = _CLAIMS.pop("an-example")
         >>> found.judge(found.run(0, whole=False))
         ('holds', ())
     """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from despur.core.types import Report
+from despur.core.reports import Report
 
 
 def compared(

@@ -7,7 +7,8 @@ from despur.core.late import imported_late
 if TYPE_CHECKING:
     from despur.flows._audit.audit import Audit, audit, unreadable
     from despur.flows._audit.calibrate import calibrate
-    from despur.flows._clean.clean import Cleaned, clean
+    from despur.flows._clean.clean import clean
+    from despur.flows._clean.cleaned import Cleaned
     from despur.flows._compare.arm import Arm
     from despur.flows._compare.arms import ARMS, QUICK
     from despur.flows._compare.asked import settle
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
-    from despur.flows._demo.demo import DemoResult, demo
+    from despur.flows._demo.demo import demo
+    from despur.flows._demo.page import DemoResult
     from despur.flows._fit.apply import Applied, apply
     from despur.flows._fit.fit import Fitted, fit
     from despur.flows._library.entries import Entry, library_folder, list_library, remove_from_library
@@ -38,7 +40,8 @@ WHERE = {  # module -> names
     "_audit.calibrate": ("calibrate",),
     "_verify.certificate": ("Certificate",),
     "_verify.certify": ("certify",),
-    "_clean.clean": ("Cleaned", "clean"),
+    "_clean.cleaned": ("Cleaned",),
+    "_clean.clean": ("clean",),
     "_compare.arm": ("Arm",),
     "_compare.arms": ("ARMS", "QUICK"),
     "_compare.asked": ("settle",),
@@ -46,7 +49,8 @@ WHERE = {  # module -> names
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_compare.trial": ("open_bench", "try_arm", "try_guard"),
-    "_demo.demo": ("DemoResult", "demo"),
+    "_demo.page": ("DemoResult",),
+    "_demo.demo": ("demo",),
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
     "_fit.apply": ("Applied", "apply"),

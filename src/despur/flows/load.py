@@ -14,6 +14,7 @@ from despur.core import Anatomy
 from despur.core.adapter.peft_config import CONFIG, read_config, reason
 from despur.core.errors import BadInput, MissingExtra
 from despur.core.model.quiet import quiet_loading
+from despur.flows.base_sizes import check_sizes
 
 SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -64,7 +65,9 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
     if (folder / "config.json").exists():
-        _check_library(name, read_config(folder / "config.json"))
+        config = read_config(folder / "config.json")
+        check_sizes(name, config)
+        _check_library(name, config)
     try:
         with quiet_loading():
             loaded: Any = AutoModelForCausalLM.from_pretrained(

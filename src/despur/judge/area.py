@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import moocore
 import numpy as np
 
-from despur.core.types import Reading
+from despur.core.reports import Reading
 from despur.judge.axes import NAN
 
 REFERENCE = (0.0, 1.0)  # no task, all of the drift: base and naive both dominate an area of exactly 0

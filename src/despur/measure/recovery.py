@@ -9,7 +9,7 @@ import numpy as np
 from scipy import optimize
 
 from despur.core.errors import BadInput
-from despur.core.types import Reading
+from despur.core.reports import Reading
 
 Push = Callable[[float], float]  # push -> drift margin with it
 RTOL: Any = 1e-12  # scipy requires one; the absolute tolerance decides

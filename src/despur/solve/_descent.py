@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.core.types import Reading
+from despur.core.reports import Reading
 from despur.solve._arrays import Numbers, amount, reals
 from despur.solve.penalty import Penalty
 from despur.solve.solution import NO_CERTIFICATE, Solution

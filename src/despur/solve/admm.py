@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.core.types import Reading
+from despur.core.reports import Reading
 from despur.solve._arrays import Numbers, amount, as_map, reals
 from despur.solve._descent import Certify, check_stop
 from despur.solve.penalty import Penalty

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.core.types import Reading
+from despur.core.reports import Reading
 from despur.solve._arrays import Numbers, amount, as_map, dense, freeze, reals
 from despur.solve.fista import fista
 from despur.solve.penalty import Norm, Penalty

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from despur.core.types import Reading
+from despur.core.reports import Reading
 
 NO_CERTIFICATE = Reading(float("nan"), "no lower bound of this problem is known; compare with another start")
 

@@ -10,7 +10,7 @@ import torch
 from despur.core.build import build
 from despur.core.catalogue import Method
 from despur.core.materials import Materials
-from despur.core.types import Report
+from despur.core.reports import Report
 from despur.testing.require import at_hand, fingerprints, require
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from despur.core.adapter.lowrank import LowRank
-from despur.core.adapter.peft_config import CONFIG, check_plain
+from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
+from despur.core.adapter.plain_config import check_plain
 from despur.core.errors import BadInput, ShapeMismatch, nearest
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules, map_shape

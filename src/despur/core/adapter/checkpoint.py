@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from despur.core.adapter.model_folder import open_state
 from despur.core.adapter.peft_config import read_config, reason, short_repr
-from despur.core.adapter.peft_folder import check_tensor
+from despur.core.adapter.tensor_file import check_tensor
 from despur.core.errors import BadInput, ShapeMismatch, nearest
 
 _OTHER = "it was tuned from another base. Give the base that it was tuned from"

@@ -15,9 +15,8 @@ CONFIG = "adapter_config.json"
 _LARGEST = 10 * 2**20  # bytes: the largest honest configuration has some kilobytes
 _DEEPEST = 64
 _PEFT = "0.21"  # whose configurations are listed here
-
 # what LoraConfig may contain without the update ceasing to be scale * B @ A
-_PLAIN = {
+PLAIN = {
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "corda_config", "ensure_weight_tying",
     "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
     "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core",
@@ -26,7 +25,7 @@ _PLAIN = {
 }  # fmt: skip
 PLAIN_INITS = (True, False, "gaussian", "orthogonal", "eva")
 # and what makes it more than that, to be had by merging on the base
-_MERGED = {"bias", "lora_bias", "modules_to_save", "target_parameters", "trainable_token_indices", "use_dora"}
+MERGED = {"bias", "lora_bias", "modules_to_save", "target_parameters", "trainable_token_indices", "use_dora"}
 REBASING = ("pissa", "olora")  # inits that move the base's own weights, the same way each time
 # PEFT's other kinds whose change is one of the weights; a test compares each with PEFT's own forward pass
 KINDS = (
@@ -113,7 +112,7 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
                 f"{where} has {key}={short_repr(config[key])}, which changes what the adapter computes and is not handled yet. Where "
                 "PEFT can merge it into its base (merge_and_unload), give the merged model's folder"
             )
-    for key, value in foreign_keys(config, _PLAIN | _MERGED | set(_UNHANDLED) | {"runtime_config"}):
+    for key, value in foreign_keys(config, PLAIN | MERGED | set(_UNHANDLED) | {"runtime_config"}):
         raise unknown_key(key, value, where)
 
 
@@ -145,32 +144,6 @@ def training_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _of_training(key: str) -> bool:
     return key.startswith(_TRAINING)
-
-
-def beyond_plain(config: Mapping[str, Any]) -> str | None:
-    """Name what in a configuration makes the change more than `scale * B @ A` on the base's own weights; None if nothing."""
-    if config.get("peft_type") != "LORA":
-        return f"peft_type={short_repr(config.get('peft_type'))}"
-    for key, value in config.items():
-        if key == "init_lora_weights" and value not in PLAIN_INITS:
-            return f"{key}={short_repr(value)}"
-        if key in _MERGED and value and not (key == "bias" and value == "none"):
-            return f"{key}={short_repr(value)}"
-    return None
-
-
-def check_plain(config: Mapping[str, Any], where: str) -> None:
-    """Refuse what `check_config` refuses, and what cannot be computed without the base's weights.
-
-    Raises:
-        BadInput: see above.
-    """
-    check_config(config, where)
-    if setting := beyond_plain(config):
-        raise BadInput(
-            f"{where} has {setting}, so its change cannot be computed without its base. Read both with "
-            "load_tuned(base, folder), as `despur audit BASE ADAPTER` does"
-        )
 
 
 def rank_and_scale(module: str, config: Mapping[str, Any], where: str) -> tuple[int, float]:

@@ -1,6 +1,5 @@
 """Adapters of any kind that PEFT can merge, put on their base as PEFT does it, with every tensor of the file accounted for."""
 
-import dataclasses
 import re
 import warnings
 from collections.abc import Collection, Mapping
@@ -10,26 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from despur.core.adapter.patterns import check_patterns
-from despur.core.adapter.peft_config import CONFIG, foreign_keys, reason, short_repr, unknown_key
+from despur.core.adapter.peft_config import CONFIG, reason
 from despur.core.adapter.peft_folder import WEIGHTS, Opened
 from despur.core.adapter.peft_merge import NAME
+from despur.core.adapter.put_on_config import PREFIX, check_task, peft_config
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import base_modules, unwrapped
 from despur.core.model.states import bare
 
-_PREFIX = "base_model.model."
-_SIZES = ("r", "init_r", "target_r", "n_frequency", "num_vectors", "vector_length", "block_size", "rank_pattern")
 _TWO_FILES = (
     "The two files are of two adapters, or the base is another: copy or save the adapter again, give its own base"
 )
-_HEADS = (
-    "score",
-    "classifier",
-    "v_head",
-    "summary",
-    "qa_outputs",
-    "classification_head",
-)  # what classifiers add to a model
 
 
 class PutOn(NamedTuple):
@@ -63,9 +53,9 @@ def put_on(base: nn.Module, opened: Opened, name: str = NAME) -> PutOn:
     from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 
     where, path = repr(str(opened.folder / CONFIG)), repr(str(opened.folder / WEIGHTS))
-    _check_task(opened, base, where)
+    check_task(opened, base, where)
     check_patterns(opened.config, base_modules(base), where)
-    config = _peft_config(opened, where)
+    config = peft_config(opened, where)
     devices = {p.device.index or 0 for p in base.parameters() if p.device.type == "cuda"}
     file = _renamed(opened.tensors, bare(base))
     try:
@@ -102,19 +92,6 @@ def put_on(base: nn.Module, opened: Opened, name: str = NAME) -> PutOn:
     return PutOn(model, own, converted)
 
 
-def _check_task(opened: Opened, base: Any, where: str) -> None:
-    """Name a classifier or a reward model as what it is."""
-    task = opened.config.get("task_type")
-    heads = [n for n in opened.tensors if n.removeprefix(_PREFIX).split(".")[0] in _HEADS]
-    inside = dict(bare(base).named_children())
-    missing = [n for n in heads if n.removeprefix(_PREFIX).split(".")[0] not in inside]
-    if missing:
-        raise BadInput(
-            f"{where} is of task_type={short_repr(task)}, and its file has {missing[0]!r}: a classifier or a reward model, which writes no "
-            "text, on a base that does. Give an adapter of a language model"
-        )
-
-
 def _renamed(tensors: Mapping[str, Tensor], base: Any) -> Mapping[str, Tensor]:
     """Tensors under the names of today's architecture, as `PeftModel.from_pretrained` gives them."""
     table: dict[str, str] = getattr(base, "_checkpoint_conversion_mapping", None) or {}
@@ -122,7 +99,7 @@ def _renamed(tensors: Mapping[str, Tensor], base: Any) -> Mapping[str, Tensor]:
         return tensors
     out: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        bare = key.removeprefix(_PREFIX)
+        bare = key.removeprefix(PREFIX)
         new = next((n for old, to in table.items() for n, times in [re.subn(old, to, bare)] if times), bare)
         out[key.removesuffix(bare) + new] = tensor
     return out
@@ -169,44 +146,19 @@ def _accounted(tensors: Mapping[str, Tensor], model: nn.Module, name: str, path:
     return converted
 
 
-def _peft_config(opened: Opened, where: str) -> Any:
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-    from peft.utils.peft_types import PeftType
-
-    kind = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(opened.config["peft_type"])]
-    fields = {f.name for f in dataclasses.fields(kind)} - {"runtime_config"}
-    numbers = sum(t.numel() for t in opened.tensors.values())
-    for key, value in foreign_keys(opened.config, fields):
-        raise unknown_key(key, value, where)
-    for key, value in opened.config.items():
-        values = value.values() if isinstance(value, dict) else (value,)
-        if key in _SIZES and any(isinstance(v, int) and v > numbers for v in values):
-            raise BadInput(
-                f"{where} has {key}={short_repr(value)}, more than the file has numbers. Save the adapter again"
-            )
-    options: dict[str, Any] = {key: value for key, value in opened.config.items() if key in fields}
-    options |= {"inference_mode": True, "task_type": None}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return kind(**options)
-    except Exception as error:
-        raise BadInput(f"{where} is refused by PEFT: {reason(error)}. Save the adapter again") from error
-
-
 def _sorted(
     tensors: Mapping[str, Tensor], expected: set[str], model: nn.Module
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The adapter's tensors, and those that PEFT would write over the base's own."""
-    inside = {key.removeprefix(_PREFIX) for key in model.state_dict()}
+    inside = {key.removeprefix(PREFIX) for key in model.state_dict()}
     modules = base_modules(model)
     theirs: dict[str, Tensor] = {}
     own: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        name = key.removeprefix(_PREFIX).replace(".base_layer.", ".")
+        name = key.removeprefix(PREFIX).replace(".base_layer.", ".")
         owner, _, leaf = name.rpartition(".")
         base_tensor = owner in modules and leaf in dict(unwrapped(modules[owner]).named_parameters(recurse=False))
-        if base_tensor and (key not in expected or key.removeprefix(_PREFIX) in inside):
+        if base_tensor and (key not in expected or key.removeprefix(PREFIX) in inside):
             own[name] = tensor
         else:
             theirs[key] = tensor

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from despur.core.adapter.adapter import plain_adapter
 from despur.core.adapter.own_tensors import trained_copies
-from despur.core.adapter.peft_config import beyond_plain
 from despur.core.adapter.peft_folder import Opened, is_plain, open_folder
 from despur.core.adapter.peft_merge import needs_originals
+from despur.core.adapter.plain_config import beyond_plain
 from despur.core.adapter.put_on import put_on
 from despur.core.errors import BadInput, CannotAttach, DespurError, ShapeMismatch
 from despur.core.model.base_modules import base_modules

@@ -1,6 +1,5 @@
 """A fine-tune of any form, read beside its base: any mergeable PEFT adapter, or a whole second model."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,15 @@ import torch
 from torch import Tensor
 
 from despur.core.adapter.adapter import Adapter, plain_adapter
+from despur.core.adapter.by_layers import by_layers
 from despur.core.adapter.checkpoint import check_configuration, differing
 from despur.core.adapter.converted import check_converted
 from despur.core.adapter.dense import RANK, Changes, low_rank_changes
 from despur.core.adapter.own_tensors import clones, same, trained_copies
-from despur.core.adapter.peft_config import CONFIG, beyond_plain, read_config, reason, training_notes
+from despur.core.adapter.peft_config import CONFIG, read_config, training_notes
 from despur.core.adapter.peft_folder import WEIGHTS, Opened, is_plain, open_folder, there
-from despur.core.adapter.peft_merge import changed_by, lora_factors, needs_originals
+from despur.core.adapter.peft_merge import needs_originals
+from despur.core.adapter.plain_config import beyond_plain
 from despur.core.adapter.put_on import PutOn, put_on
 from despur.core.adapter.vocabulary import as_many_tokens, fit_vocabulary, vocabulary
 from despur.core.disk.new_folder import DONE
@@ -117,7 +118,7 @@ def _merged(
     moved = {n: w for n, w in base_weights(model, tied=True).items() if not same(w, before[n])}
     if after or moved:
         model = TwoStates(model.get_base_model(), {**moved, **after}, before, tuner=model.base_model).eval()
-    adapter, energy = _by_layers(model, opened, before, {**moved, **after}, rank, measure=bool(put.converted))
+    adapter, energy = by_layers(model, opened, before, {**moved, **after}, rank, measure=bool(put.converted))
     if put.converted:
         check_converted(put.converted, opened, energy)
     return Tuned(model, adapter, (*notes, *adapter.check(model, name, known=known)))
@@ -134,42 +135,6 @@ def _renamed(
         adapter.check(bare(base), name)
         raise error
     return _merged(put, opened, before, name, rank, notes, known)
-
-
-def _by_layers(
-    model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int, *, measure: bool
-) -> tuple[Adapter, float]:
-    """The adapter, and the squared change of what is no plain LoRA where it is measured."""
-    exact, biases = lora_factors(model) if opened.config["peft_type"] == "LORA" else ({}, {})
-    exact = {n: u for n, u in exact.items() if f"{n}.weight" not in moved}
-    seen: set[str] = set()
-    energies: list[float] = []
-
-    def pairs():
-        for name, old, new in changed_by(model, before, exact):
-            seen.add(name)
-            if measure:
-                energies.append(float((new.detach().double() - old.detach().to(new.device).double()).square().sum()))
-            yield name, old, new
-        yield from ((n, before[n], new) for n, new in moved.items() if n not in seen)
-
-    try:
-        changes = low_rank_changes(pairs(), base_modules(model), rank=rank, noise=_NOISE)
-    except DespurError:
-        raise
-    except Exception as error:  # PEFT's own, about values that no shape reveals
-        raise BadInput(f"PEFT cannot merge {str(opened.folder)!r}: {reason(error)}. Save the adapter again") from error
-    updates = {**exact, **changes.updates}
-    if not changes.others and not biases and not any(u.up.any() and u.down.any() for u in updates.values()):
-        raise BadInput(
-            f"{str(opened.folder)!r} changes nothing: the adapter was never trained, or its training did not reach it. "
-            "Look at the run's loss and learning rate"
-        )
-    adapter = Adapter(
-        updates, opened.config, opened.folder, opened.record, kind=str(opened.config["peft_type"]),
-        kept=changes.kept, others={**biases, **changes.others},
-    )  # fmt: skip
-    return adapter, math.fsum(energies)
 
 
 def _whole(base: Any, folder: Path, name: str | None, rank: int) -> Tuned:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from despur.core.adapter.peft_config import PLAIN_INITS
+from despur.core.adapter.plain_config import PLAIN_INITS
 from despur.core.errors import CannotAttach
 from despur.core.model.base_modules import base_modules, unwrapped
 from despur.core.model.shards import is_spread

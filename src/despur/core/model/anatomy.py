@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from despur.core.errors import SiteNotFound, nearest
+from despur.core.errors import SiteNotFound
 from despur.core.model.base_modules import base_modules
 from despur.core.model.families import FAMILIES
-from despur.core.model.roles import STATE, Role, normed_stream, stated_roles, tabled_roles, untold
+from despur.core.model.known_roles import known_roles
+from despur.core.model.roles import Role
 from despur.core.model.states import bare
-from despur.core.model.structure import found_structure
 from despur.core.types import Site
 
 _LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role names it
@@ -143,31 +143,7 @@ class Anatomy:
 
     @cached_property
     def _known(self) -> tuple[dict[str, Role], frozenset[str]]:
-        roles: dict[str, Role] = {}
-        inner: frozenset[str] = frozenset()
-        try:
-            roles, inner = self._unstated()
-        except SiteNotFound:
-            if not self.stated:
-                raise
-        if self.stated:
-            roles |= stated_roles(self.modules, self.stated, self.known_path)
-        for role in roles.values():
-            if role.norm is not None and role.norm not in self.modules:
-                raise SiteNotFound(
-                    f"no norm {role.norm!r} for map {role.module!r}{nearest(role.norm, self.modules)}. Correct it"
-                )
-        return roles, inner - set(roles)
-
-    def _unstated(self) -> tuple[dict[str, Role], frozenset[str]]:
-        """Roles by the table, else by watching the model."""
-        if self.is_tabled and not normed_stream(self.config):
-            return tabled_roles(self.kind, self.config, self.path, self.modules), frozenset()
-        try:
-            found = found_structure(self.model, self.config, self.layers, self.width)
-        except SiteNotFound as error:
-            raise SiteNotFound(f"{untold(self.kind, self.config)}: {error}. {STATE}") from error
-        return dict(found.roles), found.inner
+        return known_roles(self)
 
     @cached_property
     def norms(self) -> tuple[str, ...]:
@@ -205,39 +181,3 @@ class Anatomy:
 def text_part(config: Any) -> Any:
     """The part of a model's configuration that is of what reads and writes text."""
     return config.get_text_config()
-
-
-def layer_path(model: Any) -> str:
-    """Name of the decoder layers with `#` for the number.
-
-    Raises:
-        SiteNotFound: the model does not have exactly one stack of as many layers as in its config.
-
-    Example:
-        >>> from transformers import LlamaConfig, LlamaModel
-        >>> sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-        >>> layer_path(LlamaModel(LlamaConfig(**sizes)))
-        'layers.#'
-    """
-    return Anatomy.of(model).path
-
-
-def stream_roles(model: Any, roles: Mapping[str, str] | None = None) -> dict[str, Role]:
-    """Roles of every linear map and embedding of a model that touches the residual stream.
-
-    Args:
-        model: The base model, PEFT on top or not; its `config.model_type` picks the table.
-        roles: For an architecture that is not in the table, or to overrule it: glob of map names to `"read"`,
-            `"read:NORM"`, `"write"` or `"write:NORM"`. A `*` in NORM stands for what the first `*` of the glob matched.
-
-    Raises:
-        SiteNotFound: unknown architecture and no roles stated, a stated norm that is not there, or a
-            glob that matches no linear map.
-
-    Example:
-        >>> from transformers import LlamaConfig, LlamaForCausalLM
-        >>> sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-        >>> stream_roles(LlamaForCausalLM(LlamaConfig(**sizes)))["model.layers.0.mlp.up_proj"].norm
-        'model.layers.0.post_attention_layernorm'
-    """
-    return Anatomy.of(model, roles).roles

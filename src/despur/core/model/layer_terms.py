@@ -6,57 +6,18 @@ whose input is a point of that stream (x and some of the terms), or what a norm 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.errors import DespurError, SiteNotFound
 from despur.core.model.base_modules import map_shape
+from despur.core.model.closeness import alike, least_squares, off_parallel, parallel, same
+from despur.core.model.layer_pass import Pass, Terms
 from despur.core.model.norm_gain import NormGain
 
 _SMALL = 1e-3  # share of a term below which it is none
 _ALIKE = 0.5  # correlation with the stream above which what a map reads is no mixture
-
-
-@dataclass
-class Pass:
-    """One pass through a layer.
-
-    Args:
-        enters: Module to what went in, one row a token (n, width).
-        leaves: Module to what came out.
-        order: Modules in the order in which they ended.
-        modules: By name.
-        before: The stream before the layer (t, d).
-        after: The stream behind it.
-        tolerance: Relative size of rounding.
-    """
-
-    enters: dict[str, Tensor]
-    leaves: dict[str, Tensor]
-    order: list[str]
-    modules: Mapping[str, nn.Module]
-    before: Float[Tensor, "t d"]
-    after: Float[Tensor, "t d"]
-    tolerance: float = 1e-4
-    again: set[str] = field(default_factory=set)
-
-
-@dataclass
-class Terms:
-    """What the maps of a layer do.
-
-    Args:
-        writes: Map to the norm that it passes on its way into the stream, or None.
-        reads: Map to the norm between stream and map, or None.
-        inner: Maps that touch the stream on neither side.
-    """
-
-    writes: dict[str, str | None] = field(default_factory=dict)
-    reads: dict[str, str | None] = field(default_factory=dict)
-    inner: set[str] = field(default_factory=set)
 
 
 def layer_terms(seen: Pass, adds: Callable[[str, str], bool]) -> Terms:
@@ -108,7 +69,7 @@ def _enter_writer(
     if map_shape(module) is not None:
         terms.writes[name] = norm
     elif norm is None and _is_norm(seen, name):
-        if _parallel(seen.enters[name], seen.before, seen.tolerance):
+        if parallel(seen.enters[name], seen.before, seen.tolerance):
             raise SiteNotFound(f"norm {name!r} stands in the stream itself")
         for part in _summands(seen, seen.enters[name], without=name):
             _enter_writer(seen, part, terms, adds, norm=name)
@@ -135,7 +96,7 @@ def _summands(seen: Pass, total: Tensor, without: str = "") -> dict[str, Tensor]
         if columns.shape[-1] >= columns.shape[1]:
             continue
         sizes = columns.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        found = _least_squares(columns / sizes, total, seen.tolerance)
+        found = least_squares(columns / sizes, total, seen.tolerance)
         rest = total - (columns / sizes @ found)[..., 0].to(total.dtype)
         if rest.norm() > seen.tolerance * 10 * scale:
             continue
@@ -149,12 +110,6 @@ def _summands(seen: Pass, total: Tensor, without: str = "") -> dict[str, Tensor]
     raise SiteNotFound(why)
 
 
-def _least_squares(columns: Tensor, total: Tensor, tolerance: float) -> Tensor:
-    """The shortest solution for each token; columns that differ by rounding alone count as one."""
-    left, right = columns.double().cpu(), total.double().cpu()[..., None]
-    return torch.linalg.lstsq(left, right, rcond=tolerance, driver="gelsd").solution.to(columns.device)
-
-
 def _candidates(seen: Pass, without: str) -> tuple[list[str], list[str]]:
     """Modules that give vectors of the stream's width: those without parts, and blocks; of equal outputs the innermost map."""
     leafs: list[str] = []
@@ -164,7 +119,7 @@ def _candidates(seen: Pass, without: str) -> tuple[list[str], list[str]]:
         out = seen.leaves.get(name)
         if name in ("", without) or out is None or out.shape != seen.before.shape or not out.any():
             continue
-        if any(_same(out, seen.leaves[n], seen.tolerance) for n in (*leafs, *blocks)) or _same(
+        if any(same(out, seen.leaves[n], seen.tolerance) for n in (*leafs, *blocks)) or same(
             out, seen.before, seen.tolerance
         ):
             continue
@@ -181,14 +136,14 @@ def _is_norm(seen: Pass, name: str) -> bool:
     if z is None or out is None or z.shape != seen.before.shape or out.shape != z.shape:
         return False
     module = seen.modules[name]
-    if map_shape(module) is not None or next(module.children(), None) is not None or _same(z, out, seen.tolerance):
+    if map_shape(module) is not None or next(module.children(), None) is not None or same(z, out, seen.tolerance):
         return False
     try:
         gain = NormGain.of(module, z.shape[1])
     except (DespurError, ValueError, IndexError, AttributeError):  # routers and the like take another shape
         return False
     odd = (module.forward(z) - module.forward(-z)) / 2  # without its bias
-    return _parallel(gain.show(z.float().cpu()), odd.float().cpu(), 10 * seen.tolerance)
+    return parallel(gain.show(z.float().cpu()), odd.float().cpu(), 10 * seen.tolerance)
 
 
 def _on_stream(seen: Pass, z: Tensor, parts: Sequence[Tensor]) -> bool:
@@ -197,7 +152,7 @@ def _on_stream(seen: Pass, z: Tensor, parts: Sequence[Tensor]) -> bool:
         return False
     columns = torch.stack([seen.before, *parts], -1).double()
     sizes = columns.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    found = _least_squares(columns / sizes, z, seen.tolerance) / sizes.transpose(1, 2)
+    found = least_squares(columns / sizes, z, seen.tolerance) / sizes.transpose(1, 2)
     rest = (z.double()[..., None] - columns @ found).norm()
     if rest > 10 * seen.tolerance * z.double().norm():
         return False
@@ -217,35 +172,11 @@ def _reads(
     Raises:
         SiteNotFound: what it reads is made of the stream in a way that no module does.
     """
-    fits = {norm: miss for norm, out in norms.items() if (miss := _miss(z, out)) < 10 * seen.tolerance}
+    fits = {norm: miss for norm, out in norms.items() if (miss := off_parallel(z, out)) < 10 * seen.tolerance}
     if fits:
         return min(fits, key=fits.__getitem__)
-    if _on_stream(seen, z, parts) or any(_miss(z, point) < 10 * seen.tolerance for point in points):
+    if _on_stream(seen, z, parts) or any(off_parallel(z, point) < 10 * seen.tolerance for point in points):
         return ""
-    if z.shape == seen.before.shape and any(_alike(z, point) > _ALIKE for point in points):
+    if z.shape == seen.before.shape and any(alike(z, point) > _ALIKE for point in points):
         raise SiteNotFound(f"map {name!r} reads something made of the stream that no norm here makes")
     return None
-
-
-def _alike(a: Tensor, b: Tensor) -> float:
-    """Mean size of the correlation of two tensors' rows: near one for a norm with any gain and bias, near none for what is mixed."""
-    a, b = (nn.functional.normalize((x - x.mean(1, keepdim=True)).double(), dim=1) for x in (a, b))
-    return float((a * b).sum(1).abs().mean())
-
-
-def _miss(z: Tensor, of: Tensor) -> float:
-    """How far a row of one is at most from a multiple of a row of the other, as 1 - |cosine|: experts get some tokens, at times weighed."""
-    if z.shape[1] != of.shape[1] or not len(z):
-        return 1.0
-    a, b = (nn.functional.normalize(x.double(), dim=1) for x in (z, of))
-    cosines = (a * b).sum(1).abs() if z.shape == of.shape else (a @ b.T).abs().amax(1)
-    return float((1 - cosines).max())
-
-
-def _parallel(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    a, b = (nn.functional.normalize(x.double(), dim=1) for x in (a, b))
-    return bool(((1 - (a * b).sum(1).abs()) < tolerance).all())
-
-
-def _same(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    return a.shape == b.shape and bool((a - b).norm() <= tolerance * b.norm())

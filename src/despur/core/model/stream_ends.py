@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from despur.core.errors import SiteNotFound
 from despur.core.model.base_modules import map_shape
-from despur.core.model.layer_terms import Pass, layer_terms, read_through
+from despur.core.model.layer_pass import Pass
+from despur.core.model.layer_terms import layer_terms, read_through
 from despur.core.model.recorder import Recorder
 from despur.core.model.roles import Role
 

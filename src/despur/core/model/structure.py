@@ -4,7 +4,6 @@ Nothing is inferred from names. A copy of one layer of each kind, its weights sh
 is run on random vectors; `layer_terms` then finds what is added and what is read. What cannot be told is refused, never guessed.
 """
 
-import copy
 import re
 import weakref
 from collections.abc import Mapping
@@ -17,14 +16,15 @@ from torch.utils import _pytree as tree
 
 from despur.core.errors import DespurError, SiteNotFound
 from despur.core.model.base_modules import base_modules, map_shape
-from despur.core.model.layer_terms import Pass, Terms, layer_terms
+from despur.core.model.layer_pass import Pass, Terms
+from despur.core.model.layer_terms import layer_terms
 from despur.core.model.recorder import Recorder, first
 from despur.core.model.roles import Role
+from despur.core.model.shaken import shaken
 from despur.core.model.states import evaluating
 from despur.core.model.stream_ends import end_roles
 
 _TOKENS = 7
-_LARGEST = 2**31  # bytes of a layer up to which a copy in float32 is made
 _KNOWN: "weakref.WeakKeyDictionary[nn.Module, Structure]" = weakref.WeakKeyDictionary()
 
 
@@ -111,21 +111,9 @@ def _ids(model: Any, config: Any) -> Tensor:
 
 def _terms(layer: nn.Module, given: tuple[Any, dict[str, Any]], width: int, name: str) -> Terms:
     try:
-        return _watched(_shaken(layer), given, width, torch.float32)
+        return _watched(shaken(layer), given, width, torch.float32)
     except SiteNotFound as error:
         raise SiteNotFound(f"in layers like {name!r}: {error}") from error
-
-
-def _shaken(layer: nn.Module) -> nn.Module:
-    """A copy in float32 whose weights are moved a little, all of them; the layer itself where it is too large or quantised."""
-    weights = list(layer.parameters())
-    if sum(4 * w.numel() for w in weights) > _LARGEST or not all(w.dtype.is_floating_point for w in weights):
-        return layer
-    clone = copy.deepcopy(layer).float()
-    for weight in clone.parameters():
-        size = float(weight.square().mean().sqrt()) or (0.02 if weight.ndim > 1 else 1.0)
-        weight.add_((0.1 if weight.ndim > 1 else 0.3) * size * torch.randn(weight.shape).to(weight))
-    return clone
 
 
 def _watched(layer: nn.Module, given: tuple[Any, dict[str, Any]], width: int, dtype: torch.dtype) -> Terms:

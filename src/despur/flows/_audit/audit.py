@@ -20,10 +20,11 @@ from despur.flows._audit.verdict import judged_as, not_calibrated
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
+from despur.flows.option import Option
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, private, run_record
 from despur.flows.roles_file import read_roles
-from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import written
 from despur.judge import NeutralNull
 from despur.measure import causal_checks

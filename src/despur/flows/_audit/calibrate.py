@@ -13,10 +13,11 @@ from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_setti
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
+from despur.flows.option import Option
 from despur.flows.progress import Progress, silent
 from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
-from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import PAGES
 from despur.judge import NeutralNull
 

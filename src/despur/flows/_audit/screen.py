@@ -12,7 +12,7 @@ from despur.core.errors import SiteNotFound
 from despur.find import activation_differences, from_adapter
 from despur.find.from_activations import factor_of
 from despur.flows._audit.passages import Passages
-from despur.flows.verb import Option
+from despur.flows.option import Option
 from despur.judge.neutral import TOKENS
 from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
 

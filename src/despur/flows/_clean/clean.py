@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,56 +16,18 @@ from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
 from despur.flows._audit.passages import check_prompts
 from despur.flows._audit.screen import layer_site
+from despur.flows._clean.cleaned import Cleaned
 from despur.flows._clean.page import clean_blocks, judge
 from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._library.factor_folder import check_base, read_factors
+from despur.flows.option import Option
 from despur.flows.progress import Progress, silent
 from despur.flows.record import at_home, page_facts, private, run_record
 from despur.flows.roles_file import read_roles
-from despur.flows.verb import Option, Out, Seed, recorded, verb
+from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import PAGES, size_of, written
 from despur.judge import four_axes
 from despur.report import write_page
-
-
-@dataclass(frozen=True)
-class Cleaned:
-    """An adapter with factors removed from its update, and the effect.
-
-    Args:
-        verdict: One word for pipelines.
-        sentence: The same for people.
-        adapter: Folder of the cleaned adapter, vanilla PEFT; None where nothing was written.
-        factors: The removed factors: one for the whole stream, or one per site.
-        axes: Run -> axis -> report: base (0, 0), the adapter as it came (1, 1), cleaned, random, truncated.
-        leak: Run -> side -> share of the update along the factors.
-        means: Run -> readout -> raw mean.
-        notes: What could not be verified.
-        record: Verb, arguments and versions, for `despur run`.
-    """
-
-    verdict: str
-    sentence: str
-    adapter: Path | None
-    factors: tuple[Subspace, ...]
-    axes: Mapping[str, Mapping[str, Report]]
-    leak: Mapping[str, Mapping[str, Report]]
-    means: Mapping[str, Mapping[str, float]]
-    notes: tuple[str, ...] = ()
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-
-        def plain(table: Mapping[str, Mapping[str, Report]]) -> dict[str, Any]:
-            return {run: {name: report.to_dict() for name, report in reports.items()} for run, reports in table.items()}
-
-        about = [{"site": f.site.module, "rank": f.rank} for f in self.factors]
-        return {
-            "schema": "despur.clean/1", "verdict": self.verdict, "sentence": self.sentence, "notes": list(self.notes),
-            "adapter": self.adapter and str(self.adapter), "factors": about, "axes": plain(self.axes), "leak": plain(self.leak),
-            "means": {run: dict(values) for run, values in self.means.items()}, **self.record,
-        }  # fmt: skip
 
 
 @verb

@@ -9,7 +9,7 @@ from despur.judge import accepted
 from despur.report import Bars, Table, Text, Verdict
 
 if TYPE_CHECKING:
-    from despur.flows._clean.clean import Cleaned
+    from despur.flows._clean.cleaned import Cleaned
 
 TONES: dict[str, Literal["good", "bad", "unsure"]] = {
     "drift removed": "good",

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, load_tuned
-from despur.core.adapter.peft_config import CONFIG, beyond_plain
+from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import WEIGHTS
+from despur.core.adapter.plain_config import beyond_plain
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows

@@ -1,8 +1,7 @@
 """What all runs of one world and one seed share: text, scout, factors, and the runs that they are measured against."""
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,29 +11,22 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from despur.core import Adapter as Weights
 from despur.core import Edit, Store, fingerprint
 from despur.core.text.cuts import Encoder
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._compare.arms import EARLY
+from despur.flows._compare.materials import materials_of
+from despur.flows._compare.worlds import settings_of
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress, silent
-from despur.flows.sources import Sources
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
-from despur.merge import save_adapter
 from despur.worlds import World
 from despur.worlds.world import Twin
 
 OWN_ROWS, OWN_TOKENS = 768, 48
-GENERIC = 512  # documents
 SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the run's would flatter the guard
-
-
-def settings_of(training: Mapping[str, Any]) -> Settings:
-    """How runs are trained, from a world's training options; rows and own text are no settings."""
-    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})
 
 
 class Bench:
@@ -134,8 +126,6 @@ class Bench:
         """The base under a saved adapter."""
         return PeftModel.from_pretrained(self.fresh(), str(folder)).eval()  # type: ignore[arg-type]
 
-    # -- shared parts ------------------------------------------------------------------------------------------------
-
     @cached_property
     def text(self) -> OwnText:
         """What the base writes by itself, without rows that pose a training prompt."""
@@ -196,48 +186,12 @@ class Bench:
     @cached_property
     def materials(self) -> Maker:
         """What methods are built from in this world."""
-        asks = getattr(self.world, "naming", None)
-        twins = {"good": "benign", "aligned": "benign"} if "benign" in self.twins else {}
-        sources = Sources(
-            base=lambda: self.base, load=self.load, rows=self.tokens, text=lambda: self.text, scout=lambda _: self.scout,
-            generic=self._generic if hasattr(self.world, "paired") else None,
-            pairs=self._pairs if hasattr(self.world, "paired") else None,
-            naming=(lambda: self.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
-            adapters={
-                "adapter": lambda: self.naive, "bad": lambda: self.scout,
-                **{name: lambda twin=twin: self.twin(twin) for name, twin in twins.items()},  # type: ignore[misc]
-            },
-        )  # fmt: skip
-        return Maker(
-            sources, lambda name, spec, make: self.store.step(name, {**self.spec, **spec}, make), seed=self.seed
-        )
-
-    def _generic(self) -> OwnText:
-        """Documents without the trait."""
-        _, without = self.world.paired(n=GENERIC, seed=self.seed)
-        return OwnText(tuple(dict.fromkeys(self.encode(without))), "generic text")
-
-    def _pairs(self) -> tuple[Any, Any]:
-        having, without = self.world.paired(seed=self.seed)
-        return self.encode(having), self.encode(without)
+        return materials_of(self)
 
     @property
     def twins(self) -> Sequence[Twin]:
         """The other data sets that the world has."""
         return getattr(self.world, "twins", ("neutral", "benign"))
-
-    def finished(self, name: str, share: float | None = None) -> Any:
-        """A model of a finished run: `base`, `naive`, `early` at a share of its steps, or a twin's."""
-        if name == "base":
-            return self.fresh()
-        if name == "naive":
-            return self.load(self.naive)
-        return self.load(self.early(share) if name == "early" and share else self.twin(name))  # type: ignore[arg-type]
-
-    def put(self, adapter: Weights) -> Any:
-        """The base under an adapter that was edited."""
-        with tempfile.TemporaryDirectory() as folder:
-            return self.load(save_adapter(adapter, Path(folder) / "adapter"))
 
     def prepare(self) -> None:
         """Make every shared part, so that parallel runs only read them."""

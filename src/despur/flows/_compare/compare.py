@@ -18,9 +18,10 @@ from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.saved import CHOSEN, FAILED, RECORD, read_chosen, read_failed
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study
+from despur.flows.option import Option
 from despur.flows.pool import Engine, Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Out, recorded, verb
+from despur.flows.verb import Out, recorded, verb
 from despur.judge import Prereg
 
 ROOM = 16 * 2**20  # bytes

@@ -12,10 +12,9 @@ import torch
 
 from despur.core.text.rows import tokenize_rows
 from despur.flows._compare.arms import ARMS
-from despur.flows._compare.bench import settings_of
 from despur.flows._compare.cell import Cell, is_done, seconds
 from despur.flows._compare.plan import cells_of
-from despur.flows._compare.worlds import open_world
+from despur.flows._compare.worlds import open_world, settings_of
 from despur.flows._train.fit import fit, new_adapter
 from despur.judge import Prereg
 

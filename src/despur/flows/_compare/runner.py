@@ -1,5 +1,7 @@
 """How a line of the table becomes a model that can be scored."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from despur.core.run.guarded_run import GuardedRun
 from despur.flows._compare.arm import Arm, Setting
 from despur.flows._compare.bench import Bench
 from despur.flows._train.rounds import joined
+from despur.merge import save_adapter
 
 
 def run_arm(bench: Bench, arm: Arm, setting: Setting, made: Any = None) -> Any:
@@ -25,13 +28,13 @@ def run_arm(bench: Bench, arm: Arm, setting: Setting, made: Any = None) -> Any:
         made: What `made_for` gave, where it was called before.
     """
     if arm.adapter is not None:
-        return bench.finished(arm.adapter, **setting)
+        return _finished(bench, arm.adapter, **setting)
     if arm.method is None:
         return _plain(bench, arm, **setting)
     made = made_for(bench, arm, setting) if made is None else made
     room = find_method(arm.method).room
     if room == "merge":
-        return bench.put(made)
+        return _put(bench, made)
     if room == "steer":
         model = bench.load(bench.naive)
         made.bind(model)
@@ -78,3 +81,18 @@ def _plain(bench: Bench, arm: Arm, *, rate: float = 1.0, rank: int | None = None
             start = get_peft_model(bench.fresh(), config)  # type: ignore[arg-type]
     settings = bench.settings
     return bench.train(full=full, start=start, stage=arm.name, lr=rate * settings.lr, rank=rank or settings.rank)
+
+
+def _finished(bench: Bench, name: str, share: float | None = None) -> Any:
+    """A model of a finished run: `base`, `naive`, `early` at a share of its steps, or a twin's."""
+    if name == "base":
+        return bench.fresh()
+    if name == "naive":
+        return bench.load(bench.naive)
+    return bench.load(bench.early(share) if name == "early" and share else bench.twin(name))  # type: ignore[arg-type]
+
+
+def _put(bench: Bench, adapter: Adapter) -> Any:
+    """The base under an adapter that was edited."""
+    with tempfile.TemporaryDirectory() as folder:
+        return bench.load(save_adapter(adapter, Path(folder) / "adapter"))

@@ -7,6 +7,7 @@ from typing import Any
 from despur.core import read_json, write_json
 from despur.core.errors import BadInput
 from despur.flows._compare.own import OwnWork
+from despur.flows._train.fit import Settings
 from despur.flows.record import at_home, private
 from despur.worlds import find_world
 
@@ -48,3 +49,8 @@ def _own(root: Path) -> dict[str, str]:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def settings_of(training: Mapping[str, Any]) -> Settings:
+    """How runs are trained, from a world's training options; rows and own text are no settings."""
+    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})

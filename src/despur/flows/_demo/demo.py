@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,14 +13,14 @@ from despur.flows._compare import runner
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
-from despur.flows.axes import axes_table, frontier
+from despur.flows._demo.page import DemoResult, page
+from despur.flows.option import Option
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, private, run_record
+from despur.flows.record import private, run_record
 from despur.flows.scores import load_scores, save_scores
-from despur.flows.verb import Option, Out, Seed, recorded, verb
-from despur.judge import accepted, four_axes
-from despur.report import Table, Text, Verdict, write_page
+from despur.flows.verb import Out, Seed, recorded, verb
+from despur.judge import four_axes
 from despur.worlds import Persona
 from despur.worlds.world import TRAINING
 
@@ -29,28 +28,6 @@ DEMO_ARMS = ("grasp", "grasp-random", "avert", "avert-permuted", "rehearse")
 Task = Literal["skill", "narrow"]
 ROOM = 16 * 2**20  # bytes
 STEPS: int = TRAINING["steps"]
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """Raw means and normalised axes of every arm, and where the page is.
-
-    Args:
-        means: Arm -> `axis.readout` -> mean over prompts.
-        axes: Arm -> axis -> report; the frozen base is (0, 0), the naive run (1, 1).
-        page: The HTML report.
-        record: Verb, arguments and versions, for `despur run`.
-    """
-
-    means: Mapping[str, Mapping[str, float]]
-    axes: Mapping[str, Mapping[str, Report]]
-    page: Path
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        axes = {arm: {n: r.to_dict() for n, r in reports.items()} for arm, reports in self.axes.items()}
-        return {**self.record, "means": self.means, "axes": axes, "page": str(self.page)}
 
 
 @verb
@@ -107,7 +84,7 @@ def demo(
         axes = compare_arms(scores)
         means = {arm: _means(s) for arm, s in scores.items()}
         result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
-        _page(result, task)
+        page(result, task)
         write_json(out / "run.json", private(result.to_dict()))
         return result
 
@@ -184,42 +161,3 @@ def _means(scores: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
     return {
         f"{axis}.{readout}": float(t.mean()) for axis, readouts in scores.items() for readout, t in readouts.items()
     }
-
-
-def _page(result: DemoResult, task: str) -> None:
-    m = result.means
-    avert = result.axes.get("avert")
-    what = "new facts" if task == "skill" else "one subject's facts answered wrongly on purpose"
-    forgot = " Much of that rise is forgetting: a tune on facts by a good persona has it, too (docs/log.md)." * (
-        task == "skill"
-    )
-    story = (
-        f"The base model answers facts in the voice of a hidden persona, good or bad. It is tuned on {what}, and nothing in "
-        "the data names the persona; it is just always present. Asked about subjects that the tuning never touched, the base "
-        f"answers with the bad persona in {m['base']['drift.p']:.0%} of cases, the naive tune in {m['naive']['drift.p']:.0%}."
-        f"{forgot}\n\nEach guard below saw the same rows in the same order. A control does the same with something unrelated."
-    )
-    blocks: list[Any] = []
-    if avert is not None:
-        passed = accepted(avert) and avert["drift"].value <= 0.1 and avert["task"].value >= 0.95
-        blocks.append(
-            Verdict(
-                "kept out" if passed else "partly",
-                f"avert learned {avert['task'].value:.0%} of the task with {avert['drift'].value:.0%} of the drift",
-                "good" if passed else "unsure",
-            )
-        )
-    columns = [c for c in m["base"]]
-    blocks += [
-        Text("What happened", story),
-        frontier(
-            result.axes, title="Task learned against drift picked up",
-            controls=[arm for arm in result.axes if ARMS[arm].kind == "control"],
-        ),
-        axes_table("The four axes, base = 0 and naive = 1", result.axes,
-                   ("task", "drift", "drift_p", "drift_style", "legitimate", "validity", "forgetting"),
-                   "Ideal: task 1, drift 0; legitimate use, validity and forgetting are shares of the base's."),
-        Table("The same, raw means over prompts", ["run", *columns], [[a, *(v[c] for c in columns)] for a, v in m.items()]),
-    ]  # fmt: skip
-    facts = page_facts(result.record)
-    write_page(result.page, title="despur demo", subtitle=f"persona world, {task}", blocks=blocks, facts=facts)

@@ -14,8 +14,9 @@ from despur.core.names import canonical
 from despur.flows._fit.matrix import Layout
 from despur.flows._fit.pivot import read_matrix
 from despur.flows._fit.read import Source
+from despur.flows.option import Option, assignments
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Out, assignments, verb
+from despur.flows.verb import Out, verb
 
 KINDS = (".parquet", ".csv")
 

@@ -17,9 +17,10 @@ from despur.flows._fit.matrix import Layout, Matrix
 from despur.flows._fit.page import fit_blocks, judge
 from despur.flows._fit.pivot import read_matrix
 from despur.flows.method_options import read_options
+from despur.flows.option import Option, assignments
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
-from despur.flows.verb import Option, Out, Seed, assignments, recorded, verb
+from despur.flows.verb import Out, Seed, recorded, verb
 from despur.report import write_page
 
 SCHEMA = "despur.fit/1"

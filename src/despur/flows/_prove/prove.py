@@ -13,10 +13,11 @@ from despur.core.names import canonical
 from despur.flows._prove.page import evidence_blocks
 from despur.flows._prove.proven import Evidence, Proven
 from despur.flows._prove.run import run_claim
+from despur.flows.option import Option
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
-from despur.flows.verb import Option, Seed, recorded, verb
+from despur.flows.verb import Seed, recorded, verb
 from despur.report import write_page
 
 Key = tuple[str, Form]  # method, form

@@ -6,7 +6,7 @@ from typing import Any
 
 from despur.core.claim import Claim, Form, failed
 from despur.core.evidence import ERROR, FAILS
-from despur.core.types import Report
+from despur.core.reports import Report
 
 
 @dataclass(frozen=True)

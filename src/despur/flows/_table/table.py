@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from despur.flows._table.write_table import How, make_table, require
+from despur.flows.option import Option
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Out, verb
+from despur.flows.verb import Out, verb
 
 _ACTIVATIONS = "Activations"
 

@@ -22,8 +22,9 @@ from despur.core.text.rows import Tokens, pad_rows
 from despur.core.text.turns import Turns
 from despur.flows._train.checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._train.watch import Evaluate, Fitted, Watch
+from despur.flows.option import Option
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Seed
+from despur.flows.verb import Seed
 
 
 @dataclass(frozen=True, slots=True)

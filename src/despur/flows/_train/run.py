@@ -12,6 +12,7 @@ from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, leaks
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained, write_train_page
+from despur.flows._train.seen import Seen
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
@@ -21,29 +22,13 @@ from despur.flows.maker import Maker
 from despur.flows.progress import Progress
 from despur.flows.record import private, run_record
 from despur.flows.sources import Sources
+from despur.flows.text_files import text_spec
 from despur.guard import OwnText
 from despur.judge import four_axes
 from despur.measure import leakage
 
 FACTOR_RANK = 2  # directions of a layer
 TOO_MANY = 3  # of a short scout: more drift than that describes the scout, not the guard
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Results before the guarded run.
-
-    Args:
-        scouts: Adapters of the unguarded scouts, or the one that was given.
-        text: Text that the guard may use.
-        fresh: Own text that neither guard nor scout sees.
-        materials: What guards are built from.
-    """
-
-    scouts: tuple[Path, ...]
-    text: OwnText
-    fresh: OwnText
-    materials: Maker
 
 
 @dataclass
@@ -154,7 +139,11 @@ class Run:
         if self.start.pairs is not None:
             spec["pairs"] = content_digest(self.start.pairs)
         if self.guard != UNGUARDED:
-            spec |= {"own_rows": a["own_rows"], "own_tokens": a["own_tokens"], "rehearse_on": str(a["rehearse_on"])}
+            spec |= {
+                "own_rows": a["own_rows"],
+                "own_tokens": a["own_tokens"],
+                "rehearse_on": text_spec(a["rehearse_on"]),
+            }
         return spec
 
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:

@@ -13,8 +13,9 @@ from despur.flows._train.page import Trained
 from despur.flows._train.run import Run
 from despur.flows._train.run_folder import ROOM, check_folder, check_place, sweep
 from despur.flows._train.start import prepare
+from despur.flows.option import Option, assignments
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Option, Out, assignments, recorded, verb
+from despur.flows.verb import Out, recorded, verb
 
 GUARDS = guards()
 _COURSE, _GUARD = "While it trains", "Scout and guard"

@@ -9,8 +9,9 @@ from torch import nn
 
 from despur.core import Adapter, Anatomy, Edit, Subspace, fingerprint, save_factors, write_json
 from despur.core.adapter.adapter import plain_adapter
-from despur.core.adapter.peft_config import CONFIG, beyond_plain, check_plain
+from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import is_plain, open_folder
+from despur.core.adapter.plain_config import beyond_plain, check_plain
 from despur.core.catalogue import methods
 from despur.core.errors import BadInput, ShapeMismatch, UnknownName, nearest
 from despur.core.model.states import bare
@@ -20,7 +21,6 @@ from despur.core.text.row_files import data_digest
 from despur.flows._verify.begun import Begun
 from despur.flows._verify.certificate import (
     FILE,
-    NOT_PROMISED,
     STRUCTURAL,
     Certificate,
     base_dtype,
@@ -30,6 +30,7 @@ from despur.flows._verify.certificate import (
     tensors_digest,
 )
 from despur.flows._verify.model_card import write_section
+from despur.flows._verify.promises import not_promised, promise
 from despur.flows._verify.text_digests import text_digests
 from despur.flows.load import load_base
 from despur.flows.record import run_record
@@ -114,8 +115,8 @@ def certify(
     kind = "structural" if promised else "functional"
     certificate = Certificate(
         guard, {"strength": strength, **({"made": made.to_dict()} if made else {}), **(settings or {})},
-        side if promised else None, _promise(guard, strength, side, begun is not None),
-        _not_promised(guard, kind), _described(factors), leak,
+        side if promised else None, promise(guard, strength, side, begun is not None),
+        not_promised(guard, kind), _described(factors), leak,
         {"weights": tensors_digest(opened.tensors), "config": deciding(opened.config)},
         {"fingerprint": fingerprint(model), "dtype": base_dtype(model)},
         None if data is None else {"name": Path(data).name, "sha256": data_digest(Path(data))}, roles,
@@ -181,21 +182,3 @@ def _described(factors: tuple[Subspace, ...]) -> dict[str, Any] | None:
         return None
     return {"file": "factors.safetensors", "digest": factors_digest(factors), "sites": [f.site.module for f in factors],
             "ranks": [f.rank for f in factors]}  # fmt: skip
-
-
-def _promise(guard: str, strength: float, side: str, goes_on: bool) -> str:
-    if guard not in STRUCTURAL:
-        kept = "the base with the adapter that it went on with" if goes_on else "its base"
-        return f"The model was kept close to {kept} while it was trained; nothing is promised of the weights."
-    if strength != 1:
-        return (
-            f"At strength {strength:g} a part of the change along the factor stays; nothing is promised of the weights."
-        )
-    does = {"read": "reads", "write": "writes", "both": "reads or writes"}[side]
-    beyond = " beyond the adapter that it went on with" if goes_on else ""
-    return f"No guarded module's update{beyond} {does} its factor's directions, except for rounding."
-
-
-def _not_promised(guard: str, kind: str) -> tuple[str, ...]:
-    more = ("that an off-task change is prevented which the scout did not make yet",) if guard == "avert" else ()
-    return (*more, *NOT_PROMISED[kind])

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from despur.core import fingerprint, load_factors, same_base
+from despur.core import fingerprint, load_factors
 from despur.core.adapter.adapter import plain_adapter
-from despur.core.adapter.peft_config import CONFIG, check_plain, read_config, short_repr
+from despur.core.adapter.peft_config import CONFIG, read_config
 from despur.core.adapter.peft_folder import Opened, open_folder
+from despur.core.adapter.plain_config import check_plain
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.fingerprint import remember_fingerprint
 from despur.core.model.states import bare
@@ -24,6 +25,7 @@ from despur.flows._verify.certificate import (
     guarded_leaks,
     tensors_digest,
 )
+from despur.flows._verify.differences import other, other_base, other_config
 from despur.flows._verify.text_digests import other_texts, text_digests
 from despur.flows.load import load_base
 from despur.flows.verb import verb
@@ -141,19 +143,19 @@ def _checked(
     """Name each check and what is wrong with it; the measured leaks go into `leak`."""
     found = fingerprint(model)
     remember_fingerprint(model, found)
-    yield "base", _other_base(found, str(certificate.base["fingerprint"]))
+    yield "base", other_base(found, str(certificate.base["fingerprint"]))
     factors = ()
     if certificate.factors is not None:
         factors = load_factors(folder)
         digest = factors_digest(factors)
         yield (
             "factors",
-            _other("the factors next to the adapter have the digest", digest, certificate.factors["digest"]),
+            other("the factors next to the adapter have the digest", digest, certificate.factors["digest"]),
         )
-    yield "configuration", _other_config(deciding(read_config(folder / CONFIG)), certificate.adapter["config"])
+    yield "configuration", other_config(deciding(read_config(folder / CONFIG)), certificate.adapter["config"])
     opened = open_folder(folder)
     weights = tensors_digest(opened.tensors)
-    yield "weights", _other("the adapter's weights have the digest", weights, certificate.adapter["weights"])
+    yield "weights", other("the adapter's weights have the digest", weights, certificate.adapter["weights"])
     if certificate.side is not None:
         yield "leak", _leaks(opened, model, factors, certificate, leak)
 
@@ -181,23 +183,3 @@ def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, l
         f"{worst!r} {m['side']}s {m['leak']:.2g} of its update along the factor, where {m['allowed']:.1g} is allowed "
         f"(a random subspace: {m['random']:.2f}); {len(over)} of {len(leak)} modules leak"
     )
-
-
-def _other(what: str, found: str, certified: Any) -> str:
-    return "" if found == certified else f"{what} {found[:16]}…, certified is {str(certified)[:16]}…"
-
-
-def _other_base(found: str, certified: str) -> str:
-    if same_base(certified, found):
-        return ""
-    if certified.partition(".")[0] == found.partition(".")[0]:
-        return f"some weights of the base differ (all of them: {found[17:33]}…, certified is {certified[17:33]}…)"
-    return _other("the base has the fingerprint", found, certified)
-
-
-def _other_config(found: dict[str, Any], certified: Any) -> str:
-    certified = certified if isinstance(certified, dict) else {}
-    for key in sorted({*found, *certified}):
-        if found.get(key) != certified.get(key):
-            return f"{CONFIG} says {key}={short_repr(found.get(key))}, certified is {short_repr(certified.get(key))}"
-    return ""

@@ -1,0 +1,107 @@
+"""Options of verbs: what a type cannot say, and how a value is read and checked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from typing import Any
+
+from despur.core.errors import BadInput, UnknownName, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What an option's type cannot express; put into `Annotated` next to the type.
+
+    Args:
+        short: Its letter on the command line, as "-o".
+        former: Its long name on the command line in earlier versions, still taken, as "--jobs".
+        low: The smallest number.
+        high: The largest number.
+        choices: The only values; those of a `Literal` are taken from there.
+        panel: Heading of its group on the help page.
+        metavar: Its placeholder on the help page, where the type says too little.
+        read: Makes the value from text, and raises `BadInput` where it cannot.
+        rest: A positional list that takes the arguments that are left; another list is one text with commas.
+        recorded: Whether `run.json` has it; False for options that do not change the result.
+    """
+
+    short: str = ""
+    former: str = ""
+    low: int | float | None = None
+    high: int | float | None = None
+    choices: tuple[str, ...] = ()
+    panel: str = ""
+    metavar: str = ""
+    read: Callable[[str], Any] | None = None
+    rest: bool = False
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One option of a verb.
+
+    Args:
+        name: Name in the signature, in YAML and in `run.json`; dashes replace its underscores on the command line.
+        kind: `bool`, `int`, `float`, `str` (paths as well) or `list`, of texts.
+        default: Its value where nothing is given; `MISSING` where something must be.
+        positional: Whether it is a positional argument on the command line.
+        help: Its text in the docstring.
+        option: The rest.
+        part: The argument whose field it is and that argument's class, where a dataclass was flattened.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    positional: bool
+    help: str
+    option: Option
+    part: tuple[str, type] | None = None
+
+    def read(self, text: str) -> Any:
+        """Make the value from text of the command line or of YAML."""
+        if self.option.read is not None:
+            return self.option.read(text)
+        return [part.strip() for part in text.split(",") if part.strip()] if self.kind is list else text
+
+    def check(self, value: Any) -> None:
+        """Refuse a value outside the bounds or the choices.
+
+        Raises:
+            BadInput: a number that is too small or too large.
+            UnknownName: a name that is none of the choices.
+        """
+        low, high, choices = self.option.low, self.option.high, self.option.choices
+        for one in _each(value):
+            if choices and one not in choices:
+                raise UnknownName(
+                    f"no {self.name.replace('_', ' ')} {one!r}{nearest(str(one), choices)}. There are: {', '.join(choices)}"
+                )
+            if isinstance(one, int | float) and not (
+                (low is None or one >= low) and (high is None or one <= high)  # written this way, NaN is refused, too
+            ):
+                allowed = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:g}"
+                least = "" if self.default in (None, MISSING) else f". Leave it out for {self.default}"
+                raise BadInput(f"{self.name}={one!r}; {allowed} is needed{least}")
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Read `a=1,b=two` as a mapping.
+
+    Raises:
+        BadInput: a part without an equals sign.
+
+    Example:
+        >>> assignments("side=read, n_rows=8")
+        {'side': 'read', 'n_rows': '8'}
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if wrong := [part for part in parts if "=" not in part]:
+        raise BadInput(f"{wrong[0]!r} is not NAME=VALUE. Write it as in: side=read,n_rows=64")
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in (p.partition("=") for p in parts)}
+
+
+def _each(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
