@@ -27,7 +27,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "despur"
 ROOMS = ("core/text", "find", "measure", "judge", "guard")
-WARM = ("torch", "scipy.stats", "sklearn.base", "transformers", "peft", "pytest", "beartype")  # imported once, not by each process
+WARM = (
+    "torch",
+    "scipy.stats",
+    "sklearn.base",
+    "transformers",
+    "peft",
+    "pytest",
+    "beartype",
+)  # imported once, not by each process
 OPTIONS = (
     *("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not gpu"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of plugins that were imported with the rest
@@ -61,7 +69,9 @@ def faults(source: str) -> list[Fault]:
             if name in ("annotation", "returns", "decorator_list", "type_comment"):
                 continue
             for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST) and not isinstance(child, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
+                if isinstance(child, ast.AST) and not isinstance(
+                    child, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom
+                ):
                     for text in _instead(child):
                         put(child, text)
                     walk(child)
@@ -98,7 +108,9 @@ def _instead(node: ast.AST) -> Iterator[str]:
         case ast.Call(func=func, args=args, keywords=keywords):
             name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
             if name in CALLS:
-                yield re.sub(rf"\b{name}$", CALLS[name], say(func)) + "(" + ", ".join(map(say, [*args, *keywords])) + ")"
+                yield (
+                    re.sub(rf"\b{name}$", CALLS[name], say(func)) + "(" + ", ".join(map(say, [*args, *keywords])) + ")"
+                )
             for i in range(len(keywords)):
                 rest = [*args, *keywords[:i], *keywords[i + 1 :]]
                 yield f"{say(func)}({', '.join(map(say, rest))})"
@@ -109,7 +121,10 @@ def planted(source: str, fault: Fault) -> tuple[str, str]:
     first, start, last, end, text = fault
     lines = source.encode().splitlines(keepends=True)
     was = b"".join([*lines[first - 1 : last - 1], lines[last - 1][:end]])[start:].decode()
-    head, tail = b"".join([*lines[: first - 1], lines[first - 1][:start]]), b"".join([lines[last - 1][end:], *lines[last:]])
+    head, tail = (
+        b"".join([*lines[: first - 1], lines[first - 1][:start]]),
+        b"".join([lines[last - 1][end:], *lines[last:]]),
+    )
     return (head + text.encode() + tail).decode(), f"{' '.join(was.split())}  →  {' '.join(text.split())}"
 
 
@@ -117,7 +132,9 @@ def tests_of(path: Path) -> list[str]:
     """What tests a file: by its name, by what of it the room's tests mention, and its docstrings."""
     stem, room = path.stem.lstrip("_"), path.relative_to(SOURCE).parts[0]
     names = {n.name for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    asked = re.compile(r"\b(" + "|".join(sorted({re.escape(n) for n in names if n[0] != "_"} | {rf"{path.stem}"})) + r")\b")
+    asked = re.compile(
+        r"\b(" + "|".join(sorted({re.escape(n) for n in names if n[0] != "_"} | {rf"{path.stem}"})) + r")\b"
+    )
     by_name = [p for p in (ROOT / "tests" / room).glob(f"test_{stem}.py")]
     others = [p for p in sorted((ROOT / "tests" / room).glob("test_*.py")) if asked.search(p.read_text("utf-8"))]
     return [str(p) for p in dict.fromkeys([*by_name, *others, path])]
@@ -137,7 +154,11 @@ def run(tests: list[str], limit: float, path: Path | None = None, source: str = 
             read = SourceFileLoader.get_data
 
             def get_data(self: SourceFileLoader, name: str) -> bytes:
-                if path and Path(name).parent == path.parent / "__pycache__" and Path(name).name.startswith(path.stem + "."):
+                if (
+                    path
+                    and Path(name).parent == path.parent / "__pycache__"
+                    and Path(name).name.startswith(path.stem + ".")
+                ):
                     raise OSError  # what was compiled of the file as it is
                 return source.encode() if path and Path(name) == path else read(self, name)
 
@@ -160,7 +181,12 @@ def run(tests: list[str], limit: float, path: Path | None = None, source: str = 
 def warm() -> None:
     """Import once what every process needs; despur itself is imported in each."""
     os.chdir(ROOT)
-    os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "agg"}
+    os.environ |= {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "MPLBACKEND": "agg",
+    }
     for name in WARM:
         importlib.import_module(name)
 
@@ -182,7 +208,11 @@ def main() -> None:
         source, tests = path.read_text("utf-8"), tests_of(path)
         digest = hashlib.sha256("".join(Path(t).read_text("utf-8") for t in tests).encode()).hexdigest()[:12]
         every = faults(source)
-        chosen = every if not asked.sample else sorted(random.Random(asked.seed).sample(every, min(asked.sample, len(every))))
+        chosen = (
+            every
+            if not asked.sample
+            else sorted(random.Random(asked.seed).sample(every, min(asked.sample, len(every))))
+        )
         limit = 0.0
         for fault in chosen:
             text, words = planted(source, fault)
@@ -211,7 +241,11 @@ def _report(results: dict[str, dict[str, str]]) -> None:
     write = sys.stdout.write
     write("\n| room | faults | killed | timed out | survived |\n|---|---|---|---|---|\n")
     for room, ends in rooms.items():
-        write(f"| {room} | {len(ends)} | " + " | ".join(str(ends.count(e)) for e in ("killed", "timed out", "survived")) + " |\n")
+        write(
+            f"| {room} | {len(ends)} | "
+            + " | ".join(str(ends.count(e)) for e in ("killed", "timed out", "survived"))
+            + " |\n"
+        )
     for key, one in results.items():
         if one["end"] == "survived":
             write(f"{key.split()[0]}: {one['fault']}\n")

@@ -55,6 +55,12 @@ def test_kinds_that_the_null_does_not_know_do_not_count():
     assert "brand new" not in null.scores(1.0, {"brand new": 99.0, "mean": 0.1})
 
 
+def test_tunes_that_show_exactly_as_much_count_as_much():
+    flat = NeutralNull((0.1,) * 39, {k: (0.0,) * 39 for k in KINDS})
+    assert flat.p_value(0.1, dict.fromkeys(KINDS, 0.0)) == 1.0, "all of them show as much"
+    assert flat.p_value(0.1, dict.fromkeys(KINDS, 1e-6)) == 1 / 40, "the control: none of them does"
+
+
 def test_it_is_written_and_read_back(tmp_path):
     null = null_of(40, np.random.default_rng(3))
     null.write(tmp_path / "null.json")

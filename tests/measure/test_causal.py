@@ -1,5 +1,6 @@
 """The causal check: all of the change goes through the planted direction, hardly any through random ones."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -85,6 +86,21 @@ def test_it_is_the_formula(writer, rows, v):
     assert check.necessity == pytest.approx(float(1 - from_adapter / change), abs=1e-4)
     assert 0.05 < check.sufficiency < 0.95
     assert abs(check.sufficiency - check.necessity) > 1e-3, "so that one is not taken for the other"
+
+
+def test_the_interval_is_that_of_95_percent(writer, rows, v):
+    """Rows drawn again by hand, and the whole check on each draw: their spread is what the interval states."""
+    model = writer()
+    w = torch.nn.functional.normalize(v + 1.2 * torch.nn.functional.normalize(torch.randn(32), dim=0), dim=0)
+    draw = np.random.default_rng(0)
+    seen = [
+        causal_check(
+            model, [rows[i] for i in draw.integers(len(rows), size=len(rows))], along(w), n_random=0
+        ).sufficiency
+        for _ in range(24)
+    ]
+    low, high = causal_check(model, rows, along(w), n_random=0).interval
+    assert (high - low) / (2 * np.std(seen)) == pytest.approx(1.96, rel=0.4), "of 50 % it would be 0.67"
 
 
 def test_the_same_seed_gives_the_same_and_the_batch_does_not_matter(writer, rows, v):

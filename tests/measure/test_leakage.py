@@ -71,3 +71,26 @@ def test_one_when_it_writes_nothing_else_and_only_where_it_was_asked(trained):
     assert leakage(adapter, base, here)["write"].n == 2
     assert leakage(adapter, base, there)["write"].value < 0.6
     assert leakage(adapter, base, Subspace.orthonormal(v, site=Site("model.norm"))) == {}, "the head is not adapted"
+
+
+@pytest.mark.parametrize("along", [0.0, 1.0])
+def test_the_control_knows_nothing_of_the_factor_whatever_the_figure(along, trained):
+    """Maps that read and write nothing of a factor, or nothing else: the control stays near chance."""
+    model, base = trained
+    rank = 4
+    factor = random_factor(rank=rank, width=WIDTH)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            role = stream_roles(base).get(name.removeprefix("base_model.model.").partition(".lora_")[0])
+            matrix = "lora_A" if role and role.side == "read" else "lora_B"
+            if role is None or matrix not in name:
+                continue
+            gain = base.get_submodule(role.norm).weight.detach() if role.side == "read" else 1.0
+            basis = torch.linalg.qr((factor.read * gain).T).Q
+            rows = p if role.side == "read" else p.T
+            part = (rows @ basis) @ basis.T
+            kept = part if along else rows - part
+            p.copy_(kept if role.side == "read" else kept.T)
+    for report in leakage(Adapter.of(model), base, factor).values():
+        assert report.value == pytest.approx(along, abs=1e-5)
+        assert 0.15 < report.control < 0.6

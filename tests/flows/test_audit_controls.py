@@ -1,0 +1,61 @@
+"""An audit's figures come from text that nothing was found on, and its verdict from what random subspaces do as well."""
+
+import json
+
+import pytest
+from guarding import move
+
+from despur.core import Adapter, load_tuned
+from despur.find import activation_differences
+from despur.flows import audit
+from despur.flows._audit.passages import Passages, off_task_passages
+from despur.flows._audit.screen import layer_site, screen
+from despur.flows.load import load_base
+from despur.measure import causal_check, causal_checks
+
+
+def test_candidates_are_found_on_one_half_and_checked_on_the_other(tiny, lora, rows):
+    model = move(lora(tiny())).eval()
+    seen = screen(model, Adapter.of(model), Passages(tuple(map(tuple, rows)), (1,) * len(rows), "drawn"))
+    moved, others = (
+        activation_differences(model, half, [site], starts=[1] * len(half))[site]
+        for site in [layer_site(model, 0.5)]
+        for half in (rows[0::2], rows[1::2])
+    )
+    assert seen.moved.shape == moved.shape
+    assert (seen.moved - moved).abs().max() < 1e-5
+    assert moved.shape != others.shape or (moved - others).abs().max() > 1e-2, "the control"
+    on = {
+        half: causal_checks(model, part, seen.candidates, n_random=0, starts=[1] * len(part))
+        for half, part in (("other", rows[1::2]), ("same", rows[0::2]), ("whole", rows))
+    }
+    for name, check in seen.checks.items():
+        assert check.change == pytest.approx(on["other"][name].change, rel=1e-4)
+        assert check.sufficiency == pytest.approx(on["other"][name].sufficiency, abs=1e-4)
+        for control in ("same", "whole"):
+            assert abs(check.change / on[control][name].change - 1) > 1e-3, "the halves differ, or nothing is shown"
+
+
+def test_the_best_candidate_is_judged_on_the_other_half(base, adapter, tmp_path):
+    prompts = tmp_path / "p.jsonl"
+    texts = [f"<bos> d{d} k{k} s100 v1 s200" for d in (5, 6) for k in range(9)]
+    prompts.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    result = audit(base, adapter, prompts=prompts, n_random=2)
+    model, tokenizer = load_base(base)
+    tuned = load_tuned(model, adapter, name=base).model
+    found_on, checked_on = (
+        causal_check(tuned, half.rows, result.factor, n_random=0, starts=half.starts)
+        for half in off_task_passages(tuned, tokenizer, prompts).halves()
+    )
+    assert result.checks[result.best].sufficiency == pytest.approx(checked_on.sufficiency, abs=1e-3)
+    assert abs(found_on.sufficiency - checked_on.sufficiency) > 0.01, "the control"
+
+
+def test_what_random_subspaces_carry_as_well_is_no_factor(base, adapter, monkeypatch):
+    asked = {"rows": 96, "n_random": 2}
+    assert audit(base, adapter, **asked).verdict == "factors found"
+    monkeypatch.setattr("despur.measure.causal.matched_random", lambda factor, *_, **__: factor)
+    result = audit(base, adapter, **asked)
+    assert result.verdict == "diffuse change", result.sentence
+    assert "random subspaces carry as much" in result.sentence
+    assert result.p_value <= 0.05, "so that the control alone decides"
