@@ -1,4 +1,4 @@
-"""Own text on disk: flat tokens and row lengths in one safetensors file."""
+"""Own text on disk: flat tokens and row lengths in one safetensors file; and what a user's file of text is known by."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from despur.core.errors import BadInput
+from despur.core.text.row_files import data_digest
 from despur.guard import OwnText
 
 NAME = "own_text.safetensors"
@@ -31,3 +32,8 @@ def load_text(folder: Path) -> OwnText:
         raise BadInput(
             f"{str(folder / NAME)!r} is damaged ({type(error).__name__}). Remove its folder, and start the same command again"
         ) from error
+
+
+def text_spec(file: Path | str | None) -> str:
+    """What stands for a user's text in the spec of a stage: its content, whatever its name."""
+    return str(file) if file is None or not Path(file).exists() else data_digest(Path(file))[:16]

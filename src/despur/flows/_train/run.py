@@ -21,6 +21,7 @@ from despur.flows.maker import Maker
 from despur.flows.progress import Progress
 from despur.flows.record import private, run_record
 from despur.flows.sources import Sources
+from despur.flows.text_files import text_spec
 from despur.guard import OwnText
 from despur.judge import four_axes
 from despur.measure import leakage
@@ -154,7 +155,11 @@ class Run:
         if self.start.pairs is not None:
             spec["pairs"] = content_digest(self.start.pairs)
         if self.guard != UNGUARDED:
-            spec |= {"own_rows": a["own_rows"], "own_tokens": a["own_tokens"], "rehearse_on": str(a["rehearse_on"])}
+            spec |= {
+                "own_rows": a["own_rows"],
+                "own_tokens": a["own_tokens"],
+                "rehearse_on": text_spec(a["rehearse_on"]),
+            }
         return spec
 
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:

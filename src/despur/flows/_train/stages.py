@@ -33,7 +33,7 @@ from despur.flows._verify.certificate import factors_digest
 from despur.flows.load import context_length
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress
-from despur.flows.text_files import load_text, save_text
+from despur.flows.text_files import load_text, save_text, text_spec
 from despur.guard import OwnText
 from despur.measure import off_task
 
@@ -135,7 +135,7 @@ class Stages:
             save_text(text.without([p for p in prompts if p]), out)
             self.progress(name, 1, 1, {})
 
-        spec = {"rows": rows, "new": new, "file": str(file), "seed": seed}
+        spec = {"rows": rows, "new": new, "file": text_spec(file), "seed": seed}
         return load_text(self.step(name, spec, make))
 
     def rejoined(
