@@ -17,7 +17,7 @@ MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/m
 TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-gpu test-minimum check format sync docs prove bench clean
+.PHONY: demo test test-slow test-gpu test-minimum check format sync docs prove bench mutants clean
 
 demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
 	$(BIN)/despur demo
@@ -71,6 +71,10 @@ prove: $(STAMP)  ## every claim, whole, and the page of evidence: about ten minu
 
 bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+SAMPLE ?= 4
+mutants: $(STAMP)  ## small faults planted in PLACES (rooms or files), SAMPLE of each file, and those that no test notices
+	$(BIN)/python tests/mutants.py $(PLACES) --sample $(SAMPLE)
 
 clean:
 	rm -rf .venv/.stamp* $(MINIMUM) build dist site .pytest_cache .ruff_cache .hypothesis .import_linter_cache
