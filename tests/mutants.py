@@ -33,15 +33,15 @@ OPTIONS = (
 )
 
 
-def tests_of(path: Path) -> list[str]:
-    """What tests a file: by its name, by what of it the tests of its room import, else what tests those that import it."""
+def checked_by(path: Path) -> list[str]:
+    """The tests of a file: by its name, by what of it the tests of its room import, else what tests those that import it."""
     folder = ROOT / "tests" / path.relative_to(SOURCE).parts[0]
     own = folder / f"test_{path.stem.lstrip('_')}.py"
     found = [*([own] if own.exists() else []), *_importing(path, folder)]
     users = [p for p in path.parent.glob("*.py") if p != path and f".{path.stem} import" in p.read_text("utf-8")]
     if not found:
         found = [
-            Path(t) for user in users if user.stem != "__init__" for t in tests_of(user) if "test_" in Path(t).name
+            Path(t) for user in users if user.stem != "__init__" for t in checked_by(user) if "test_" in Path(t).name
         ]
     found = found or _importing(path, ROOT / "tests")
     return [str(p) for p in dict.fromkeys([*found, path])]
@@ -121,7 +121,7 @@ def main() -> None:
     files = [f for p in places for f in (sorted(p.rglob("*.py")) if p.is_dir() else [p]) if f.name != "__init__.py"]
     current: list[str] = []
     for path in files:
-        source, tests = path.read_text("utf-8"), tests_of(path)
+        source, tests = path.read_text("utf-8"), checked_by(path)
         digest = hashlib.sha256("".join(Path(t).read_text("utf-8") for t in tests).encode()).hexdigest()[:12]
         every = faults(source)
         mixed = random.Random(asked.seed).sample(every, len(every))  # a larger sample has the smaller one in it
