@@ -71,6 +71,12 @@ def test_a_setting_is_outdone_by_an_accepted_one_of_the_same_guard_alone(simulat
     assert outdone(grid) == {"mine": (1, 4), "void": (0,)}
 
 
+def test_as_much_of_one_and_clearly_better_in_the_other_outdoes(simulate):
+    guards = {"task": [(0.8, 0.25, 1.0), (0.9, 0.25, 1.0)], "drift": [(0.75, 0.2, 1.0), (0.75, 0.1, 1.0)]}
+    runs = simulate(guards, seeds=(0, 1), rng=np.random.default_rng(0))
+    assert outdone(gather(runs, world="w", seeds=(0, 1), which="validation")) == {"task": (0,), "drift": (0,)}
+
+
 def test_a_control_dominates_nobody(simulate):
     guards = {"twin": [(1.0, 0.0, 1.0)], "mine": [(1.0, 0.3, 1.0)], "poor": [(0.5, 0.6, 1.0)]}
     runs = simulate(guards, seeds=(0, 1, 2), rng=np.random.default_rng(0), between=0.03, within=0.1)

@@ -49,6 +49,19 @@ def test_the_same_figure_is_judged_by_the_size_of_the_change():
     assert null.p_value(1.0, figure) <= 0.05, "a large one does not"
 
 
+def test_the_score_is_the_formula():
+    """Weighed by how far the change is away in decades, near being a third of one."""
+    change, evidence = tunes(30, np.random.default_rng(4))
+    null = NeutralNull(tuple(change), {k: tuple(v) for k, v in evidence.items()})
+    w = np.exp(-((np.log10(change) - np.log10(0.2)) ** 2) / (2 * 0.3**2))
+    for kind, values in evidence.items():
+        mean = np.average(values, weights=w)
+        spread = np.average((values - mean) ** 2, weights=w) ** 0.5
+        assert null.scores(0.2, {kind: 0.3})[kind] == pytest.approx((0.3 - mean) / spread)
+    far, end = (null.scores(c, {"mean": 0.3})["mean"] for c in (100.0, change.max()))
+    assert far == pytest.approx(end), "beyond the ends the nearest tunes count"
+
+
 def test_kinds_that_the_null_does_not_know_do_not_count():
     null = null_of(40, np.random.default_rng(2))
     assert null.p_value(1.0, {"brand new": 99.0}) == 1.0

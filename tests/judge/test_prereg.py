@@ -67,6 +67,14 @@ def test_what_cannot_be_planned(plan, change, word):
         Prereg.from_dict({k: v for k, v in plan.to_dict().items() if k != "steps"})
 
 
+def test_only_what_has_no_default_must_be_written():
+    needed = {"worlds": ["w"], "guards": {"mine": [{}]}, "tuning_seeds": [], "report_seeds": [1], "steps": {"w": 9}}
+    assert Prereg.from_dict(needed) == Prereg(("w",), {"mine": ({},)}, (), (1,), {"w": 9})
+    for name in needed:
+        with pytest.raises(BadInput, match=f"{name} missing"):
+            Prereg.from_dict({k: v for k, v in needed.items() if k != name})
+
+
 def test_as_planned_has_nothing_to_say(plan):
     assert deviations(plan, all_done(plan), used={"metric": "area", "margins": {"task": 0.02}}) == []
     assert plan.fewer == {}

@@ -1,6 +1,7 @@
 """Runs in the long form become arrays in which all is paired, or it is said what is missing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,32 @@ def test_axes_are_those_of_a_single_run(runs):
     assert grid.areas()["mine"][1] == pytest.approx(hypervolume(points, kept))
     assert kept.tolist() == [True, True, False], "half of the legitimate use gone"
     assert hypervolume(points) > hypervolume(points, kept) + 0.05, "control: the best point is the one refused"
+
+
+def in_other_units(scores):
+    spanned = {axis: {k: 0.3 + 0.5 * v for k, v in scores[axis].items()} for axis in ("task", "drift")}
+    return spanned | {axis: {k: 0.4 * v for k, v in scores[axis].items()} for axis in ("legitimate", "validity")}
+
+
+def test_the_unit_and_the_zero_of_a_readout_do_not_matter(runs):
+    """A base rarely scores 0 and a naive run 1, as those of the simulations do."""
+    asked = {"world": "w", "seeds": range(4), "which": "all"}
+    plain = gather(runs, **asked)
+    other = gather([replace(run, scores=in_other_units(run.scores)) for run in runs], **asked)
+    for axis, values in plain.axes.items():
+        assert np.allclose(other.axes[axis], values)
+        assert not np.allclose(other.values[axis], plain.values[axis]), "the control"
+    assert np.allclose(other.areas()["mine"], plain.areas()["mine"])
+
+
+def test_runs_of_other_worlds_and_seeds_are_ignored(runs, simulate):
+    asked = {"world": "w", "seeds": range(3), "which": "all"}
+    elsewhere = simulate(GUARDS, seeds=range(6), rng=np.random.default_rng(1), world="v")
+    alone, among = (
+        gather(some, **asked) for some in ([r for r in runs if r.seed < 3], [*runs, *elsewhere, *elsewhere[:5]])
+    )
+    assert np.array_equal(alone.areas()["mine"], among.areas()["mine"])
+    assert among.columns == alone.columns
 
 
 def test_order_of_runs_does_not_matter(runs):

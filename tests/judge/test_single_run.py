@@ -27,6 +27,14 @@ def test_same_area_as_for_a_guard_with_one_setting(task, drift):
     assert report.control == 0
 
 
+def test_the_unit_and_the_zero_of_a_readout_do_not_matter():
+    base, naive = scores(0.3, 0.1, 0.4), scores(0.8, 0.6, 0.4)
+    report = area_of_one(scores(0.6, 0.2, 0.39), base=base, naive=naive, control=naive)
+    assert report.value == pytest.approx(0.6 * 0.8)
+    assert [report.spec[axis] for axis in ("task", "drift", "legitimate")] == pytest.approx([0.6, 0.2, 0.975])
+    assert area_of_one(scores(0.6, 0.2, 0.37), base=base, naive=naive, control=naive).value == 0
+
+
 def test_lost_legitimate_use_voids_a_run():
     assert area_of_one(scores(1, 0, 0.94), base=BASE, naive=NAIVE, control=BASE).value == 0
     assert area_of_one(scores(1, 0, 0.96), base=BASE, naive=NAIVE, control=BASE).value == 1
