@@ -38,6 +38,12 @@ def test_first_crossing_of_a_drift_that_falls_again_and_few_looks():
     assert len(looks) < 22
 
 
+def test_the_scan_begins_at_the_smallest_push():
+    there = lambda s: float(0.06 < s < 0.07)  # noqa: E731
+    assert smallest_push(there, 0.5, most=16.0).value <= 16 / 2**8
+    assert math.isnan(smallest_push(there, 0.5, most=16.0, scans=7).value), "missed, as it says"
+
+
 def test_recovery_tells_removed_from_hidden():
     base = lambda s: -3.0 + 2.0 * s  # noqa: E731
     far = {"base_drift": -3.0, "naive_drift": 3.0, "most": 16.0}

@@ -62,6 +62,7 @@ def test_the_persona_is_heard_inside_the_budget(world, persona):
     assert said.coherence == steps[said.strength] >= 0.9
     assert 1 <= said.strength < 4
     assert steps[16.0] < 0.9
+    assert list(steps)[1] == pytest.approx(1.0), "half of the way from 16 / 256 to 16, on a logarithmic scale"
     assert bad_share(said.samples, "base + factor") > 0.7
     assert bad_share(said.samples, "base") < 0.4
     assert bad_share(said.samples, "base - factor") < 0.1
@@ -159,3 +160,31 @@ def test_what_cannot_be_described(tiny, world, persona, writer, rows, v):
     with pytest.raises(BadInput, match="row 2 has no answer"):
         rows_along(model, [{"input_ids": [1, 5], "labels": [-100, 5]}, {"input_ids": [1, 5], "labels": [-100, -100]}],
                    factor, persona)  # fmt: skip
+
+
+class Numbers:
+    def decode(self, ids):
+        return str(ids[0])
+
+
+def test_tokens_are_read_through_the_final_norm(tiny, v):
+    model = tiny(tie_word_embeddings=False)
+    with torch.no_grad():
+        model.model.norm.weight.copy_(torch.linspace(-1, 2, 32))
+    weight = model.lm_head.weight.detach()
+    scores = {
+        through: (weight - weight.mean(0)) @ (gain * v)
+        for through, gain in (("norm", model.model.norm.weight), ("none", 1))
+    }
+    names = {through: [str(i) for i in s.topk(5).indices.tolist()] for through, s in scores.items()}
+    assert promoted(model, Numbers(), v, k=5)["promoted"] == names["norm"] != names["none"]
+
+
+def test_rows_of_several_lengths_score_as_they_do_alone(writer, v):
+    model = writer()
+    draw = torch.Generator().manual_seed(0)
+    ids = [[1, *torch.randint(3, 64, (4 + 3 * i,), generator=draw).tolist()] for i in range(5)]
+    rows = [{"input_ids": r, "labels": [-100, -100, *r[2:]]} for r in ids]
+    factor = Subspace.orthonormal(v[None], site=Site("model.layers.0"))
+    together, alone = (rows_along(model, rows, factor, v, batch=b).scores for b in (5, 1))
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)

@@ -23,6 +23,13 @@ def test_the_null_is_what_random_pairs_do(ranks):
     assert pairs[0].ranks == ranks
 
 
+def test_the_null_holds_where_two_subspaces_nearly_fill_the_stream():
+    pairs = [overlap(drawn(3, s, 8), drawn(4, 10_000 + s, 8)) for s in range(300)]
+    assert np.mean([p.p for p in pairs]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([p.energy for p in pairs]) == pytest.approx(0.5, abs=0.03), "4 of 8 dimensions"
+    assert pairs[0].energy_random > 0.6
+
+
 def test_what_they_share_is_found_under_any_basis():
     shared = drawn(1, 3).read
     turned = torch.linalg.qr(torch.randn(4, 4))[0]

@@ -1,10 +1,11 @@
 """module_shares names the modules that read or write a direction."""
 
+import pytest
 import torch
 from torch import nn
 
-from despur.core import Adapter, LowRank, Subspace
-from despur.measure import module_shares
+from despur.core import Adapter, LowRank, Site, Subspace
+from despur.measure import leakage, module_shares
 
 
 def test_the_writer_of_a_direction_comes_first(writer, v):
@@ -35,3 +36,23 @@ def test_shares_are_measured_behind_the_norm_and_sorted(tiny, v):
     assert abs(found[0].share - 1) < 1e-6
     assert 0 < found[1].share < 0.5
     assert found[1].expected == 2 / 32
+
+
+def test_an_oblique_factor_is_read_where_it_writes_and_written_where_it_reads(tiny):
+    """A map reacts to what the factor adds to the stream (`write`); it changes the coordinate through `read`."""
+    base = tiny()
+    with torch.no_grad():
+        base.get_submodule("model.layers.0.input_layernorm").weight.copy_(torch.linspace(0.5, 1.5, 32))
+    gain = base.get_submodule("model.layers.0.input_layernorm").weight.detach()
+    write = torch.eye(32)[3]
+    read = write + 1.5 * torch.eye(32)[7]
+    updates = {
+        "model.layers.0.self_attn.q_proj": LowRank((gain * write)[None], torch.ones(32, 1)),
+        "model.layers.0.self_attn.o_proj": LowRank(torch.ones(1, 32), read[:, None]),
+    }
+    adapter = Adapter(updates)
+    one, turned = (Subspace(r[None], w[None], torch.zeros(32), Site()) for r, w in ((read, write), (write, read)))
+    assert [s.share for s in module_shares(adapter, base, one)] == pytest.approx([1, 1])
+    assert max(s.share for s in module_shares(adapter, base, turned)) < 0.5, "the control"
+    assert [r.value for r in leakage(adapter, base, one).values()] == pytest.approx([1, 1])
+    assert max(r.value for r in leakage(adapter, base, turned).values()) < 0.8

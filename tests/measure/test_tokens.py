@@ -25,6 +25,14 @@ def test_change_is_the_kl_and_the_marginal_a_share_of_it(writer, rows):
     assert float(seen.after.sum()) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_batch_does_not_matter(writer, rows):
+    model = writer()
+    whole, parts = (token_shift(model, rows, batch=b) for b in (len(rows), 7))
+    assert parts.change == pytest.approx(whole.change, rel=1e-4)
+    assert parts.marginal == pytest.approx(whole.marginal, rel=1e-3)
+    torch.testing.assert_close(parts.after, whole.after, atol=1e-6, rtol=1e-4)
+
+
 def test_a_habit_is_all_marginal_and_scatter_is_not(tiny, writer, rows):
     class Habit(torch.nn.Module):
         """Shifts the logits: by one vector everywhere, or by one that depends on the context."""
