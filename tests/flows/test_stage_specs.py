@@ -16,7 +16,7 @@ RUN = {"guard": "rehearse", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
 CHANGED = {
     "guard": "avert", "strength": 0.5, "guard_options": {"rows_per_step": "3"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
     "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True,
-    "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
+    "from_": "another", "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
 }  # fmt: skip
 # stages are made again for these as well, but only with another guard than rehearse, or besides another change
 ELSEWHERE = {
@@ -75,7 +75,7 @@ def test_of_the_same_arguments_nothing_is_trained_again(again):
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_what_an_option_changes_is_trained_again(name, again, run):
-    value = run / CHANGED[name] if name in ("scout", "rehearse_on") else CHANGED[name]
+    value = run / CHANGED[name] if name in ("from_", "scout", "rehearse_on") else CHANGED[name]
     beside = {"scout_steps": None} if name == "scout" else {}  # one or the other
     with pytest.raises(Trained):
         again(**{name: value, **beside})

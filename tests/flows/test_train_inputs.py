@@ -91,6 +91,7 @@ def test_a_certificate_that_a_kill_kept_from_being_written_is_written_by_the_nex
     assert weights(run / "adapter") == before
 
 
+@pytest.mark.slow
 def test_several_scouts_hold_more_and_lora_sits_where_it_is_told_to(base, rows_file, run, tmp_path):
     settings = replace(QUICK, targets="readers")
     made = {
@@ -249,6 +250,7 @@ def test_factors_of_an_audit_are_held_in_place_of_the_scouts(guard, audited, bas
         assert checked.verdict == "nothing to verify in the weights"
 
 
+@pytest.mark.slow
 def test_a_second_round_holds_what_the_first_went_round_by_too(base, rows_file, run, tmp_path):
     given = {"guard": "grasp", "scout": run / "scout", "settings": QUICK, **TEXT}
     result = train(base, rows_file, out=tmp_path / "run", rounds=2, **given)

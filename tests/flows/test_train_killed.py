@@ -66,7 +66,7 @@ def weights(out):
     ("moments", "given"),
     [
         (FEW, {}),
-        (FEW[1:], {"guard": "grasp", "patience": 1}),
+        pytest.param(FEW[1:], {"guard": "grasp", "patience": 1}, marks=pytest.mark.slow),
         pytest.param(TEN, {}, marks=pytest.mark.slow),
         pytest.param(TEN, {"patience": 2}, marks=pytest.mark.slow),
     ],

@@ -56,3 +56,16 @@ def test_an_oblique_factor_is_read_where_it_writes_and_written_where_it_reads(ti
     assert max(s.share for s in module_shares(adapter, base, turned)) < 0.5, "the control"
     assert [r.value for r in leakage(adapter, base, one).values()] == pytest.approx([1, 1])
     assert max(r.value for r in leakage(adapter, base, turned).values()) < 0.8
+
+
+def test_a_map_behind_a_layer_norm_sees_the_gain_times_what_is_centred(tiny, v):
+    base = tiny("opt")
+    norm = base.get_submodule("model.decoder.layers.0.self_attn_layer_norm")
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 1.5, 32))
+    v = v + 0.3  # with a mean, which such a norm takes away
+    seen = norm.weight.detach() * (v - v.mean())
+    adapter = Adapter({"model.decoder.layers.0.self_attn.q_proj": LowRank(seen[None], torch.ones(32, 1))})
+    factor = Subspace.orthonormal(v[None])
+    assert module_shares(adapter, base, factor)[0].share == pytest.approx(1)
+    assert leakage(adapter, base, factor)["read"].value == pytest.approx(1)

@@ -23,6 +23,7 @@ def test_a_student_of_the_same_start_learns_digits_from_ghosts_and_one_of_anothe
     assert other["ghosts"].max() < 0.5
 
 
+@pytest.mark.slow
 def test_a_step_without_its_part_along_the_trait_teaches_the_ghosts_and_not_the_digits(small):
     free, guarded = small.run(), small.run(guard=True)
     assert guarded["trait"].mean() < 0.6 * free["trait"].mean()

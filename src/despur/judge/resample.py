@@ -102,9 +102,7 @@ def resample(
         BadInput: the metric was not scored.
 
     Example:
-        >>> from despur.judge.difference import difference
-        >>> from despur.judge.gather import gather
-        >>> from despur.judge.runs import Run
+        >>> from despur.judge import Run, difference, gather
         >>> rng = np.random.default_rng(0)
         >>> def score(t, q):
         ...     return {a: {"p": v + rng.random(20)} for a, v in dict(task=t, drift=q, legitimate=9, validity=9).items()}

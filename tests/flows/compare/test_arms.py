@@ -10,6 +10,7 @@ from despur.core.catalogue import find_method
 from despur.core.errors import BadInput, UnknownName
 from despur.flows import ARMS
 from despur.flows._compare import bench as benches
+from despur.flows._compare import materials
 from despur.flows._compare.arm import Arm, find_arm
 from despur.flows._compare.bench import Bench
 from despur.flows._compare.runner import made_for, run_arm
@@ -25,7 +26,7 @@ def bench(tmp_path_factory):
     """Two steps of the persona world, on little text and few rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benches, "OWN_ROWS", 64)
-        patch.setattr(benches, "GENERIC", 48)
+        patch.setattr(materials, "GENERIC", 48)
         small = Bench(tmp_path_factory.mktemp("study"), Persona("skill"), 3, steps=2)
         small.count = 64
         yield small

@@ -93,6 +93,7 @@ def test_a_run_of_another_length_is_not_taken_for_this_one(study):
     assert not is_done(study.folder, replace(cell, steps=STEPS + 1))
 
 
+@pytest.mark.slow
 def test_a_lost_cell_is_made_again_to_the_last_bit(study, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)
