@@ -19,6 +19,7 @@ def test_the_leading_axes_come_back_and_centring_takes_the_shift_away():
     )
     assert int(centred.read[0].abs().argmax()) == 0
     assert abs(float(centred.read[1][1])) < 0.9, "centred, it is not"
+    assert DifferencePCA(rank=2).fit(rows).factors_[0].read.equal(plain.read), "unless it is asked for"
     assert plain.evidence["share"][0] > plain.evidence["share"][1] > 0.1
 
 
