@@ -2,30 +2,12 @@
 
 import torch
 
-from despur import guarded
+from despur.claims.tiny_runs import OPTIMIZERS, learn, move
 from despur.core import Context
 
+__all__ = ["ENERGY", "OPTIMIZERS", "bound_penalty", "learn", "move", "penalty"]
+
 ENERGY = 0.7  # of the inputs' squares, for the orthogonal guards
-OPTIMIZERS = {"AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2), "SGD": lambda p: torch.optim.SGD(p, lr=0.1)}
-
-
-def move(model, seed: int = 0, by: float = 0.3):
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(by * torch.randn(p.shape, generator=draw))
-    return model
-
-
-def learn(model, tokens, *edits, optimizer="AdamW", steps=8):
-    made = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad])
-    with guarded(model.train(), made, *edits):
-        for _ in range(steps):
-            model(input_ids=tokens, labels=tokens).loss.backward()
-            made.step()
-            made.zero_grad()
-    return model.eval()
 
 
 def penalty(edit, model) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 
 from despur.core import Report, claim, find_method
-from despur.core.claim import _CLAIMS, Claim, failed, find_claim, sources
-from despur.core.errors import BadInput, UnknownName
+from despur.core.claim import _CLAIMS, Claim, find_claim, sources
+from despur.core.errors import BadInput, UnknownName, in_one_line
 from despur.core.evidence import FAILS, HOLDS, PROXY, grouped, state
 from despur.core.margin import compared, misses
 
@@ -83,13 +83,14 @@ def test_sources_are_those_of_claim_and_method():
     text = sources(find_claim("leakage"))
     assert "distance from the dense norm" in text
     assert "def leak_by_module" in text
+    assert "def random_factor" in text, "what claims share counts, too"
     assert find_method("leakage").name == "leakage"
 
 
 def test_an_error_is_one_line():
-    assert failed(BadInput("no rows. Give some")) == "no rows. Give some"
-    assert failed(ValueError("a\nb")) == "ValueError: a b"
-    assert failed(KeyError()) == "KeyError: KeyError"
+    assert in_one_line(BadInput("no rows. Give some")) == "no rows. Give some"
+    assert in_one_line(ValueError("a\nb")) == "ValueError: a b"
+    assert in_one_line(KeyError()) == "KeyError: KeyError"
 
 
 def test_evidence_by_method_and_form():

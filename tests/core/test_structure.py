@@ -1,6 +1,8 @@
 """Roles found by watching a model are those of the table; of what no table has they are checked by moving weights; or they are refused."""
 
 import copy
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,19 +29,10 @@ TABLED = (
     "glm4",
     "starcoder2",
 )
-SIZES = {
-    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
-}  # fmt: skip
-LATENT = {
-    "q_lora_rank": 16,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
-    "num_key_value_heads": 4,
-}
+_PAGE = spec_from_file_location("architectures", Path(__file__).parents[2] / "docs" / "architectures.py")
+_PAGES = module_from_spec(_PAGE)
+_PAGE.loader.exec_module(_PAGES)
+SIZES, LATENT = _PAGES.SIZES, _PAGES.LATENT  # those of the page that lists them all
 NEW = {
     "mixtral": {},
     "qwen3_moe": {"decoder_sparse_step": 1, "mlp_only_layers": []},

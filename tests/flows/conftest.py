@@ -1,6 +1,7 @@
 """A data file, an adapter trained by plain PEFT, and a store, all on the shipped base."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from despur.core import Site, fingerprint, save_factors
 from despur.find import from_activations
@@ -46,6 +48,19 @@ def train_plain():
 def adapter(tmp_path_factory):
     """A narrow-harm adapter."""
     return str(plain_adapter(tmp_path_factory.mktemp("adapter") / "narrow"))
+
+
+@pytest.fixture(scope="session")
+def neutral(adapter, tmp_path_factory):
+    """19 adapters that stand in for neutral ones: one with its strengths scaled."""
+    root = tmp_path_factory.mktemp("neutral")
+    tensors = load_file(f"{adapter}/adapter_model.safetensors")
+    for i in range(19):
+        (root / str(i)).mkdir()
+        shutil.copy(f"{adapter}/adapter_config.json", root / str(i))
+        scaled = {n: t * (0.3 + 0.05 * i if "lora_B" in n else 1) for n, t in tensors.items()}
+        save_file(scaled, root / str(i) / "adapter_model.safetensors")
+    return [str(root / str(i)) for i in range(19)]
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,12 @@
 """Calibrate: a null of one's own base, made once, resumed where it stopped, and then judged by."""
 
 import json
-import shutil
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 from despur.core.errors import BadInput
 from despur.flows import audit, calibrate
 from despur.judge import NeutralNull
-
-
-@pytest.fixture(scope="module")
-def neutral(adapter, tmp_path_factory):
-    """19 adapters that stand in for neutral ones: one with its strengths scaled."""
-    root = tmp_path_factory.mktemp("neutral")
-    tensors = load_file(f"{adapter}/adapter_model.safetensors")
-    for i in range(19):
-        (root / str(i)).mkdir()
-        shutil.copy(f"{adapter}/adapter_config.json", root / str(i))
-        scaled = {n: t * (0.3 + 0.05 * i if "lora_B" in n else 1) for n, t in tensors.items()}
-        save_file(scaled, root / str(i) / "adapter_model.safetensors")
-    return [str(root / str(i)) for i in range(19)]
 
 
 def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):

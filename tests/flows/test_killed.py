@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,25 +11,11 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from despur.core import Site, Subspace, read_json, save_factors
 from despur.flows import add_to_library, calibrate, list_library, remove_from_library
 
 ROWS = {"rows": 8, "tokens": 4}
-
-
-@pytest.fixture(scope="module")
-def neutral(adapter, tmp_path_factory):
-    """19 adapters that stand in for neutral ones: one with its strengths scaled."""
-    root = tmp_path_factory.mktemp("neutral")
-    tensors = load_file(f"{adapter}/adapter_model.safetensors")
-    for i in range(19):
-        (root / str(i)).mkdir()
-        shutil.copy(f"{adapter}/adapter_config.json", root / str(i))
-        scaled = {n: t * (0.3 + 0.05 * i if "lora_B" in n else 1) for n, t in tensors.items()}
-        save_file(scaled, root / str(i) / "adapter_model.safetensors")
-    return [str(root / str(i)) for i in range(19)]
 
 
 @pytest.mark.parametrize(

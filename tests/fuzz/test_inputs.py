@@ -7,7 +7,6 @@ import io
 import json
 import math
 import shutil
-import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from in_time import in_time, listing
 
 from despur.core import read_json
 from despur.core.errors import DespurError
@@ -32,28 +32,6 @@ ODD = [
     None, True, -1, 0, 1e308, 10**30, "", "x", "\u202e\x1b]0;x\x07", "a" * 5000, "../../etc/passwd", "/dev/zero", "[/bold]", "{{ 1/0 }}",
     [], {}, [[]], {"": {}}, [1, "a", None], "\ud800", "nan", 1.5,
 ]  # fmt: skip
-
-
-class Late(BaseException):
-    """No `except Exception` takes it for an error of a library."""
-
-
-@contextlib.contextmanager
-def in_time(seconds=20.0):
-    def late(*_):
-        raise Late(f"still at it after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def listing(folder):
-    return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_size) for p in sorted(folder.rglob("*"))}
 
 
 def attempt(work, folder, kind):

@@ -5,17 +5,16 @@ import copy
 import json
 import os
 import shutil
-import signal
 import struct
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from in_time import in_time, listing
 from peft import IA3Config, LoHaConfig, LoraConfig, OFTConfig, get_peft_model
 from safetensors.torch import load, save
 
@@ -198,30 +197,6 @@ def change_place(draw, folder: Path) -> None:
         path.symlink_to(away)
     elif what != "gone":
         path.symlink_to({"loop": path, "zero": "/dev/zero", "null": "/dev/null", "dangling": "/no/where"}[what])
-
-
-class Late(BaseException):
-    """No `except Exception` takes it for an error of a library."""
-
-
-@contextlib.contextmanager
-def in_time(seconds: float) -> Iterator[None]:
-    """Turn a hang into a failure."""
-
-    def late(*_: object) -> None:
-        raise Late(f"still at it after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(p): (p.lstat().st_mtime_ns, p.lstat().st_size) for p in sorted(folder.rglob("*"))}
 
 
 def one_case(data: st.DataObject, sound, seconds: float = 10.0) -> None:

@@ -5,14 +5,14 @@ import importlib
 import inspect
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from despur.core.catalogue import find_method, methods
-from despur.core.errors import BadInput, DespurError, UnknownName
+from despur.core.catalogue import find_method
+from despur.core.errors import BadInput, UnknownName
 from despur.core.evidence import FAILS, HOLDS, PROXY
 from despur.core.margin import misses
 from despur.core.names import canonical
@@ -138,9 +138,19 @@ def find_claim(name: str) -> Claim:
 
 
 def sources(entry: Claim) -> str:
-    """Source of a claim's file and of its method's: what it gives may change when they do."""
-    files = {inspect.getsourcefile(inspect.unwrap(f)) for f in (entry.run, find_method(entry.method).factory)}  # type: ignore[arg-type]
-    return "\n".join(Path(f).read_text(encoding="utf-8") for f in sorted(filter(None, files)))
+    """Source of a claim, of what despur's own claims share, and of the method: what it gives may change when they do."""
+    own = Path(str(inspect.getsourcefile(inspect.unwrap(entry.run))))
+    shared = own.parents[1].glob("*.py") if entry.run.__module__.startswith("despur.claims.") else ()
+    return "\n".join([*(p.read_text(encoding="utf-8") for p in (own, *sorted(shared))), method_source(entry.method)])
+
+
+def method_source(name: str) -> str:
+    """Source of the file that a method is in.
+
+    Raises:
+        UnknownName: no such method.
+    """
+    return Path(str(inspect.getsourcefile(inspect.unwrap(find_method(name).factory)))).read_text(encoding="utf-8")
 
 
 def workspace() -> Path:
@@ -151,14 +161,3 @@ def workspace() -> Path:
 @functools.cache
 def _temporary() -> Any:
     return tempfile.TemporaryDirectory(prefix="despur-claims-", ignore_cleanup_errors=True)
-
-
-def provable() -> Mapping[str, str]:
-    """Method -> its room, of every method of the catalogue."""
-    return {m.name: m.room for m in methods().values()}
-
-
-def failed(error: BaseException) -> str:
-    """Why a claim gave no verdict, in one line."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if isinstance(error, DespurError) else f"{type(error).__name__}: {line}"

@@ -50,3 +50,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; nearest: 'a', 'b'" for a misspelt name, or "" when nothing is close."""
     close = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=2, cutoff=0.4)
     return "; nearest: " + ", ".join(repr(c) for c in close) if close else ""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, in one line; one that is not despur's own says its type, too.
+
+    Example:
+        >>> in_one_line(BadInput("no rows. Give some")), in_one_line(ValueError("no luck"))
+        ('no rows. Give some', 'ValueError: no luck')
+    """
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if isinstance(error, DespurError) else f"{type(error).__name__}: {line}"

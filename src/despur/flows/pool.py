@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from despur.core.errors import DespurError
+from despur.core.errors import DespurError, in_one_line
 from despur.flows.progress import Progress, silent
 from despur.flows.worker import call, drain, reports, start_worker
 
@@ -47,10 +47,7 @@ class Done:
     @property
     def error(self) -> str | None:
         """Why it failed, in one line; None where it did not."""
-        if self.cause is None:
-            return None
-        line = " ".join(str(self.cause).split()) or type(self.cause).__name__
-        return line if isinstance(self.cause, DespurError) else f"{type(self.cause).__name__}: {line}"
+        return None if self.cause is None else in_one_line(self.cause)
 
     def value(self) -> Any:
         """What the job gave, or else its failure raised here, for callers that cannot go on without it."""

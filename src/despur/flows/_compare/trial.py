@@ -1,12 +1,13 @@
 """A few arms of the comparison on one world and one seed, for a claim: made once, whoever asks."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from despur.core import Report, Store
-from despur.core.claim import workspace
+from despur.core.claim import method_source, workspace
 from despur.core.store import digest
 from despur.flows._compare.arm import Arm, Setting, find_arm
 from despur.flows._compare.arms import ARMS
@@ -58,19 +59,20 @@ def try_arm(
     line = find_arm(arm, ARMS) if isinstance(arm, str) else arm
     bench = bench or open_bench(world, seed=seed, root=root, steps=steps)
     root = root or workspace()
-    spec = {**bench.spec, "arm": repr(line), "setting": dict(setting)}
+    source = digest(method_source(line.method)) if line.method else ""
+    spec = {**bench.spec, "arm": repr(line), "setting": dict(setting), "source": source}
+
+    name = f"trials/{world}-{seed}/{line.name}-{digest(spec)}"
 
     def make(out: Path) -> None:
-        with bench.open:
+        with _waiting(root / f"{world}-{seed}.lock"):  # what runs share is made by one process, and found by the others
+            _ = bench.naive
             made = made_for(bench, line, setting) if line.method else None
+        with bench.open:
             save_scores(bench.world.score(run_arm(bench, line, setting, made).eval()), out)
 
-    with _waiting(root / f"{world}-{seed}.lock"):  # what runs share is made by one process, and found by the others
-        _ = bench.naive
-        if line.method:
-            made_for(bench, line, setting)
     with _waiting(root / f"{world}-{seed}-{digest(spec)}.lock"):
-        return load_scores(Store(root).step(f"trials/{world}-{seed}/{line.name}-{digest(spec)}", spec, make))
+        return load_scores(Store(root).step(name, spec, make))
 
 
 def open_bench(world: str, *, seed: int, root: Path | None = None, steps: int | None = None) -> Bench:
@@ -113,18 +115,8 @@ def try_guard(
     base, naive, own, other = (try_arm(world, a, s, seed=seed, root=root, steps=steps, bench=bench) for a, s in arms)
     named = against if isinstance(against, str) else against.name
     report = area_of_one(own, base=base, naive=naive, control=other, control_name=named)
-    about: Mapping[str, Any] = {**report.spec, "world": world, "seed": seed, "steps": bench.settings.steps, **spec}
-    return Report(
-        f"area, {world}",
-        report.value,
-        report.low,
-        report.high,
-        report.n,
-        report.control,
-        report.unit,
-        True,
-        dict(about),
-    )
+    about = {**report.spec, "world": world, "seed": seed, "steps": bench.settings.steps, **spec}
+    return replace(report, name=f"area, {world}", spec=about)
 
 
 @contextlib.contextmanager

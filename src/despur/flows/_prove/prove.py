@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import find_method, read_json, write_json
-from despur.core.claim import Form, provable
+from despur.core import find_method, methods, read_json, write_json
+from despur.core.claim import Form
 from despur.core.errors import BadInput, UnknownName, nearest
-from despur.core.evidence import grouped, shipped
+from despur.core.evidence import HOLDS, PROXY, grouped, shipped
 from despur.core.names import canonical
 from despur.flows._prove.page import evidence_blocks
 from despur.flows._prove.proven import Evidence, Proven
@@ -85,7 +85,7 @@ def prove(
 
 
 def _chosen(name: str | None, all: bool) -> list[str]:
-    known = provable()
+    known = {m.name: m.room for m in methods().values()}
     if all == (name is not None):
         raise BadInput("give the name of one method or room, or --all for every method. List them: despur ls")
     if name is None:
@@ -99,7 +99,7 @@ def _chosen(name: str | None, all: bool) -> list[str]:
 
 
 def _run_all(keys: Sequence[Key], seed: int, folder: Path | None, workers: int, progress: Progress) -> list[Proven]:
-    rooms = provable()
+    rooms = {method: find_method(method).room for method, _ in keys}
     found: dict[Key, Proven] = {}
     if workers == 1 or len({method for method, _ in keys}) == 1:  # to start workers takes longer than one claim
         for number, (method, form) in enumerate(keys):
@@ -130,7 +130,7 @@ def _before(folder: Path | None) -> Any:
 
 
 def _held(before: Any, now: Proven) -> bool:
-    return before.get(now.method, {}).get(now.form, {}).get("verdict") in ("holds", "proxy holds")
+    return before.get(now.method, {}).get(now.form, {}).get("verdict") in (HOLDS, PROXY)
 
 
 def _shipped(methods: Sequence[str]) -> list[Proven]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from despur.core.claim import Claim, Form, failed
+from despur.core.claim import Claim, Form
+from despur.core.errors import in_one_line
 from despur.core.evidence import ERROR, FAILS
 from despur.core.reports import Report
 
@@ -78,7 +79,7 @@ class Proven:
             cause: What it raised.
         """
         if claim is None:
-            return cls(method, room, form, seed, ERROR, "", "", 0.0, error=failed(cause))
+            return cls(method, room, form, seed, ERROR, "", "", 0.0, error=in_one_line(cause))
         return cls(
             method,
             room,
@@ -90,7 +91,7 @@ class Proven:
             claim.margin,
             claim.proxy,
             claim.slow,
-            error=failed(cause),
+            error=in_one_line(cause),
         )
 
     @property

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from despur.core import Store, digest, read_json, write_json
-from despur.core.claim import FOLDER, Claim, Form, find_claim, provable, sources
+from despur.core import Store, digest, find_method, read_json, write_json
+from despur.core.claim import FOLDER, Claim, Form, find_claim, sources
 from despur.flows._prove.proven import Proven
 from despur.flows.progress import Progress, silent
 
@@ -30,7 +30,7 @@ def run_claim(method: str, form: Form, seed: int, root: Path | None = None, *, p
     Returns:
         The verdict with its figures; a claim that raises is an `error`, never an exception.
     """
-    room, claim = provable()[method], None
+    room, claim = find_method(method).room, None
     try:
         claim = find_claim(method)
         if root is None:
