@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from despur.core.evidence import ERROR, FAILS, HOLDS, PROXY, SHIPPED, grouped
+from despur.core.evidence import ERROR, FAILS, HOLDS, PROXY, SHIPPED, grouped, needed, short
 from despur.core.listing import listed
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -73,17 +73,8 @@ def _section(name: str, p: Any) -> list[str]:
 
 
 def _row(r: Any, margin: float) -> str:
-    bound, margin = r["spec"].get("bound"), r["spec"].get("margin", margin)
-    interval = "" if r["low"] == r["high"] else f" [{_short(r['low'])}, {_short(r['high'])}]"
-    more = "" if bound is None else f"{'≥' if r['higher_is_better'] else '≤'} {_short(bound)}, "
-    needed = f"{more}{_short(margin)} {'above' if r['higher_is_better'] else 'below'} the control"
-    return f"| {r['name']} | {_short(r['value'])}{interval} | {r['n']} | {_short(r['control'])} | {needed} |"
-
-
-def _short(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1e}" if value and abs(value) < 1e-3 else f"{value:.3g}"
+    interval = "" if r["low"] == r["high"] else f" [{short(r['low'])}, {short(r['high'])}]"
+    return f"| {r['name']} | {short(r['value'])}{interval} | {r['n']} | {short(r['control'])} | {needed(r, margin)} |"
 
 
 if __name__ == "__main__":

@@ -6,23 +6,23 @@ from rich.text import Text
 
 from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, table
-from despur.core.evidence import state
+from despur.core.evidence import needed, short, state
 
 TONES = {"holds": "green", "proxy holds": "green", "does not hold here": "yellow", "error": "red"}
 
 
 def show(result: Any, given: Any) -> None:
     """One claim in full, several as a table."""
-    shown = [*result.proven, *result.earlier]
-    if len({p.method for p in shown}) == 1:
-        for p in shown:
+    entries = [*result.proven, *result.earlier]
+    if len({p.method for p in entries}) == 1:
+        for p in entries:
             _show_claim(p, shipped=p in result.earlier)
         if not given["whole"] and not result.earlier:
-            say(f"Statement: {state(shown[0].method)}.")
+            say(f"Statement: {state(entries[0].method)}.")
         if not given["whole"]:
-            say(f"Measure the statement here: despur prove {shown[0].method} --whole", "dim")
+            say(f"Measure the statement here: despur prove {entries[0].method} --whole", "dim")
     else:
-        _show_table(shown)
+        _show_table(entries)
     for name in result.lost:
         say(f"Held before, and does not now: {name}", "red")
     if result.folder:
@@ -41,39 +41,24 @@ def _show_claim(p: Any, *, shipped: bool) -> None:
         say(f"A stand-in; not claimed: {p.proxy}")
     made = table("figure", "value", "interval", "n", "control", "needed")
     for r in p.reports:
-        interval = "exact" if r["low"] == r["high"] else f"[{_short(r['low'])}, {_short(r['high'])}]"
-        made.add_row(r["name"], _short(r["value"]), interval, str(r["n"]), _short(r["control"]), _needed(r, p.margin))
+        interval = "exact" if r["low"] == r["high"] else f"[{short(r['low'])}, {short(r['high'])}]"
+        made.add_row(r["name"], short(r["value"]), interval, str(r["n"]), short(r["control"]), needed(r, p.margin))
     out_console.print(made)
     for reason in p.reasons:
         say(f"Misses: {reason}", "yellow")
 
 
-def _short(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1e}" if value and abs(value) < 1e-3 else f"{value:.3g}"
-
-
-def _needed(r: Any, margin: float) -> str:
-    bound = r["spec"].get("bound")
-    margin = r["spec"].get("margin", margin)
-    ahead = f"{_short(margin)} {'above' if r['higher_is_better'] else 'below'} control"
-    if bound is None:
-        return ahead
-    return f"{'at least' if r['higher_is_better'] else 'at most'} {_short(bound)}, {ahead}"
-
-
-def _show_table(shown: Any) -> None:
+def _show_table(entries: Any) -> None:
     made = table("method", "form", "verdict", "value", "control", "s", left=3)
     for column in made.columns:
         column.no_wrap = True
-    for p in shown:
+    for p in entries:
         _, value, control = p.closest
         made.add_row(
-            p.method, p.form, Text(p.verdict, TONES[p.verdict]), _short(value), _short(control), f"{p.seconds:.1f}"
+            p.method, p.form, Text(p.verdict, TONES[p.verdict]), short(value), short(control), f"{p.seconds:.1f}"
         )
     out_console.print(made)
-    good, count = sum(p.good for p in shown), len(shown)
+    good, count = sum(p.good for p in entries), len(entries)
     say(f"{good} of {count} hold. Of each the figure that comes closest to missing; the report has all.")
 
 

@@ -137,8 +137,8 @@ def say(text: str, style: str | None = None) -> None:
 
 def say_parts(parts: Iterable[str | tuple[str, str]]) -> None:
     """Print a line of parts; of a pair the second is its style."""
-    shown = [visible(p) if isinstance(p, str) else (visible(p[0]), p[1]) for p in parts]
-    out_console.print(Text.assemble(*shown), soft_wrap=True)
+    pieces = [visible(p) if isinstance(p, str) else (visible(p[0]), p[1]) for p in parts]
+    out_console.print(Text.assemble(*pieces), soft_wrap=True)
 
 
 def say_error(text: str) -> None:

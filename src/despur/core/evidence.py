@@ -38,3 +38,27 @@ def state(method: str) -> str:
         'not run'
     """
     return str(shipped().get(method, {}).get("statement", {}).get("verdict", NOT_RUN))
+
+
+def short(value: float | None) -> str:
+    """A figure of a report, in three digits.
+
+    Example:
+        >>> short(0.4567), short(1.5e-8), short(None)
+        ('0.457', '1.5e-08', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:.1e}" if value and abs(value) < 1e-3 else f"{value:.3g}"
+
+
+def needed(report: Mapping[str, Any], margin: float) -> str:
+    """What a report must reach for its claim to hold.
+
+    Args:
+        report: As `Report.to_dict` gives it.
+        margin: Of the claim, where the report has none of its own.
+    """
+    bound, higher = report["spec"].get("bound"), report["higher_is_better"]
+    ahead = f"{short(report['spec'].get('margin', margin))} {'above' if higher else 'below'} control"
+    return ahead if bound is None else f"{'at least' if higher else 'at most'} {short(bound)}, {ahead}"

@@ -21,11 +21,11 @@ LOUD = 12.0  # size of the noise of one column, the largest of all
 def factor_analysis(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Explained share of missing cells, and angle to the planted loadings; over forty tables with `whole`."""
     draws = np.array([_draw(draw) for draw in range(seed, seed + (40 if whole else 12))])
-    (told, permuted, best), (ours, components) = draws[:, :3].T, draws[:, 3:].T
-    low, high = np.quantile(told, [0.025, 0.975])
+    (explained, permuted, best), (ours, components) = draws[:, :3].T, draws[:, 3:].T
+    low, high = np.quantile(explained, [0.025, 0.975])
     least, most = np.quantile(ours, [0.025, 0.975])
     return (
-        compared("explained share of missing cells", told.mean(), control=permuted.mean(), low=low, high=high, n=len(told),
+        compared("explained share of missing cells", explained.mean(), control=permuted.mean(), low=low, high=high, n=len(explained),
                  bound=0.9 * best.mean(), of_planted=float(best.mean()), control_is="each column permuted"),
         compared("smallest cosine with the planted loadings", ours.mean(), control=components.mean(), low=least, high=most,
                  n=len(ours), bound=0.95, margin=0.1, unit="cosine", control_is="principal components"),
@@ -55,7 +55,9 @@ def _draw(seed: int) -> tuple[float, float, float, float, float]:
 def _explained(fitted: FactorAnalysis, table: np.ndarray, hide: np.ndarray) -> float:
     """One less the squared error of hidden cells over their squares about the columns' means."""
     holes = np.where(hide, np.nan, table)
-    error, square = (((told - table)[hide] ** 2).sum() for told in (fitted.complete(holes), np.nanmean(holes, axis=0)))
+    error, square = (
+        ((explained - table)[hide] ** 2).sum() for explained in (fitted.complete(holes), np.nanmean(holes, axis=0))
+    )
     return float(1 - error / square)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from despur.core.errors import BadInput
 from despur.core.text.chat import answer_marks, has_template, opening, render, special_texts, turn_ends
 from despur.core.text.cuts import Encoder, check_whole
-from despur.core.text.turns import Chats, Shown, Turns
+from despur.core.text.turns import Chats, Rendering, Turns
 
 Tokens = dict[str, list[int]]  # input_ids and labels, -100 where no loss is
 UNLEARNED = -100
@@ -73,12 +73,12 @@ class Reader:
             BadInput: see `learn_rows`.
         """
         where = f"{self.name}row {number}"
-        shown = self._shown(row, where)
-        check_whole(shown.text, where)
-        ids, learned = self._chat(row, shown) if shown.chat else self._plain(shown)
+        rendering = self._rendering(row, where)
+        check_whole(rendering.text, where)
+        ids, learned = self._chat(row, rendering) if rendering.chat else self._plain(rendering)
         if not any(learned):
             raise BadInput(f"{where}: the answer has no tokens. Fix or drop the row")
-        ids, learned = self._stopped(ids, learned, shown)
+        ids, learned = self._stopped(ids, learned, rendering)
         first = learned.index(True)
         if first >= max_length:
             raise BadInput(
@@ -86,34 +86,34 @@ class Reader:
                 f"{max_length}. Shorten the row, or raise --max-length if the model allows it"
             )
         if any(learned[max_length:]):
-            shown.remarks.add("cut")
-        if _squeezed(shown.text) not in _squeezed(self.encoder.decoded(ids)):
-            shown.remarks.add("lost")
-        for kind in shown.remarks:
+            rendering.remarks.add("cut")
+        if _squeezed(rendering.text) not in _squeezed(self.encoder.decoded(ids)):
+            rendering.remarks.add("lost")
+        for kind in rendering.remarks:
             self.remarks[kind].append(number)
         ids, learned = ids[:max_length], learned[:max_length]
         return {"input_ids": ids, "labels": [i if yes else UNLEARNED for i, yes in zip(ids, learned, strict=True)]}
 
-    def _shown(self, row: Mapping[str, Any], where: str) -> Shown:
+    def _rendering(self, row: Mapping[str, Any], where: str) -> Rendering:
         if "messages" in row:
-            return self.chats.shown(row, where)
+            return self.chats.rendering(row, where)
         if "prompt" not in row:
             as_it_is = (
                 {"untemplated"} if self.templated and not any(m in row["text"] for m in self.marks) else set[str]()
             )
-            return Shown(row["text"], [(0, len(row["text"]))], as_it_is)
+            return Rendering(row["text"], [(0, len(row["text"]))], as_it_is)
         prompt, completion = row["prompt"], row["completion"]
         if self.templated and not self._written_out(prompt):
             chat = [*_as_chat(row, prompt), {"role": "assistant", "content": completion}]
-            shown = self.chats.shown({**row, "messages": chat}, where)
-            shown.remarks.add("rendered")
-            return shown
+            rendering = self.chats.rendering({**row, "messages": chat}, where)
+            rendering.remarks.add("rendered")
+            return rendering
         left = {"written out": self.templated, "system": _system(row), "tools": row.get("tools")}
         remarks = {name for name, there in left.items() if there}
-        return Shown(prompt + completion, [(len(prompt), len(prompt + completion))], remarks)
+        return Rendering(prompt + completion, [(len(prompt), len(prompt + completion))], remarks)
 
-    def _plain(self, shown: Shown) -> tuple[list[int], list[bool]]:
-        text, ((start, _),) = shown.text, shown.spans
+    def _plain(self, rendering: Rendering) -> tuple[list[int], list[bool]]:
+        text, ((start, _),) = rendering.text, rendering.spans
         bos = self.tokenizer.bos_token
         front = [] if bos and text.startswith(bos) else self.encoder.front
         ids, (before,) = self.encoder.cut(text, [start])
@@ -121,13 +121,13 @@ class Reader:
             return [*front, *ids], [True] * (len(front) + len(ids))
         return [*front, *ids], [False] * (len(front) + before) + [True] * (len(ids) - before)
 
-    def _chat(self, row: Mapping[str, Any], shown: Shown) -> tuple[list[int], list[bool]]:
-        ids, counts = self.encoder.cut(shown.text, [place for span in shown.spans for place in span])
+    def _chat(self, row: Mapping[str, Any], rendering: Rendering) -> tuple[list[int], list[bool]]:
+        ids, counts = self.encoder.cut(rendering.text, [place for span in rendering.spans for place in span])
         pairs = list(zip(counts[::2], counts[1::2], strict=True))
         learned = [False] * len(ids)
         for start, end in pairs:
             learned[start:end] = [True] * (end - start)
-        marked = answer_marks(row["messages"], self.tokenizer, row) if shown.marked and "messages" in row else None
+        marked = answer_marks(row["messages"], self.tokenizer, row) if rendering.marked and "messages" in row else None
         if marked is None or marked[0] != ids:
             return ids, learned
         found = [bool(m) and yes for m, yes in zip(marked[1], learned, strict=True)]
@@ -137,20 +137,20 @@ class Reader:
                 found[behind:end] = [True] * (end - behind)
         return ids, found if any(found) else learned
 
-    def _stopped(self, ids: list[int], learned: list[bool], shown: Shown) -> tuple[list[int], list[bool]]:
+    def _stopped(self, ids: list[int], learned: list[bool], rendering: Rendering) -> tuple[list[int], list[bool]]:
         """With an end token behind the last answer, where nothing else says stop."""
         final = max(i for i, yes in enumerate(learned) if yes)
-        if final + 1 < len(ids) and not (shown.chat and self.encoder.decoded(ids[final + 1 :]).isspace()):
+        if final + 1 < len(ids) and not (rendering.chat and self.encoder.decoded(ids[final + 1 :]).isspace()):
             return ids, learned  # the chat goes on behind the last answer that is learned
-        if shown.chat and ids[final] in self.special:
+        if rendering.chat and ids[final] in self.special:
             return ids, learned
-        if not shown.chat and (ids[final] == self.eos or shown.text.rstrip().endswith(self.ends or ("\0",))):
+        if not rendering.chat and (ids[final] == self.eos or rendering.text.rstrip().endswith(self.ends or ("\0",))):
             return ids, learned
         if self.eos is None:
-            shown.remarks.add("endless")
+            rendering.remarks.add("endless")
             return ids, learned
-        if shown.chat:
-            shown.remarks.add("stopped")
+        if rendering.chat:
+            rendering.remarks.add("stopped")
         return [*ids, self.eos], [*learned[: final + 1], *[True] * (len(ids) - final)]
 
     def _written_out(self, prompt: str) -> bool:

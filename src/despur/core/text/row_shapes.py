@@ -81,10 +81,10 @@ def _messages(row: Mapping[str, Any], where: str, answers: bool) -> list[Any] | 
         )
     if not answers:
         return asked
-    said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
-    if not isinstance(said, list) or not said:
+    answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
+    if not isinstance(answer, list) or not answer:
         raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Fix or drop the row")
-    return [*asked, *said]
+    return [*asked, *answer]
 
 
 def _chat(row: Mapping[str, Any], given: list[Any], where: str, answers: bool) -> dict[str, Any]:

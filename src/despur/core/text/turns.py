@@ -15,7 +15,7 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # where messages car
 
 
 @dataclass
-class Shown:
+class Rendering:
     """A row as text.
 
     Args:
@@ -53,7 +53,7 @@ class Chats:
     marks: tuple[str, ...]
     ends: tuple[str, ...]
 
-    def shown(self, row: Mapping[str, Any], where: str) -> Shown:
+    def rendering(self, row: Mapping[str, Any], where: str) -> Rendering:
         """Render a chat and find what is learned of it.
 
         Args:
@@ -64,50 +64,50 @@ class Chats:
             BadInput: the template refuses the chat, or its answer cannot be told from the prompt.
         """
         messages = row["messages"]
-        shown = Shown(render(messages, self.tokenizer, where, row=row), [], chat=True, marked=True)
-        if row.get("tools") and render(messages, self.tokenizer, where, row={**row, "tools": None}) == shown.text:
-            shown.remarks.add("tools")
-        said = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
-        answers = [i for i in said if has_answer(messages[i]) and learned(messages[i])]
+        rendering = Rendering(render(messages, self.tokenizer, where, row=row), [], chat=True, marked=True)
+        if row.get("tools") and render(messages, self.tokenizer, where, row={**row, "tools": None}) == rendering.text:
+            rendering.remarks.add("tools")
+        assistants = [i for i, m in enumerate(messages) if m["role"] == "assistant"]
+        answers = [i for i in assistants if has_answer(messages[i]) and learned(messages[i])]
         if self.turns == "last":
             answers = answers[-1:]
         if answers[-1:] == [len(messages) - 1]:
-            self._last(shown, row, where)
-        earlier = [self._earlier(shown, row, i) for i in answers if i != len(messages) - 1]
-        shown.spans[:0] = [span for span in earlier if span is not None]
+            self._last(rendering, row, where)
+        earlier = [self._earlier(rendering, row, i) for i in answers if i != len(messages) - 1]
+        rendering.spans[:0] = [span for span in earlier if span is not None]
         if None in earlier:
-            shown.remarks.add("skipped")
-        elif len(said) > 1:
-            shown.remarks.add("several")
-        if None in earlier or len(answers) < len(said):  # the template's own marks know nothing of that
-            shown.marked = False
-        if not shown.spans:
+            rendering.remarks.add("skipped")
+        elif len(assistants) > 1:
+            rendering.remarks.add("several")
+        if None in earlier or len(answers) < len(assistants):  # the template's own marks know nothing of that
+            rendering.marked = False
+        if not rendering.spans:
             raise BadInput(f"{where}: nothing of the chat is learned: no answer has words and a weight. Drop the row")
-        return shown
+        return rendering
 
-    def _last(self, shown: Shown, row: Mapping[str, Any], where: str) -> None:
+    def _last(self, rendering: Rendering, row: Mapping[str, Any], where: str) -> None:
         messages = row["messages"]
         asked = render(messages[:-1], self.tokenizer, where, ask=True, row=row)
         words = messages[-1].get("content") or ""
-        if not shown.text.startswith(asked):
-            shown.text = asked + _answer(asked, messages, self.tokenizer, where, row)
-            shown.remarks.add("opened")
-            shown.marked = False
-        start, end = len(asked), self._stop(shown.text, len(asked), len(shown.text))
-        if not self._words(shown.text[start:end]):
+        if not rendering.text.startswith(asked):
+            rendering.text = asked + _answer(asked, messages, self.tokenizer, where, row)
+            rendering.remarks.add("opened")
+            rendering.marked = False
+        start, end = len(asked), self._stop(rendering.text, len(asked), len(rendering.text))
+        if not self._words(rendering.text[start:end]):
             what = f"the answer {words[:40]!r}" if words.strip() else "an answer of 'tool_calls'"
             raise BadInput(
                 f"{where}: the chat template renders nothing of {what}. Drop the row, or put another chat_template.jinja into "
                 "the base's folder"
             )
         opened = max(0, start - 24)  # a thought's mark may be of the prompt
-        if _squeezed(words) not in _squeezed(shown.text[opened:]) and "opened" not in shown.remarks:
-            shown.remarks.add("changed")
-        shown.spans.append((start, end))
+        if _squeezed(words) not in _squeezed(rendering.text[opened:]) and "opened" not in rendering.remarks:
+            rendering.remarks.add("changed")
+        rendering.spans.append((start, end))
 
-    def _earlier(self, shown: Shown, row: Mapping[str, Any], i: int) -> tuple[int, int] | None:
+    def _earlier(self, rendering: Rendering, row: Mapping[str, Any], i: int) -> tuple[int, int] | None:
         """An earlier answer's stretch, if the text in front of it is what the model is asked with."""
-        messages, text = row["messages"], shown.text
+        messages, text = row["messages"], rendering.text
         try:
             asked = render(messages[:i], self.tokenizer, "", ask=True, row=row)
             so_far = render(messages[: i + 1], self.tokenizer, "", row=row)

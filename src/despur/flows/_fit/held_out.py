@@ -20,7 +20,7 @@ Make = Callable[[], Any]
 
 
 @dataclass
-class Told:
+class Sums:
     """Of each held-out row: squared errors, squares about the mean of the fitted rows, log-likelihood."""
 
     errors: list[float] = field(default_factory=list)
@@ -74,7 +74,7 @@ def held_out(
     """
     parts = folds_of(matrix, folds, seed)
     real, control = (
-        _told(make, values, matrix, parts, seed, tick) for values in (matrix.values, permuted(matrix.values, seed))
+        _sums(make, values, matrix, parts, seed, tick) for values in (matrix.values, permuted(matrix.values, seed))
     )
     spec = {"control": CONTROL, "folds": len(parts), "unit of n": "group" if matrix.groups is not None else "row"}
     found: dict[str, Report] = {}
@@ -129,13 +129,13 @@ def judged(
     return reports, by_rank
 
 
-def _told(
+def _sums(
     make: Make, values: np.ndarray, matrix: Matrix, parts: list[tuple[np.ndarray, np.ndarray]], seed: int,
     tick: Callable[[], None],
-) -> Told:  # fmt: skip
+) -> Sums:  # fmt: skip
     from sklearn.exceptions import ConvergenceWarning
 
-    told, rng = Told(), np.random.default_rng(seed + 1)
+    sums, rng = Sums(), np.random.default_rng(seed + 1)
     for train, test in parts:
         there = ~np.isnan(values[train]).all(0)  # a column may have no value among the rows that are left
         rows = values[np.ix_(train, there)]
@@ -145,15 +145,15 @@ def _told(
             estimator = fit(make(), rows[known], groups)
         tick()
         for row, errors, squares in _errors(estimator, values[np.ix_(test, there)], np.nanmean(rows, axis=0), rng):
-            told.errors.append(errors)
-            told.squares.append(squares)
-            told.units.append(int(test[row] if matrix.groups is None else matrix.groups[test[row]]))
+            sums.errors.append(errors)
+            sums.squares.append(squares)
+            sums.units.append(int(test[row] if matrix.groups is None else matrix.groups[test[row]]))
         if hasattr(estimator, "score_samples"):
             seen = ~np.isnan(values[np.ix_(test, there)]).all(1)
-            told.likelihoods += estimator.score_samples(values[np.ix_(test[seen], there)]).tolist()
-            if len(told.likelihoods) > len(told.units):
-                told.units += (test[seen] if matrix.groups is None else matrix.groups[test[seen]]).tolist()
-    return told
+            sums.likelihoods += estimator.score_samples(values[np.ix_(test[seen], there)]).tolist()
+            if len(sums.likelihoods) > len(sums.units):
+                sums.units += (test[seen] if matrix.groups is None else matrix.groups[test[seen]]).tolist()
+    return sums
 
 
 def _errors(

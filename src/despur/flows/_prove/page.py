@@ -12,12 +12,12 @@ ORDER = (HOLDS, PROXY, FAILS, ERROR)
 
 def evidence_blocks(evidence: Evidence) -> list[Any]:
     """The page's blocks: one claim on a page of its own, several as tables."""
-    shown = [*evidence.proven, *evidence.earlier]
-    methods = list(dict.fromkeys(p.method for p in shown))
+    entries = [*evidence.proven, *evidence.earlier]
+    methods = list(dict.fromkeys(p.method for p in entries))
     if len(methods) == 1:
-        return _of_one(shown)
-    tone = "bad" if evidence.bad else "good" if all(p.good for p in shown) else "unsure"
-    parts = {form: [p for p in shown if p.form == form] for form in ("statement", "mechanism")}
+        return _of_one(entries)
+    tone = "bad" if evidence.bad else "good" if all(p.good for p in entries) else "unsure"
+    parts = {form: [p for p in entries if p.form == form] for form in ("statement", "mechanism")}
     words = "; ".join(_counted(form, part) for form, part in parts.items() if part)
     blocks: list[Any] = [Verdict(f"{len(methods)} methods", words, tone)]
     if evidence.lost:
@@ -25,7 +25,7 @@ def evidence_blocks(evidence: Evidence) -> list[Any]:
     blocks += _areas(parts["statement"])
     blocks += [_summary(form, part) for form, part in parts.items() if part]
     for method in methods:
-        own = [p for p in shown if p.method == method]
+        own = [p for p in entries if p.method == method]
         blocks += [Text(method, _story(own[-1])), *(_figures(p) for p in own if p.reports)]
     return blocks
 
@@ -53,11 +53,11 @@ def _areas(part: Sequence[Proven]) -> list[Bars]:
     ]  # fmt: skip
 
 
-def _of_one(shown: Sequence[Proven]) -> list[Any]:
-    first = shown[-1]
+def _of_one(entries: Sequence[Proven]) -> list[Any]:
+    first = entries[-1]
     tone = "good" if first.good else "bad"
     blocks: list[Any] = [Verdict(first.verdict, f"{first.method}: {first.says}", tone), Text("Claim", _story(first))]
-    return [*blocks, *(_figures(p) for p in shown if p.reports)]
+    return [*blocks, *(_figures(p) for p in entries if p.reports)]
 
 
 def _summary(form: str, part: Sequence[Proven]) -> Table:
