@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from despur.core import Store, claimed, new_folder, write_json
+from despur.core import Store, locked, new_folder, write_json
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
 
@@ -171,11 +171,11 @@ def test_a_file_and_its_folder_reach_the_disk_before_and_after_the_rename(tmp_pa
 
 def test_a_claimed_folder_is_refused_to_others_and_open_to_its_own(tmp_path):
     out = tmp_path / "study"
-    with claimed(out):
+    with locked(out):
         assert refused_elsewhere(out)
         make(out, "plan")  # its own
         assert refused_elsewhere(out), "and the claim still stands"
-        with pytest.raises(BadInput, match="another run is writing"), claimed(out):
+        with pytest.raises(BadInput, match="another run is writing"), locked(out):
             pass
     assert not refused_elsewhere(out)
     assert (out / "x").read_text() == "plan"
@@ -190,7 +190,7 @@ def refused_elsewhere(out):
 
         claim._ours.clear()
         code = 0
-        for attempt in (lambda: claimed(out).__enter__(), lambda: new_folder(out).__enter__()):
+        for attempt in (lambda: locked(out).__enter__(), lambda: new_folder(out).__enter__()):
             try:
                 attempt()
             except BadInput as error:
@@ -200,13 +200,13 @@ def refused_elsewhere(out):
 
 
 def test_a_claim_leaves_no_empty_folder_and_names_what_is_wrong(tmp_path):
-    with claimed(tmp_path / "a/b"):
+    with locked(tmp_path / "a/b"):
         pass
     assert not (tmp_path / "a/b").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="is a file, where a folder is needed"), claimed(tmp_path / "file"):
+    with pytest.raises(BadInput, match="is a file, where a folder is needed"), locked(tmp_path / "file"):
         pass
-    with pytest.raises(BadInput, match="MB free, and at least"), claimed(tmp_path / "c", room=2**60):
+    with pytest.raises(BadInput, match="MB free, and at least"), locked(tmp_path / "c", room=2**60):
         pass
     with pytest.raises(BadInput, match="MB free, and at least"):
         make(tmp_path / "d", room=2**60)
@@ -217,7 +217,7 @@ def test_a_claim_leaves_no_empty_folder_and_names_what_is_wrong(tmp_path):
 def test_a_read_only_place_is_refused_before_the_work(tmp_path):
     tmp_path.chmod(0o555)
     try:
-        for taking in (claimed, new_folder):
+        for taking in (locked, new_folder):
             with pytest.raises(BadInput, match="Permission denied"), taking(tmp_path / "out"):
                 pytest.fail("it began")
     finally:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from despur.core.adapter.lowrank import LowRank
     from despur.core.adapter.tuned import Tuned, load_tuned
     from despur.core.catalogue import Method, find_method, method, methods
-    from despur.core.disk.claim import claimed
     from despur.core.disk.files import read_json, write_json
+    from despur.core.disk.lock import locked
     from despur.core.disk.new_folder import new_folder
     from despur.core.factor_files import load_factors, save_factors
     from despur.core.model.anatomy import Anatomy
@@ -38,7 +38,7 @@ _WHERE = {
     "model.norm_gain": ("NormGain",),
     "model.roles": ("Role", "factor_at", "match_role"),
     "store": ("Store", "digest"),
-    "disk.claim": ("claimed",),
+    "disk.lock": ("locked",),
     "disk.files": ("read_json", "write_json"),
     "disk.new_folder": ("new_folder",),
     "factor_files": ("load_factors", "save_factors"),
@@ -52,8 +52,8 @@ _WHERE = {
 __all__ = [
     "EVERYWHERE", "Adapter", "AddVector", "Anatomy", "Context", "Edit", "Factor", "LowRank", "Method", "NormGain",
     "ProjectOut", "Report", "Role", "Site", "Store", "Subspace", "SwapCoordinates", "Tuned", "TwoStates", "attach",
-    "claimed", "digest", "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors",
-    "load_tuned", "load_vectors", "match_role", "method", "methods", "new_folder", "read_json", "record", "same_base",
+    "digest", "factor_at", "find_method", "find_module", "fingerprint", "layer_path", "load_factors", "load_tuned",
+    "load_vectors", "locked", "match_role", "method", "methods", "new_folder", "read_json", "record", "same_base",
     "save_factors", "save_vectors", "stream_roles", "write_json",
 ]  # fmt: skip
 

@@ -11,8 +11,8 @@ import shutil
 import stat
 from pathlib import Path
 
-from despur.core.disk.claim import is_ours
 from despur.core.disk.files import sync
+from despur.core.disk.lock import is_ours
 
 _MARK = "despur.json"
 _LEFT = ("lost+found",)  # of the file system itself
@@ -20,7 +20,7 @@ _OWN = (".despur.draft", ".despur.old", ".despur.new")
 
 
 def must_stay(folder: Path) -> bool:
-    """Whether a folder cannot be renamed: it is mounted, claimed, where this process works, or its parent is read-only."""
+    """Whether a folder cannot be renamed: it is mounted, locked, where this process works, or its parent is read-only."""
     parent, status = folder.parent, folder.stat()
     above = parent.stat()
     if status.st_dev != above.st_dev or os.path.ismount(folder) or str(folder) in _mounts():

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from despur.core.disk.claim import check_room, check_unclaimed, fcntl, is_ours, lock, taken
 from despur.core.disk.files import reason, sync, sync_all, write_json
 from despur.core.disk.in_place import move_in, must_stay, put_back, visible
+from despur.core.disk.lock import check_room, check_unlocked, fcntl, is_ours, lock, taken
 from despur.core.errors import BadInput
 
 DONE = "despur.json"  # in every folder that despur writes
@@ -97,7 +97,7 @@ def _take(asked: Path, path: Path) -> tuple[Path, Path, int | None]:
             number = None if is_ours(path) else _locked(path)
             put_back(path, old)
         else:
-            check_unclaimed(path)
+            check_unlocked(path)
         _check_own(asked, path)
         with contextlib.suppress(FileExistsError):  # what a killed run left, or something else
             draft.mkdir(parents=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import Anatomy, claimed, digest, load_tuned, read_json, write_json
+from despur.core import Anatomy, digest, load_tuned, locked, read_json, write_json
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
 from despur.flows._audit.passages import check_prompts, off_task_passages
@@ -72,7 +72,7 @@ def calibrate(
     beside = out.with_suffix(".run.json")
     _check_files(out, beside, part)
     check_prompts(prompts)
-    with claimed(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
+    with locked(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
         model, tokenizer = load_base(base)
         where = base_fingerprint(model, base)
         forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]

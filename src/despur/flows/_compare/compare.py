@@ -6,7 +6,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import claimed, write_json
+from despur.core import locked, write_json
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
@@ -83,7 +83,7 @@ def compare(
         >>> # compare("persona", out="study/", quick=True).page
     """
     arguments, out = recorded(compare, locals()), Path(out)
-    with claimed(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
+    with locked(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
         asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
         plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
         write_json(out / RECORD, record_of(out, plan, arguments))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from despur.core import Report, Store, claimed, write_json
+from despur.core import Report, Store, locked, write_json
 from despur.core.errors import BadInput, DespurError
 from despur.flows._compare import runner
 from despur.flows._compare.arm import find_arm
@@ -69,7 +69,7 @@ def demo(
     arguments = recorded(demo, locals())
     out = Path(out)
     _check_place(out, runs := out / "runs")
-    with claimed(out, room=ROOM):
+    with locked(out, room=ROOM):
         workers = workers or min(2, os.cpu_count() or 1)
         first = [
             Job("shared work", prepare, (runs, task, seed, steps)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from despur.core import claimed
+from despur.core import locked
 from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import check_choices, guards
 from despur.flows._train.history import Looks
@@ -112,7 +112,7 @@ def train(
     looks = Looks(save_every, eval_every, patience)
     looks.check()
     check_place(Path(out))
-    with claimed(Path(out), room=ROOM):
+    with locked(Path(out), room=ROOM):
         start = prepare(
             base,
             data,

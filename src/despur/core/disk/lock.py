@@ -17,11 +17,11 @@ except ImportError:  # Windows has none: two runs that write one folder at a tim
     fcntl = None
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
-_ours: set[tuple[int, int]] = set()  # folders that this process has claimed
+_ours: set[tuple[int, int]] = set()  # folders that this process has locked
 
 
 @contextlib.contextmanager
-def claimed(folder: Path | str, *, room: int = 0, remove: bool = False) -> Iterator[Path]:
+def locked(folder: Path | str, *, room: int = 0, remove: bool = False) -> Iterator[Path]:
     """Take a folder for this process alone while the block runs; it is made where it is missing.
 
     Args:
@@ -33,7 +33,7 @@ def claimed(folder: Path | str, *, room: int = 0, remove: bool = False) -> Itera
         BadInput: another run writes there, or it cannot be written.
 
     Example:
-        >>> with claimed(tmp_path / "run") as folder:
+        >>> with locked(tmp_path / "run") as folder:
         ...     folder.is_dir()
         True
         >>> (tmp_path / "run").exists()
@@ -74,13 +74,13 @@ def claimed(folder: Path | str, *, room: int = 0, remove: bool = False) -> Itera
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether this process has claimed a folder."""
+    """Whether this process has locked a folder."""
     status = folder.stat()
     return (status.st_dev, status.st_ino) in _ours
 
 
-def check_unclaimed(folder: Path) -> None:
-    """Refuse a folder that another run has claimed.
+def check_unlocked(folder: Path) -> None:
+    """Refuse a folder that another run has locked.
 
     Raises:
         BlockingIOError: it has.
