@@ -169,12 +169,12 @@ def test_a_file_and_its_folder_reach_the_disk_before_and_after_the_rename(tmp_pa
 # Claims
 
 
-def test_a_claimed_folder_is_refused_to_others_and_open_to_its_own(tmp_path):
+def test_a_locked_folder_is_refused_to_others_and_open_to_its_own(tmp_path):
     out = tmp_path / "study"
     with locked(out):
         assert refused_elsewhere(out)
         make(out, "plan")  # its own
-        assert refused_elsewhere(out), "and the claim still stands"
+        assert refused_elsewhere(out), "and the lock still stands"
         with pytest.raises(BadInput, match="another run is writing"), locked(out):
             pass
     assert not refused_elsewhere(out)
@@ -182,13 +182,13 @@ def test_a_claimed_folder_is_refused_to_others_and_open_to_its_own(tmp_path):
 
 
 def refused_elsewhere(out):
-    """Whether another process may neither claim a folder nor replace it."""
+    """Whether another process may neither lock a folder nor replace it."""
     child = os.fork()
     if child == 0:
-        os.closerange(3, 100)  # a claim is of this process's file, not of the parent's
-        from despur.core.disk import claim
+        os.closerange(3, 100)  # a lock is of this process's file, not of the parent's
+        from despur.core.disk import lock
 
-        claim._ours.clear()
+        lock._ours.clear()
         code = 0
         for attempt in (lambda: locked(out).__enter__(), lambda: new_folder(out).__enter__()):
             try:
@@ -199,7 +199,7 @@ def refused_elsewhere(out):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
 
 
-def test_a_claim_leaves_no_empty_folder_and_names_what_is_wrong(tmp_path):
+def test_a_lock_leaves_no_empty_folder_and_names_what_is_wrong(tmp_path):
     with locked(tmp_path / "a/b"):
         pass
     assert not (tmp_path / "a/b").exists()

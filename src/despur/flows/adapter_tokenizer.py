@@ -1,17 +1,12 @@
 """The tokenizer and chat template that an adapter's folder brings along: a tune shows best in the form it was trained in."""
 
-import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers import AutoTokenizer
-
 from despur.core import digest
 from despur.core.adapter.peft_config import reason
-from despur.core.model.quiet import quiet_loading
+from despur.flows.own_tokenizer import TEMPLATE, VOCABULARY, has_vocabulary, own_tokenizer, why_unreadable
 
-_VOCABULARY = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
-_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _CONFIG = "tokenizer_config.json"
 _MARK = "\u2063despur\u2063"
 _LARGEST = 256 * 2**20  # bytes: the largest vocabularies have 40 MB
@@ -47,16 +42,17 @@ def form_of(tokenizer: Any, folder: Path | str, vocabulary: int) -> Form:
         "the base's"
     """
     folder = Path(folder)
-    files = [folder / name for name in (*_VOCABULARY, *_TEMPLATES, _CONFIG) if (folder / name).is_file()]
+    files = [
+        folder / name for name in (*VOCABULARY, TEMPLATE, "chat_template.json", _CONFIG) if (folder / name).is_file()
+    ]
     if not files:
         return Form(tokenizer)
     try:
         own = _read(folder, files, tokenizer)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a stranger's files; tokenizers' own panics are no Exception
-        why = reason(error) if isinstance(error, Exception) else type(error).__name__
-        return Form(tokenizer, None, (_left_out(f"cannot be read ({why})"),))
+    except BaseException as error:  # as `own_tokenizer`: looking at what was read may fail, too
+        return Form(tokenizer, None, (_left_out(f"cannot be read ({why_unreadable(error)})"),))
     if own is None:
         return Form(tokenizer)
     used, why = own
@@ -86,21 +82,16 @@ def _read(folder: Path, files: list[Path], base: Any) -> tuple[Any, str | None] 
     """The tokenizer in a folder, and why it cannot be used; None where there is only a configuration."""
     if large := next((f for f in files if f.stat().st_size > _LARGEST), None):
         return base, f"is too large ({large.name} has {large.stat().st_size} bytes)"
-    if any(f.name in _VOCABULARY for f in files):
-        with quiet_loading():
-            own: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    own = own_tokenizer(folder, base)
+    if own is None:
+        return None
+    if has_vocabulary(folder):
         ids, theirs = base.get_vocab(), own.get_vocab()
         moved = next((token for token, i in ids.items() if theirs.get(token, i) != i), None)
         if moved is not None:
             return own, f"gives {moved!r} the id {theirs[moved]}, and the base's {ids[moved]}"
         if len(own) < 0.9 * len(base):
             return own, f"knows {len(own)} tokens, and the base's {len(base)}"
-        return own, None
-    template = next((f for f in files if f.suffix == ".jinja"), None)
-    if template is None:
-        return None
-    own = copy.deepcopy(base)
-    own.chat_template = template.read_text(encoding="utf-8")
     return own, None
 
 

@@ -1,21 +1,15 @@
 """Digests of how text becomes tokens: of the tokenizer by what it does, of the chat template by its text."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
-from despur.core.adapter.peft_config import reason
 from despur.core.errors import BadInput
-from despur.core.model.quiet import quiet_loading
+from despur.flows.own_tokenizer import Unreadable, own_tokenizer
 
 TOKENIZER, TEMPLATE = "tokenizer", "chat template"
-_VOCABULARY = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt", "tekken.json")
-_TEMPLATE = "chat_template.jinja"
 _STEPS = (3, 104_729)
 # spaces, line ends, digits, accents in two forms, other scripts and signs of several bytes: where normalisers differ
 _PROBE = "  Two  spaces,\n\ttabs\r\nand 12345.6 café cafe\u0301 İΣς 日本語 नमस्ते 👩‍👩‍👧 ﬁ ½ don't <b>x</b>\n\n"
@@ -56,26 +50,14 @@ def _short(digest: str | None) -> str:
 
 
 def _used(folder: Path, base: Any) -> Any:
-    if any((folder / name).is_file() for name in _VOCABULARY):
-        try:
-            with quiet_loading():
-                return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a stranger's files; tokenizers' own panics are no Exception
-            why = reason(error) if isinstance(error, Exception) else type(error).__name__
-            raise BadInput(
-                f"the tokenizer in {str(folder)!r} cannot be read ({why}), so what text the adapter was trained on is unknown. Copy "
-                "or save it again"
-            ) from error
-    if base is None or not (folder / _TEMPLATE).is_file():
-        return base
-    used = copy.deepcopy(base)
     try:
-        used.chat_template = (folder / _TEMPLATE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{str(folder / _TEMPLATE)!r} cannot be read ({error}). Copy or save it again") from error
-    return used
+        own = own_tokenizer(folder, base)
+    except Unreadable as error:
+        raise BadInput(
+            f"the tokenizer or chat template in {str(folder)!r} cannot be read ({error}), so what text the adapter was trained on is "
+            "unknown. Copy or save it again"
+        ) from error
+    return base if own is None else own
 
 
 def _does(tokenizer: Any) -> str:
