@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.errors import BadInput
-from despur.flows.own_tokenizer import Unreadable, own_tokenizer
+from despur.flows.own_tokenizer import TEMPLATE as FILE
+from despur.flows.own_tokenizer import Unreadable, has_vocabulary, own_tokenizer
 
 TOKENIZER, TEMPLATE = "tokenizer", "chat template"
 _STEPS = (3, 104_729)
@@ -53,9 +54,11 @@ def _used(folder: Path, base: Any) -> Any:
     try:
         own = own_tokenizer(folder, base)
     except Unreadable as error:
+        if not has_vocabulary(folder):
+            raise BadInput(f"{str(folder / FILE)!r} cannot be read ({error}). Copy or save it again") from error
         raise BadInput(
-            f"the tokenizer or chat template in {str(folder)!r} cannot be read ({error}), so what text the adapter was trained on is "
-            "unknown. Copy or save it again"
+            f"the tokenizer in {str(folder)!r} cannot be read ({error}), so what text the adapter was trained on is unknown. Copy "
+            "or save it again"
         ) from error
     return base if own is None else own
 
