@@ -5,8 +5,9 @@ import os
 import pytest
 
 from despur.core import fingerprint
+from despur.core.disk.user_cache import cache_folder
 from despur.flows import base_fingerprint as _module
-from despur.flows.base_fingerprint import base_fingerprint, cache_folder
+from despur.flows.base_fingerprint import base_fingerprint
 from despur.worlds import persona_base
 
 

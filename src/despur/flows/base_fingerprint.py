@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from despur.core.disk.files import read_json, write_json
+from despur.core.disk.user_cache import cache_folder
 from despur.core.errors import DespurError
 from despur.core.model.fingerprint import fingerprint, remember_fingerprint
 
@@ -31,22 +30,6 @@ def base_fingerprint(model: Any, name: str) -> str:
             _write(place, {"files": files, "fingerprint": value})
     remember_fingerprint(model, value)
     return value
-
-
-def cache_folder() -> Path:
-    """Where a user's caches are.
-
-    Example:
-        >>> cache_folder().name
-        'despur'
-    """
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "despur"
 
 
 def _files(name: str) -> list[list[Any]]:
