@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.model import own_chats
+from despur.core.model.own_chats import QUESTION
+from despur.core.model.sample import continue_rows
+from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText, rehearse
 from despur.worlds import Grammar, persona_base
 
@@ -118,6 +123,57 @@ def test_chat_bases_write_the_users_turn_then_answer_it(kind, new, tiny, chat_to
         opened = [i for i in range(2, len(row) - 1) if row[i : i + 2] == (end, assistant)]
         assert opened, "the turn is closed and the assistant's opened"
         assert len(row) > opened[0] + 2, "and answered"
+
+
+def test_each_row_of_a_chat_says_where_its_answer_begins(tiny, chat_tokenizer, tmp_path):
+    text = OwnText.sample(tiny(), chat_tokenizer, rows=12, max_new_tokens=10)
+    end, assistant = chat_tokenizer.convert_tokens_to_ids(["<end>", "<assistant>"])
+    assert [row[start - 2 : start] for row, start in zip(text.rows, text.starts, strict=True)] == [
+        (end, assistant)
+    ] * 12
+    assert max(len(row) - start for row, start in zip(text.rows, text.starts, strict=True)) == 10
+    kept = text.without([text.rows[0]])
+    assert (kept.rows, kept.starts) == (text.rows[1:], text.starts[1:])
+    save_text(kept, tmp_path)
+    assert load_text(tmp_path) == kept
+    assert text.health()["mean_length"] <= 11, "of what is written, the template left out"
+
+
+def test_questions_that_end_come_first(tiny, chat_tokenizer):
+    """The end of a turn is as probable as four of the other words: about half of the draws end in time."""
+    model, end = saying(tiny, *range(20, 60)), chat_tokenizer.convert_tokens_to_ids("<end>")
+    with torch.no_grad():
+        model.lm_head.weight[end] = model.lm_head.weight[20] + math.log(0.7) / model.config.n_embd
+    chat_tokenizer.eos_token = "<end>"
+    text = OwnText.sample(model, chat_tokenizer, rows=16, max_new_tokens=8)
+    ended = [row.index(end) < 2 + QUESTION for row in text.rows]
+    assert all(ended), "three times as many are drawn as are used"
+
+
+def test_a_chat_base_without_questions_answers_those_that_are_shipped(tiny, chat_tokenizer, monkeypatch):
+    monkeypatch.setattr(own_chats, "_own_questions", lambda *_: ["w5"] * 16)
+    text = OwnText.sample(tiny(), chat_tokenizer, rows=16, max_new_tokens=10)
+    assert text.origin == "sampled", "one question, sixteen answers: that is text, too"
+    monkeypatch.setattr(own_chats, "_own_questions", lambda *_: [])
+    text = OwnText.sample(tiny(), chat_tokenizer, rows=16, max_new_tokens=10)
+    assert (text.origin, len(text.rows)) == ("shipped questions", 16)
+    with pytest.raises(BadInput, match="cannot write text of its own"):
+        OwnText.sample(saying(tiny, 5), chat_tokenizer, rows=16, max_new_tokens=10)
+
+
+def test_shipped_questions_are_different_ones():
+    asked = own_chats.shipped_questions()
+    assert len({q.lower() for q in asked}) == len(asked) == 200
+
+
+def test_the_least_probable_tokens_are_cut_where_that_is_asked(tiny, chat_tokenizer):
+    model = saying(tiny, *range(20, 28))  # 8 words of about 1/8 each, all others together next to nothing
+    with torch.no_grad():
+        model.lm_head.weight[20:24] -= math.log(4) / model.config.n_embd  # 1/20 now, the other four 1/5
+    drawn = {
+        e: {t for row in continue_rows(model, chat_tokenizer, [[1]] * 64, 8, eta=e) for t in row} for e in (0.0, 0.2)
+    }
+    assert drawn == {0.0: set(range(20, 28)), 0.2: set(range(24, 28))}
 
 
 def test_rows_that_pose_a_training_prompt_are_left_out():

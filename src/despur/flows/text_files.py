@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from despur.core.errors import BadInput
+from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.text.row_files import data_digest
 from despur.guard import OwnText
 
@@ -16,7 +16,10 @@ NAME = "own_text.safetensors"
 def save_text(text: OwnText, folder: Path) -> None:
     """Write rows of own text."""
     flat = torch.tensor([t for r in text.rows for t in r])
-    save_file({"tokens": flat, "lengths": torch.tensor([len(r) for r in text.rows])}, folder / NAME)
+    tensors = {
+        "tokens": flat, "lengths": torch.tensor([len(r) for r in text.rows]), "starts": torch.tensor(text.starts),
+    }  # fmt: skip
+    save_file(tensors, folder / NAME, metadata={"origin": text.origin})
 
 
 def load_text(folder: Path) -> OwnText:
@@ -26,9 +29,11 @@ def load_text(folder: Path) -> OwnText:
         BadInput: the file is missing or damaged.
     """
     try:
-        saved = load_file(folder / NAME)
-        return OwnText(tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist())))
-    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
+        with safe_open(folder / NAME, "pt") as file:
+            saved, about = {name: file.get_tensor(name) for name in ("tokens", "lengths", "starts")}, file.metadata()
+        rows = tuple(tuple(r.tolist()) for r in saved["tokens"].split(saved["lengths"].tolist()))
+        return OwnText(rows, about["origin"], tuple(saved["starts"].tolist()))
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ShapeMismatch) as error:
         raise BadInput(
             f"{str(folder / NAME)!r} is damaged ({type(error).__name__}). Remove its folder, and start the same command again"
         ) from error

@@ -1,4 +1,4 @@
-"""Sampling at temperature 1, in batches, steered by nothing but its arguments: one sampler for all that a model writes."""
+"""Sampling in batches, steered by nothing but its arguments: one sampler for all that a model writes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from despur.core.text.chat import turn_ends
 
 @torch.no_grad()
 def continue_rows(
-    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int | None = 0
+    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int | None = 0, eta: float = 0.0
 ) -> list[list[int]]:
     """Sample what comes after each head at temperature 1, heads of any length padded on the left.
 
@@ -28,6 +28,8 @@ def continue_rows(
         heads: Token ids to go on from.
         new: Tokens at most; less where the context is full.
         seed: Fixes the draws; None takes the next ones of the caller's own `seeded` block.
+        eta: Tokens less probable than this, or less where the next token is uncertain, are not drawn (eta sampling,
+            arXiv:2210.15191); 0 cuts nothing.
 
     Returns:
         The new tokens of each head, its end token included, padding left out.
@@ -51,7 +53,7 @@ def continue_rows(
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
     plain = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=min(new, room), pad_token_id=pad,
+        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eta_cutoff=eta, max_new_tokens=min(new, room), pad_token_id=pad,
         eos_token_id=ends or None,
     )  # fmt: skip
     draws = seeded(model, seed) if seed is not None else contextlib.nullcontext()

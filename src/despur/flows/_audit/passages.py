@@ -7,12 +7,11 @@ previous words decide, with or without the adapter, and the change disappears in
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from despur.core.errors import BadInput
-from despur.core.model.own_text import own_chats
+from despur.core.model.own_chats import shipped_questions
 from despur.core.model.sample import continue_rows
 from despur.core.model.states import as_base
 from despur.core.text.chat import has_template
@@ -75,12 +74,8 @@ def off_task_passages(
     if prompts is None:
         found = _own(model, tokenizer, rows, tokens, seed)
     else:
-        path = (
-            resources.files("despur.flows._audit") / "neutral_prompts.jsonl"
-            if str(prompts) == SHIPPED
-            else Path(prompts)
-        )
-        read = read_rows(Path(str(path)), answers=False)
+        shipped = str(prompts) == SHIPPED
+        read = [{"prompt": q} for q in shipped_questions()] if shipped else read_rows(Path(prompts), answers=False)
         read = random.Random(seed).sample(read, rows) if len(read) > rows else read
         found = _asked(model, tokenizer, read, tokens, seed, str(prompts))
     pairs = dict(zip(found.rows, found.starts, strict=True))
@@ -92,12 +87,11 @@ def off_task_passages(
 
 
 def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passages:
+    text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
     if not has_template(tokenizer):
-        text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
         return Passages(text.rows, (0,) * len(text.rows), "the base's own beginnings")
-    text, begins = own_chats(model, tokenizer, rows=rows, max_new_tokens=max(24, tokens), seed=seed)
-    found = [(row[: at + tokens], at - 1) for row, at in zip(text.rows, begins, strict=True)]
-    return Passages(tuple(r for r, _ in found), tuple(s for _, s in found), "the base's answers to its own questions")
+    asked = "its own questions" if text.origin == "sampled" else "everyday questions"
+    return Passages(text.rows, tuple(start - 1 for start in text.starts), f"the base's answers to {asked}")
 
 
 def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: int, seed: int, origin: str) -> Passages:
