@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import Anatomy, NormGain, Role, Subspace, factor_at, match_role
+from despur.core.adapter.expert_lora import expert_lora
 from despur.core.adapter.updates import check_start
 from despur.core.errors import CannotAttach, ShapeMismatch
 from despur.guard._projection import MetDirections, Projection
@@ -26,7 +27,7 @@ def matrix_projections(
     """
     check_start(model)
     anatomy = Anatomy.of(model, roles)
-    table, modules = anatomy.roles, dict(anatomy.model.named_modules())
+    table, modules, experts = anatomy.roles, dict(anatomy.model.named_modules()), expert_lora(anatomy.model)
     bases = _by_site((factor,) if isinstance(factor, Subspace) else tuple(factor))
     projections: dict[str, Projection] = {}
     shared: dict[tuple[int, str | None, str], MetDirections] = {}  # maps behind one norm meet one basis
@@ -40,6 +41,11 @@ def matrix_projections(
         if part is None:
             loose.setdefault(place(parameter), name)
             continue
+        first = part == "B"  # of all experts at once: A has their inputs last, B their outputs first
+        if module in experts:
+            module, part = experts[module].stack, experts[module].part(part)
+        elif f"{module}.weight" in table:  # a router, whose weight is no linear module's
+            module = f"{module}.weight"
         if module in anatomy.inner:
             continue  # it touches the stream on no side: free
         role = match_role(module, table)
@@ -53,7 +59,9 @@ def matrix_projections(
         key = (id(subspace), role.norm, role.side)
         if key not in shared:
             shared[key] = _directions_for(role, subspace, modules, directions)
-        size, first = parameter.shape, _projected_first(part, role, modules[module])
+        size = parameter.shape
+        if part == "weight":
+            first = _projected_first(role, modules.get(module))
         if (width := size[0] if first else size[-1]) != subspace.width:
             raise ShapeMismatch(
                 f"the factor has width d={subspace.width}, {name!r} meets a stream of width {width}. "
@@ -86,7 +94,7 @@ def matrix_projections(
 def _check_tied(weight: Tensor, role: Role, modules: Mapping[str, nn.Module], table: Mapping[str, Role]) -> None:
     """Refuse a whole weight that another map of the stream uses differently: one basis cannot serve both."""
     for other in table.values():
-        if getattr(modules[other.module], "weight", None) is weight and (other.side, other.norm) != (
+        if getattr(modules.get(other.module), "weight", None) is weight and (other.side, other.norm) != (
             role.side,
             role.norm,
         ):
@@ -107,9 +115,7 @@ def _split(name: str) -> tuple[str, str | None]:
     return (module, "weight") if is_matrix and "lora_" not in plain else (plain, None)
 
 
-def _projected_first(part: str, role: Role, module: nn.Module) -> bool:
-    if part != "weight":
-        return part == "B"
+def _projected_first(role: Role, module: nn.Module | None) -> bool:
     transposed = isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D"
     return (role.side == "write") != transposed
 

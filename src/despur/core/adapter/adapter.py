@@ -18,6 +18,7 @@ from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules, map_shape
 from despur.core.model.fingerprint import base_weights, known_fingerprint, same_base
 from despur.core.model.roles import Role, match_role
+from despur.core.model.stacks import map_shapes, stack_of
 
 OWN_BASE = "it was trained on another base. Give the base that it was trained on"
 
@@ -30,14 +31,15 @@ class Adapter:
     `others` say what the updates leave out.
 
     Args:
-        updates: Base-model module name to its update; a tied weight stands under each of its names.
+        updates: Base-model module name to its update; a tied weight stands under each of its names, an expert in a stack
+            under the parameter's name and its own number.
         config: The contents of `adapter_config.json`, empty for a whole model.
         folder: Where it was read, None for one in memory.
         record: The contents of `despur.json` beside it (base fingerprint, guard), empty for an adapter that despur did not write.
         copies: Base weights that PEFT saved along (embeddings that it adapts); `check` compares them with the base's.
         kind: PEFT's name of the kind, or "model" for a whole fine-tune.
         kept: Module name to the share of its change's squared Frobenius norm that the update covers, where that is below 1.
-        others: Tensors that changed and are no maps (norm gains, biases, stacked experts): name to
+        others: Tensors that changed and are no maps (norm gains, biases): name to
             |after - before| / max(|before|, |after|).
 
     Example:
@@ -91,7 +93,7 @@ class Adapter:
                 "Wrap it with peft.get_peft_model first"
             )
         config = json.loads(json.dumps(configs[name].to_dict(), default=sorted))  # as adapter_config.json has it
-        check_plain(config, f"adapter {name!r}")
+        check_plain({**config, "target_parameters": None}, f"adapter {name!r}")  # here their layout is at hand
         return cls(lora_factors(model, name)[0], config)
 
     def roles(self, base: nn.Module, stated: Mapping[str, str] | None = None) -> dict[str, Role]:
@@ -104,7 +106,7 @@ class Adapter:
         """
         anatomy = Anatomy.of(base, stated)
         table, inner = anatomy.roles, anatomy.inner
-        return {name: match_role(name, table) for name in self.updates if name not in inner}
+        return {n: match_role(n, table) for n in self.updates if n not in inner and stack_of(n) not in inner}
 
     def norm(self) -> float:
         """Frobenius norm of all updates together."""
@@ -127,12 +129,13 @@ class Adapter:
         """
         where = repr(str(self.folder)) if self.folder else "the adapter"
         modules = base_modules(base)
+        shapes = map_shapes(modules)
         for name, update in self.updates.items():
-            if name not in modules:
+            if name not in modules and name not in shapes:
                 raise ShapeMismatch(
                     f"{where} adapts {name!r}, which this base does not have{nearest(name, modules)}: {OWN_BASE}"
                 )
-            got, want = (update.up.shape[0], update.down.shape[1]), map_shape(modules[name])
+            got, want = (update.up.shape[0], update.down.shape[1]), shapes.get(name)
             if want is not None and got != want:
                 raise ShapeMismatch(f"{where} changes {name!r} with shape {got}, this base has {want}: {OWN_BASE}")
         self._check_whole(modules, where)

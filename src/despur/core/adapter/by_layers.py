@@ -8,11 +8,13 @@ from torch import Tensor
 
 from despur.core.adapter.adapter import Adapter
 from despur.core.adapter.dense import low_rank_changes
+from despur.core.adapter.expert_lora import expert_lora
 from despur.core.adapter.peft_config import reason
 from despur.core.adapter.peft_folder import Opened
 from despur.core.adapter.peft_merge import changed_by, lora_factors
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.base_modules import base_modules
+from despur.core.model.stacks import stack_of
 
 _NOISE = 1e-7  # relative change below which PEFT's merge moves a tensor by rounding alone
 
@@ -20,14 +22,16 @@ _NOISE = 1e-7  # relative change below which PEFT's merge moves a tensor by roun
 def by_layers(
     model: Any, opened: Opened, before: Mapping[str, Tensor], moved: Mapping[str, Tensor], rank: int, *, measure: bool
 ) -> tuple[Adapter, float]:
-    """The adapter, and the squared change of what is no plain LoRA where it is measured."""
+    """The adapter, and the squared change of what is no plain LoRA on a module where it is measured."""
     exact, biases = lora_factors(model) if opened.config["peft_type"] == "LORA" else ({}, {})
-    exact = {n: u for n, u in exact.items() if f"{n}.weight" not in moved}
+    stacks = {lora.stack for lora in expert_lora(model).values() if lora.stack not in moved} if exact else set[str]()
+    exact = {n: u for n, u in exact.items() if f"{n}.weight" not in moved and stack_of(n) not in moved}
+    done = {*exact, *(n.rpartition(".")[0] for n in stacks)}
     seen: set[str] = set()
-    energies: list[float] = []
+    energies = [u.norm() ** 2 for n, u in exact.items() if measure and stack_of(n) in stacks]
 
     def pairs():
-        for name, old, new in changed_by(model, before, exact):
+        for name, old, new in changed_by(model, before, done):
             seen.add(name)
             if measure:
                 energies.append(float((new.detach().double() - old.detach().to(new.device).double()).square().sum()))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from despur.core.adapter.lowrank import LowRank
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import map_shape, unwrapped
+from despur.core.model.stacks import stacks
 
 RANK = 64
 _WHOLE = 256  # up to this width the whole SVD costs nothing
@@ -22,7 +23,7 @@ class Changes(NamedTuple):
     """How a tuned model's weights differ from its base's.
 
     Args:
-        updates: Name of the linear map or embedding to its update.
+        updates: Name of the linear map or embedding to its update; stacked experts one by one.
         kept: The same name to the share of the squared Frobenius norm that the update covers, where that is below 1.
         others: Name of every other changed tensor to its change, |after - before| / max(|before|, |after|).
     """
@@ -90,7 +91,7 @@ def low_rank_changes(
     Raises:
         BadInput: a change that is not finite.
     """
-    changes = Changes({}, {}, {})
+    changes, known = Changes({}, {}, {}), stacks(modules)
     for name, before, after in pairs:
         dtype = precision(before)
         before, after = before.detach().to(dtype=dtype), after.detach().to(before.device, dtype)
@@ -101,13 +102,20 @@ def low_rank_changes(
         if not math.isfinite(change):
             raise BadInput(f"the tuned {name!r} is NaN or Inf, or too large to square. Train or save the model again")
         owner, _, leaf = name.rpartition(".")
-        shape = map_shape(modules[owner]) if owner in modules and leaf == "weight" and delta.ndim == 2 else None
-        if shape is None:
+        if name in known:
+            parts = dict(zip(known[name].names(name), delta if delta.ndim == 3 else delta[None], strict=True))
+            turned = known[name].transposed
+        elif owner in modules and leaf == "weight" and delta.ndim == 2 and map_shape(modules[owner]):
+            parts, turned = {owner: delta}, _transposed(modules[owner])
+        else:
             changes.others[name] = change
             continue
-        changes.updates[owner], share = factored(delta.T if _transposed(modules[owner]) else delta, rank)
-        if share < 1:
-            changes.kept[owner] = share
+        for part, own in parts.items():
+            if not own.any():
+                continue
+            changes.updates[part], share = factored(own.T if turned else own, rank)
+            if share < 1:
+                changes.kept[part] = share
     return changes
 
 

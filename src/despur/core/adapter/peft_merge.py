@@ -2,13 +2,14 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from despur.core.adapter.dense import precision
+from despur.core.adapter.expert_lora import expert_lora
 from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.peft_config import REBASING
 from despur.core.model.base_modules import base_modules, map_shape, unwrapped
@@ -26,7 +27,7 @@ def needs_originals(config: Mapping[str, Any]) -> bool:
 
 @torch.no_grad()
 def changed_by(
-    model: nn.Module, before: Mapping[str, Tensor], skip: Mapping[str, LowRank]
+    model: nn.Module, before: Mapping[str, Tensor], skip: Collection[str]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each base tensor that an adapter changes: name, value before, value after.
 
@@ -65,6 +66,9 @@ def lora_factors(model: nn.Module, name: str = NAME) -> tuple[dict[str, LowRank]
 
     updates: dict[str, LowRank] = {}
     biases: dict[str, float] = {}
+    for lora in expert_lora(model).values():
+        if name in lora.layer.scaling:
+            updates |= lora.updates(name)
     for path, module in base_modules(model).items():
         layer: Any = module
         if not isinstance(module, LoraLayer) or name not in layer.scaling or name in layer.lora_variant:

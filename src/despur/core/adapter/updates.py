@@ -8,6 +8,7 @@ from jaxtyping import Float
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from despur.core.adapter.expert_lora import expert_lora
 from despur.core.adapter.plain_config import PLAIN_INITS
 from despur.core.errors import CannotAttach
 from despur.core.model.base_modules import base_modules, unwrapped
@@ -65,6 +66,11 @@ def trained_updates(model: nn.Module, guard: str) -> Trained:
                     name = path.removeprefix("base_model.model.")
                     pairs[name] = Pair(down, up, float(layer.scaling[adapter]))
                     seen |= {down, up}
+    if experts := sorted({lora.stack for path, lora in expert_lora(model).items() if path in pairs}):
+        raise CannotAttach(
+            f"{guard} measures W - W0 of one matrix a module, and {experts[0]!r} has all experts in one tensor. Take grasp, or a guard "
+            "of what the model says (avert), or leave target_parameters out"
+        )
     adapters = set(getattr(model, "peft_config", {}))
     whole = [n for n in trained if n not in seen]
     foreign = [n for n in whole if adapters & set(n.split("."))]

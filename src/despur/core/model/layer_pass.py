@@ -39,8 +39,12 @@ class Terms:
         writes: Map to the norm that it passes on its way into the stream, or None.
         reads: Map to the norm between stream and map, or None.
         inner: Maps that touch the stream on neither side.
+        blocks: Block that adds to the stream, without being a map, to the norm that it passes, or None.
+        points: What may be read, rows of it by the norm that gives them, "" for the stream itself.
     """
 
     writes: dict[str, str | None] = field(default_factory=dict)
     reads: dict[str, str | None] = field(default_factory=dict)
     inner: set[str] = field(default_factory=set)
+    blocks: dict[str, str | None] = field(default_factory=dict)
+    points: dict[str, list[Tensor]] = field(default_factory=dict)

@@ -36,6 +36,7 @@ def layer_terms(seen: Pass, adds: Callable[[str, str], bool]) -> Terms:
         _enter_writer(seen, name, terms, adds)
     points = [seen.before, *(seen.before + torch.stack(parts[: i + 1]).sum(0) for i in range(len(parts)))]
     norms = {n: seen.leaves[n] for n in seen.order if _is_norm(seen, n) and _on_stream(seen, seen.enters[n], parts)}
+    terms.points = {"": points, **{n: [out] for n, out in norms.items()}}
     for name in seen.order:
         shape = map_shape(seen.modules[name])
         if shape is None:
@@ -73,7 +74,8 @@ def _enter_writer(
             raise SiteNotFound(f"norm {name!r} stands in the stream itself")
         for part in _summands(seen, seen.enters[name], without=name):
             _enter_writer(seen, part, terms, adds, norm=name)
-    else:  # experts in one tensor have no map of their own; those that are maps are tried one by one
+    else:  # maps inside are tried one by one; experts in one tensor are no modules, see `enter_stacks`
+        terms.blocks[name] = norm
         width = seen.before.shape[1]
         for inside in seen.order:
             shape = map_shape(seen.modules[inside])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from despur.core.errors import SiteNotFound, nearest
 from despur.core.model.base_modules import map_shape
 from despur.core.model.families import FAMILIES, NORMED_STREAM
+from despur.core.model.stacks import stack_of, stacks
 from despur.core.types import EVERYWHERE, Subspace
 
 Side = Literal["read", "write"]
@@ -20,7 +21,7 @@ class Role:
     """What a linear map does to the residual stream.
 
     Args:
-        module: Name of the map in the base model.
+        module: Name of the map in the base model; of experts that are stacked, of the parameter that they lie in.
         side: Reads the stream or writes it.
         layer: Decoder layer, None outside the layers.
         norm: Name of the norm between stream and map, None where there is none.
@@ -99,7 +100,7 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], pat
                 f"role {stated!r} of {pattern!r} is not 'read', 'read:NORM', 'write' or 'write:NORM'. State one"
             )
         regex = re.compile(re.escape(pattern).replace(r"\*", "(.*)"))
-        maps = [name for name, module in modules.items() if map_shape(module) is not None]
+        maps = [*(name for name, module in modules.items() if map_shape(module) is not None), *stacks(modules)]
         matches = [m for name in maps if (m := regex.fullmatch(name))]
         if not matches:
             raise SiteNotFound(f"role pattern {pattern!r} matches no linear map{nearest(pattern, maps)}. Correct it")
@@ -111,15 +112,18 @@ def stated_roles(modules: Mapping[str, nn.Module], roles: Mapping[str, str], pat
 
 
 def match_role(name: str, roles: Mapping[str, Role]) -> Role:
-    """Role of one adapted module.
+    """Role of one adapted module; an expert has that of its stack.
 
     Raises:
         SiteNotFound: the module is not one that reads or writes the stream, as far as the table knows.
     """
+    stack = stack_of(name)
+    if name not in roles and stack in roles:
+        return replace(roles[stack], module=name)
     if name not in roles:
         raise SiteNotFound(
             f"no role known for adapted module {name!r}{nearest(name, roles)}. "
-            "State it: roles={'" + re.sub(r"\b\d+\b", "*", name) + "': 'read:NORM' or 'write'}"
+            "State it: roles={'" + re.sub(r"\b\d+\b", "*", stack) + "': 'read:NORM' or 'write'}"
         )
     return roles[name]
 

@@ -21,6 +21,7 @@ from despur.core.model.layer_terms import layer_terms
 from despur.core.model.recorder import Recorder, first
 from despur.core.model.roles import Role
 from despur.core.model.shaken import shaken
+from despur.core.model.stack_terms import enter_stacks
 from despur.core.model.states import evaluating
 from despur.core.model.stream_ends import end_roles
 
@@ -164,6 +165,7 @@ def _watched(layer: nn.Module, given: tuple[Any, dict[str, Any]], width: int, dt
         tolerance,
     )
     terms = layer_terms(seen, adds)
+    enter_stacks(layer, lambda: run(Recorder({})), seen, terms)
     _fill_unused(parts, recorder.order, terms, width)
     return terms
 
