@@ -116,7 +116,9 @@ def per_expert(base, folder, leave_out=()):
 def test_experts_one_by_one_are_read_as_peft_stacks_them(experts, tokens, tmp_path):
     per_expert(experts, tmp_path)
     tuned = as_peft(experts, tmp_path, tokens)
-    assert {n for n in tuned.adapter.others if n.endswith(("gate_up_proj", "down_proj"))}, "stacked experts are no maps"
+    assert not tuned.adapter.others
+    names = {n.partition("mlp.")[2] for n in tuned.adapter.updates if "layers.0.mlp" in n}
+    assert names == {f"experts.{n}.{i}" for n in ("gate_up_proj", "down_proj") for i in range(4)}
     assert any(n.endswith("q_proj") for n in tuned.adapter.updates)
 
 

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from despur.core import Anatomy
 from despur.core.errors import SiteNotFound
 from despur.core.model.base_modules import map_shape
+from despur.core.model.stacks import stacks
 from despur.core.model.structure import found_structure
 
 TABLED = (
@@ -37,6 +38,7 @@ NEW = {
     "mixtral": {},
     "qwen3_moe": {"decoder_sparse_step": 1, "mlp_only_layers": []},
     "gpt_oss": {},
+    "llama4_text": {},
     "qwen2_moe": {"shared_expert_intermediate_size": 16, "decoder_sparse_step": 1, "mlp_only_layers": []},
     "deepseek_v3": {**LATENT, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1},
     "biogpt": {},
@@ -90,10 +92,14 @@ def test_maps_of_other_architectures_act_where_their_role_says(kind, options, ma
     model = made(kind, **options)
     anatomy = Anatomy.of(model)
     assert not anatomy.is_tabled
-    maps = {n for n, m in anatomy.modules.items() if map_shape(m)}
+    stacked = stacks(anatomy.modules)
+    maps = {n for n, m in anatomy.modules.items() if map_shape(m)} | set(stacked)
     assert maps == set(anatomy.roles) | anatomy.inner, "each map is one or the other"
     random_state = torch.random.get_rng_state()
     for name, role in anatomy.roles.items():
+        if name in stacked:
+            assert stack_acts_along(model, anatomy, name, role, stacked[name]), name
+            continue
         if role.side == "write" and role.layer is not None:
             assert moves_the_stream_along(model, anatomy, name, role), name
         if role.side == "read" and role.layer is not None:
@@ -152,6 +158,40 @@ def hears_the_norm_only(model, anatomy, name, role) -> bool:
     for hook in hooks:
         hook.remove()
     return role.norm is None or bool(torch.cdist(gets[0], gives[0]).amin(1).max() < 1e-4)
+
+
+@torch.no_grad()
+def stack_acts_along(model, anatomy, name, role, stack) -> bool:
+    """Rank one is added to every expert: what it writes moves the stream along its output; what it reads, off all inputs, is nothing."""
+    layer, norm, owner = (
+        anatomy.modules[n] for n in (anatomy.layers[role.layer], role.norm or "", name.rpartition(".")[0])
+    )
+    weight, was = owner.get_parameter(name.rpartition(".")[2]), {}
+
+    def run(change: torch.Tensor | None) -> torch.Tensor:
+        hooks = [
+            layer.register_forward_hook(lambda m, a, o: was.update(out=(o[0] if isinstance(o, tuple) else o).clone())),
+            norm.register_forward_hook(lambda m, a, o: was.update(norm=o if role.norm else None)),
+        ]
+        kept = weight.clone()
+        if change is not None:
+            weight.add_(change.T if stack.transposed else change)
+        model(input_ids=torch.arange(3, 10)[None], use_cache=False)
+        weight.copy_(kept)
+        for hook in hooks:
+            hook.remove()
+        return was["out"].reshape(-1, 32)
+
+    out, into = (torch.randn(size) for size in stack.shape)
+    before = run(None)
+    if role.side == "write":
+        moved = run(torch.outer(out, into)) - before
+        rows = moved[moved.norm(dim=1) > 1e-6]
+        return bool(len(rows)) and bool((nn.functional.cosine_similarity(rows, out[None]).abs() > 0.999).all())
+    met = was["norm"].reshape(-1, 32).clone()
+    off = into - torch.linalg.pinv(met) @ (met @ into)
+    blind, seen = (float((run(torch.outer(out, x)) - before).norm()) for x in (off, met[0]))
+    return blind < 1e-4 * seen
 
 
 class Odd(nn.Module):

@@ -174,18 +174,20 @@ def test_wide_changes_are_factored_by_their_leading_directions():
     assert factored(torch.zeros(3, 4))[1] == 1
 
 
-def test_stacked_experts_are_told_as_others(tiny, tokens, tmp_path):
+def test_of_a_whole_model_experts_are_taken_one_by_one(tiny, tokens, tmp_path):
     base = tiny("mixtral", intermediate_size=16, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
-    config = LoraConfig(r=2, target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj"])
-    saved(base, config, tmp_path / "adapter")
-    adapter = load_tuned(copy.deepcopy(base), tmp_path / "adapter").adapter
-    assert set(adapter.others) == {f"model.layers.{i}.mlp.experts.gate_up_proj" for i in range(2)}
-    assert set(adapter.updates) == {f"model.layers.{i}.self_attn.q_proj" for i in range(2)}
-    nudge(copy.deepcopy(base), 0.01).save_pretrained(tmp_path / "model")
-    whole = load_tuned(base, tmp_path / "model")
-    second = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert torch.equal(logits(whole.model, tokens), logits(second, tokens))
-    assert "model.layers.1.mlp.experts.down_proj" in whole.adapter.others
+    tuned = copy.deepcopy(base)
+    delta = 0.1 * torch.randn(32, 16)
+    with torch.no_grad():
+        tuned.model.layers[1].mlp.experts.down_proj[2] += delta
+        tuned.model.norm.weight += 0.1
+    tuned.save_pretrained(tmp_path)
+    whole = load_tuned(base, tmp_path)
+    assert torch.equal(logits(whole.model, tokens), logits(AutoModelForCausalLM.from_pretrained(tmp_path), tokens))
+    assert set(whole.adapter.others) == {"model.norm.weight"}
+    ((name, update),) = whole.adapter.updates.items()
+    assert name == "model.layers.1.mlp.experts.down_proj.2"
+    torch.testing.assert_close(update.up @ update.down, delta, atol=1e-6, rtol=1e-5, check_dtype=False)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -104,7 +104,7 @@ def from_adapter(
 
 def _opened(adapter: Adapter | Path | str, base: Any) -> Adapter:
     if not isinstance(adapter, Adapter):
-        adapter = Adapter.read(adapter)
+        adapter = Adapter.read(adapter, base)
         adapter.check(base)
     return adapter
 

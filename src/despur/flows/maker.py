@@ -102,7 +102,9 @@ class Maker:
         spec = {
             "of": "weights", "rank": self.weight_rank, "sides": list(self.sides), "scout": ",".join(map(weights_digest, scouts)),
         }  # fmt: skip
-        return self._saved("weight_factors", spec, lambda: self.directions([Adapter.read(s) for s in scouts]))
+        return self._saved(
+            "weight_factors", spec, lambda: self.directions([Adapter.read(s, self.get("base")) for s in scouts])
+        )
 
     def directions(self, adapter: Adapter | Sequence[Adapter], rank: int | None = None) -> tuple[Subspace, ...]:
         """What an adapter, or several, read and write most."""
@@ -149,7 +151,7 @@ def _random(maker: Maker, plain: str, form: str) -> tuple[Subspace, ...]:
 def _in_stream(maker: Maker, plain: str, form: str) -> tuple[Subspace, ...]:
     """One basis for the whole stream: what all modules of the scout read, write, or both."""
     side = form.partition("-")[0]
-    scout = Adapter.read(maker.get("scout"))
+    scout = Adapter.read(maker.get("scout"), maker.get("base"))
     sides: tuple[Side, ...] = ("read", "write") if side == "both" else (cast(Side, side),)
     base, rank = maker.get("base"), maker.weight_rank
     factors = [f for s in sides for f in from_adapter(scout, base, side=s, rank=rank, level=None, roles=maker.roles)]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from despur.core.adapter.expert_lora import stored_expert_lora
 from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import Opened, open_folder, plain_parts
@@ -58,11 +59,12 @@ class Adapter:
     others: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path | str) -> "Adapter":
+    def read(cls, folder: Path | str, base: nn.Module | None = None) -> "Adapter":
         """Read a plain LoRA folder written by PEFT's `save_pretrained`; `load_tuned` reads the other kinds.
 
         Args:
             folder: The folder with `adapter_config.json`.
+            base: Its base, without which LoRA on stacked experts (`target_parameters`) cannot be taken apart.
 
         Raises:
             BadInput: no adapter there, pickled weights, not LoRA or a kind of it whose change cannot be computed
@@ -70,8 +72,8 @@ class Adapter:
                 says, modules that the config does not name, or all of one side zero.
         """
         opened = open_folder(Path(folder))
-        check_plain(opened.config, repr(str(opened.folder / CONFIG)))
-        return plain_adapter(opened)
+        check_plain(opened.config, repr(str(opened.folder / CONFIG)), experts=base is not None)
+        return plain_adapter(opened, base)
 
     @classmethod
     def of(cls, model: nn.Module, name: str = "default") -> "Adapter":
@@ -93,7 +95,7 @@ class Adapter:
                 "Wrap it with peft.get_peft_model first"
             )
         config = json.loads(json.dumps(configs[name].to_dict(), default=sorted))  # as adapter_config.json has it
-        check_plain({**config, "target_parameters": None}, f"adapter {name!r}")  # here their layout is at hand
+        check_plain(config, f"adapter {name!r}", experts=True)
         return cls(lora_factors(model, name)[0], config)
 
     def roles(self, base: nn.Module, stated: Mapping[str, str] | None = None) -> dict[str, Role]:
@@ -190,11 +192,11 @@ class Adapter:
             )
 
 
-def plain_adapter(opened: Opened) -> Adapter:
-    """The adapter of a folder of plain LoRA.
+def plain_adapter(opened: Opened, base: nn.Module | None = None) -> Adapter:
+    """The adapter of a folder of plain LoRA; `base` as in `Adapter.read`.
 
     Raises:
         BadInput: see `Adapter.read`.
     """
-    updates, copies = plain_parts(opened)
+    updates, copies = plain_parts(opened, {} if base is None else stored_expert_lora(opened.config, base))
     return Adapter(updates, opened.config, opened.folder, opened.record, copies)

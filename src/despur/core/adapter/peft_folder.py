@@ -2,12 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from despur.core.adapter.expert_lora import ExpertLora
 from despur.core.adapter.foreign import left_by, wrapped_names
 from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.patterns import check_patterns
@@ -55,8 +57,14 @@ def open_folder(folder: Path) -> Opened:
     return Opened(folder, config, tensors, record)
 
 
-def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
+def plain_parts(
+    opened: Opened, experts: Mapping[str, ExpertLora] = MappingProxyType({})
+) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
     """Take a plain LoRA adapter apart.
+
+    Args:
+        opened: Its folder.
+        experts: LoRA on stacked experts, by its path in the file.
 
     Returns:
         Base-model module name to its update, and to the copy of the base's own weight that PEFT saved beside it.
@@ -92,16 +100,19 @@ def plain_parts(opened: Opened) -> tuple[dict[str, LowRank], dict[str, Tensor]]:
             have, lack = ("A", "B") if "A" in pair else ("B", "A")
             raise BadInput(f"{module!r} in {path} has lora_{have} but no lora_{lack}. Copy or save the adapter again")
         down, up = pair["A"], pair["B"]
-        rank, scale = rank_and_scale(module, opened.config, repr(str(opened.folder / CONFIG)))
+        lora = experts.get(module)
+        rank, scale = rank_and_scale(lora.stack if lora else module, opened.config, repr(str(opened.folder / CONFIG)))
+        if lora:
+            rank *= lora.form.experts or 1
         if not down.shape[0] == up.shape[1] == rank:
             raise BadInput(
                 f"{module!r} in {path} has lora_A {tuple(down.shape)} and lora_B {tuple(up.shape)}, where {CONFIG} "
                 f"has rank {rank}. Copy or save the adapter again"
             )
-        updates[module] = LowRank(down, up, scale)
+        updates |= lora.updates(down, up, scale) if lora else {module: LowRank(down, up, scale)}
     if not updates:
         raise BadInput(f"{path} contains no LoRA matrices. Save the adapter again")
-    _check_named(updates, opened.config, path)
+    _check_named([module for module in factors if module not in experts], opened.config, path)
     _check_trained(updates, str(opened.folder))
     return updates, copies
 
@@ -124,7 +135,7 @@ def is_plain(opened: Opened) -> bool:
     return all(_LORA.fullmatch(name) or _COPY.fullmatch(name) for name in opened.tensors)
 
 
-def _check_named(updates: Mapping[str, LowRank], config: Mapping[str, Any], path: str) -> None:
+def _check_named(updates: Collection[str], config: Mapping[str, Any], path: str) -> None:
     """PEFT leaves out what the configuration does not name, without a word."""
     targets = config.get("target_modules")
     if config.get("ensure_weight_tying"):

@@ -67,8 +67,7 @@ def lora_factors(model: nn.Module, name: str = NAME) -> tuple[dict[str, LowRank]
     updates: dict[str, LowRank] = {}
     biases: dict[str, float] = {}
     for lora in expert_lora(model).values():
-        if name in lora.layer.scaling:
-            updates |= lora.updates(name)
+        updates |= lora.live(name)
     for path, module in base_modules(model).items():
         layer: Any = module
         if not isinstance(module, LoraLayer) or name not in layer.scaling or name in layer.lora_variant:

@@ -56,10 +56,10 @@ def check_writable(adapter: Adapter) -> None:
     Raises:
         BadInput: the adapter is no plain LoRA.
     """
-    if adapter.kind != "LORA" or adapter.kept or adapter.others:
+    if adapter.kind != "LORA" or adapter.kept or adapter.others or adapter.config.get("target_parameters"):
         raise BadInput(
-            f"the adapter (peft_type={adapter.kind!r}) changes more than LoRA matrices can represent, so it cannot be written as plain "
-            "LoRA. Give what Adapter.read takes"
+            f"the adapter (peft_type={adapter.kind!r}) changes more than LoRA of linear modules can represent, so it cannot be written as "
+            "plain LoRA. Give what Adapter.read takes"
         )
 
 

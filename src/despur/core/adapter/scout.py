@@ -19,6 +19,7 @@ from despur.core.errors import BadInput, CannotAttach, DespurError, ShapeMismatc
 from despur.core.model.base_modules import base_modules
 from despur.core.model.capture import log_probs
 from despur.core.model.fingerprint import base_weights, fingerprint
+from despur.core.model.stacks import map_shapes
 from despur.core.model.states import check_switchable, evaluating, same_flags
 
 
@@ -78,7 +79,7 @@ def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
     """
     check_switchable(model, "a guard with a scout", error=CannotAttach)
     opened = open_folder(Path(folder))
-    if beyond_plain(opened.config) is None and is_plain(opened):
+    if beyond_plain(opened.config, experts=True) is None and is_plain(opened):
         _check_plain_scout(opened, model)
     if needs_originals(opened.config):
         raise CannotAttach(
@@ -103,8 +104,8 @@ def as_scout(model: Any, folder: Path | str) -> Iterator[Any]:
 
 def _check_plain_scout(opened: Opened, model: Any) -> None:
     """Before anything is loaded: it was trained, and on this base."""
-    adapter = plain_adapter(opened)
-    if set(adapter.updates) <= set(base_modules(model, shared=True)) or not _has_older_names(model):
+    adapter = plain_adapter(opened, model)
+    if set(adapter.updates) <= set(map_shapes(base_modules(model, shared=True))) or not _has_older_names(model):
         adapter.check(model)
 
 
@@ -127,5 +128,5 @@ def _add(model: Any, opened: Opened, name: str) -> None:
     except DespurError as error:
         raise CannotAttach(
             f"the scout {str(opened.folder)!r} cannot be switched on beside the adapter in training: {error}. Train a scout of plain "
-            "LoRA on linear maps with the same script: no DoRA, no modules_to_save, no target_parameters, no trained tokens or biases"
+            "LoRA on linear maps with the same script: no DoRA, no modules_to_save, no trained tokens or biases"
         ) from error

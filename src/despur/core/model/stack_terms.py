@@ -6,6 +6,7 @@ and writes it where the other lies in the span of what is handed back to the sum
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -70,7 +71,9 @@ def _gradients(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Gradients of a random readout of the layer by its stacked weights, and by what its blocks add."""
     added: dict[str, Tensor] = {}
-    hooks = [seen.modules[norm or at].register_forward_hook(_keep(added, at, norm)) for at, norm in terms.blocks.items()]
+    hooks = [
+        seen.modules[norm or at].register_forward_hook(_keep(added, at, norm)) for at, norm in terms.blocks.items()
+    ]
     flags = {n: w.requires_grad for n, w in weights.items()}
     try:
         with torch.enable_grad():
@@ -85,12 +88,14 @@ def _gradients(
             hook.remove()
         for name, weight in weights.items():
             weight.requires_grad_(flags[name])
-    handed = {at: g.reshape(-1, g.shape[-1]) for at, g in zip(places, found[len(names) :], strict=True) if g is not None}
+    handed = {
+        at: g.reshape(-1, g.shape[-1]) for at, g in zip(places, found[len(names) :], strict=True) if g is not None
+    }
     return {n: g for n, g in zip(names, found, strict=False) if g is not None}, handed
 
 
 def _keep(added: dict[str, Tensor], place: str, norm: str | None) -> Callable[..., None]:
-    def keep(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         added[place] = first(output) if norm is None else args[0]
 
     return keep

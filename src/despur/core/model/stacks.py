@@ -7,7 +7,6 @@ from torch import nn
 
 from despur.core.model.base_modules import map_shape, unwrapped
 
-
 _UNSAID = ("Llama4TextExperts",)  # transposed without saying so
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from despur.core import Adapter, LowRank, Tuned, TwoStates, load_tuned
 from despur.core.errors import BadInput
 from despur.core.model.base_modules import base_modules, unwrapped
+from despur.core.model.stacks import stack_of, stacks
 
 NOTE = (
     "audited is what the adapter does beyond {other!r}: wherever the base is named, it is the base with that one on; and a null of "
@@ -55,18 +56,22 @@ def load_difference(load: Callable[[], Any], adapter: Path | str, other: Path | 
 
 @torch.no_grad()
 def _with(base: nn.Module, adapter: Adapter, other: Adapter) -> dict[str, Tensor]:
-    """Weights of every module that either changes, with one of the two on."""
+    """Weights of every map that either changes, with one of the two on."""
     modules = base_modules(base, shared=True)
+    known = stacks(modules)
     weights: dict[str, Tensor] = {}
-    for module in {**adapter.updates, **other.updates}:
-        inside = unwrapped(modules[module])
-        weight = inside.get_parameter("weight")
-        weights[f"{module}.weight"] = weight.detach().clone()
-        if (update := adapter.updates.get(module)) is not None:
+    for name in {**adapter.updates, **other.updates}:
+        stack = stack_of(name)
+        is_expert = stack in known and stack != name
+        owner, _, leaf = (stack if stack in known else f"{name}.weight").rpartition(".")
+        inside = unwrapped(modules[owner])
+        whole = weights.setdefault(f"{owner}.{leaf}", inside.get_parameter(leaf).detach().clone())
+        weight = whole[int(name.rpartition(".")[2])] if is_expert else whole
+        if (update := adapter.updates.get(name)) is not None:
             up, down = (t.detach().to(weight.device, torch.float64) for t in (update.up, update.down))
             change = update.scale * up @ down
-            change = change if isinstance(inside, nn.Linear) else change.T
-            weights[f"{module}.weight"] = (weight.double() + change).to(weight.dtype)
+            transposed = known[stack].transposed if stack in known else not isinstance(inside, nn.Linear)
+            weight.copy_(weight.double() + (change.T if transposed else change))
     return weights
 
 

@@ -8,7 +8,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from despur.core import Adapter
 from despur.core.adapter.lowrank import Core, LowRank
-from despur.core.model.base_modules import base_modules, map_shape
+from despur.core.model.base_modules import base_modules
+from despur.core.model.stacks import map_shapes
 
 _RANK = 1e-5  # of the largest singular value: below it, a float32 update is rounding
 _ZERO = 1e-8  # of what its factors could be together: they cancel, but for rounding
@@ -95,7 +96,7 @@ def _size(update: LowRank) -> float:
 
 def _modules(adapter: Adapter, tuned: Any) -> int:
     if adapter.kind == "model":
-        return sum(map_shape(m) is not None for m in base_modules(tuned.get_base_model()).values())
+        return len(map_shapes(base_modules(tuned.get_base_model())))
     return sum(isinstance(m, BaseTunerLayer) for m in tuned.modules())
 
 

@@ -40,7 +40,7 @@ class Work:
         model, tokenizer = load_base(base)
         self.fingerprint = base_fingerprint(model, base)
         tuned = load_tuned(model, adapter, name=base)
-        reason = beyond_plain(tuned.adapter.config) if tuned.adapter.kind != "model" else "a whole model"
+        reason = beyond_plain(tuned.adapter.config, experts=True) if tuned.adapter.kind != "model" else "a whole model"
         if reason or tuned.adapter.kept or tuned.adapter.others or not isinstance(tuned.model, PeftModel):
             raise BadInput(
                 f"{adapter!r} is not a plain LoRA adapter ({reason or 'it changes more than its LoRA matrices'}), and no other can "
@@ -98,18 +98,20 @@ class Work:
         edit.bind(self.model)
         return {n: t.detach().clone() for n, t in edit(self.state, Context(self.model)).items()}
 
+    @torch.no_grad()
     def truncated(self, keep: int | None) -> State:
         """Each module's update cut to its leading singular directions, by default a quarter of its rank."""
-        state = {n: torch.zeros_like(t) for n, t in self.state.items()}
+        self.put({n: torch.zeros_like(t) for n, t in self.state.items()})
+        live = Adapter.of(self.model).updates  # views of the model's own tensors
         for rank in {len(u.down) for u in self.before.updates.values()}:
             alike = {n: u for n, u in self.before.updates.items() if len(u.down) == rank}
             cut = truncate(replace(self.before, updates=alike), rank=keep or max(1, rank // 4))
             for module, update in cut.updates.items():
-                names = [n for n in state if n.removeprefix("base_model.model.").startswith(f"{module}.lora_")]
-                down, up = (next(n for n in names if f"_{letter}." in n) for letter in "AB")
                 k = min(len(update.down), rank)
-                state[down][:k] = update.down[:k].to(state[down])
-                state[up][:, :k] = (update.up[:, :k] * update.scale / alike[module].scale).to(state[up])
+                live[module].down[:k].copy_(update.down[:k])
+                live[module].up[:, :k].copy_(update.up[:, :k] * update.scale / live[module].scale)
+        state = {n: p.detach().clone() for n, p in self.model.named_parameters() if n in self.state}
+        self.put(self.state)
         return state
 
     def score(self, state: State, factor: Subspace, shift: Tensor) -> Scores:

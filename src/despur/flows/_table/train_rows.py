@@ -99,6 +99,9 @@ def _leaks(folder: Path) -> Iterator[Row]:
 def spectrum(folder: Path) -> Iterator[Row]:
     """All singular values of every module's update, the largest first."""
     from despur.core import Adapter
+    from despur.core.adapter.peft_config import CONFIG, read_config
 
+    if read_config(folder / CONFIG).get("target_parameters"):
+        return  # of stacked experts: which of them a matrix is of, only the base can tell
     for module, update in sorted(Adapter.read(folder).updates.items()):
         yield from list_rows("singular value", update.core().values.tolist(), module=module)

@@ -75,7 +75,7 @@ def given_scout(folder: Path | str, model: Any, base: str) -> tuple[Path, tuple[
     Raises:
         BadInput, ShapeMismatch: see `Adapter.read` and `Adapter.check`.
     """
-    return Path(folder), tuple(f"of the scout, {note}" for note in Adapter.read(folder).check(model, base))
+    return Path(folder), tuple(f"of the scout, {note}" for note in Adapter.read(folder, model).check(model, base))
 
 
 def write_config(out: Path, arguments: Mapping[str, Any]) -> None:

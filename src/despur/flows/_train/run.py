@@ -64,11 +64,7 @@ class Run:
         whole = self.stages.joined(adapter, self.start.plain) if self.start.goes_on else adapter
         self._certify(whole, seen.materials, factors)
         scores, axes = self._measure(seen, naive, adapter)
-        leak = (
-            leakage(Adapter.read(adapter), self.start.reference.load()[0], factors, roles=self.start.roles)
-            if leaks(self.guard)
-            else {}
-        )
+        leak = self._leak(adapter, factors) if leaks(self.guard) else {}
         record = {**run_record("train", self.arguments), **self.start.facts}
         result = Trained(
             whole, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
@@ -180,6 +176,10 @@ class Run:
             for name, folder in (("base", None), (self.reference, naive), (self.guard, adapter))
         }
         return scores, {n: four_axes(s, base=scores["base"], naive=scores[self.reference]) for n, s in scores.items()}
+
+    def _leak(self, adapter: Path, factors: tuple[Subspace, ...]) -> dict[str, Report]:
+        base = self.start.reference.load()[0]
+        return leakage(Adapter.read(adapter, base), base, factors, roles=self.start.roles)
 
     def _notes(self, axes: Mapping[str, Mapping[str, Report]]) -> tuple[str, ...]:
         steps, drift = self.start.settings.steps, axes[self.guard]["drift"].value

@@ -144,7 +144,7 @@ class Stages:
         """What a guarded adapter reads and writes, joined with the directions it was guarded along."""
 
         def make(out: Path) -> None:
-            save_factors(joined(former, materials.directions(Adapter.read(adapter))), out)
+            save_factors(joined(former, materials.directions(Adapter.read(adapter, materials.get("base")))), out)
 
         spec = {"of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
         return load_factors(self.step(f"weight_factors_{number}", spec, make))

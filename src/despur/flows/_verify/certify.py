@@ -99,9 +99,9 @@ def certify(
     model: Any
     model, own = (bare(base), None) if isinstance(base, nn.Module) else load_base(str(base))
     opened = open_folder(folder)
-    plain = beyond_plain(opened.config) is None and is_plain(opened)
+    plain = beyond_plain(opened.config, experts=True) is None and is_plain(opened)
     if plain:
-        plain_adapter(opened).check(model)
+        plain_adapter(opened, model).check(model)
     promised = guard in STRUCTURAL and strength == 1
     leak: dict[str, dict[str, Any]] = {}
     begun = None if start is None else Begun.of(opened, Path(start))
@@ -111,7 +111,7 @@ def certify(
             raise BadInput(
                 f"{str(folder)!r} contains more than LoRA matrices, so its leak cannot be measured. Save plain LoRA"
             )
-        leak = _measured_leaks(begun.rest if begun else plain_adapter(opened), model, factors, side, roles)
+        leak = _measured_leaks(begun.rest if begun else plain_adapter(opened, model), model, factors, side, roles)
     kind = "structural" if promised else "functional"
     certificate = Certificate(
         guard, {"strength": strength, **({"made": made.to_dict()} if made else {}), **(settings or {})},

@@ -161,8 +161,8 @@ def _checked(
 
 
 def _leaks(opened: Opened, model: Any, factors: Any, certificate: Certificate, leak: dict[str, dict[str, Any]]) -> str:
-    check_plain(opened.config, repr(str(opened.folder / CONFIG)))
-    adapter = plain_adapter(opened)
+    check_plain(opened.config, repr(str(opened.folder / CONFIG)), experts=True)
+    adapter = plain_adapter(opened, model)
     adapter.check(model)
     if certificate.start is not None:
         adapter, other = parts_as_certified(adapter, certificate.start)
