@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from despur.core import Anatomy
 from despur.core.errors import SiteNotFound
 from despur.core.model.base_modules import map_shape
+from despur.core.model.stacks import stacks
 
 PAGE = Path(__file__).with_suffix(".md")
 LARGEST = 30_000_000  # numbers of a model that is tiny
@@ -26,15 +27,35 @@ What `despur` knows of each architecture of transformers {__version__.rsplit("."
 read the residual stream, which write it, and which are inside a block and do neither. *Table*: a row of `core/model/families.py`,
 checked by tests. *Watched*: found on the model itself, in one short pass and one of each kind of layer, whose outputs must add up to
 what the layer adds to the stream. Nothing is guessed from names: what cannot be told is refused, and `--roles FILE` states it.
-Experts that are stacked in one tensor are no linear maps: their change is measured in what the model does, and listed, not
-decomposed. An audit needs no roles; without them the adapter's weights give no candidates, and a note says so.
+Experts that are stacked in one tensor are maps of their own, `experts.down_proj.3` being the fourth: their role is told by their
+gradients, and LoRA on them (`target_parameters`) is taken apart expert by expert. An audit needs no roles; without them (*no roles*) the
+adapter's weights give no candidates, and a note says so. It needs to find the layers, or is *refused*. *Before*: whether the first table
+had the architecture; what it had not, `audit` refused.
+
+*No roles* are, above all, layers that norm or scale the stream itself (BERT and its kin, GPT-1, MiniMax-Text-01, RWKV): a direction is then
+not the same in two layers, so neither a factor of the whole stream nor its leak would mean anything, and roles stated by hand make sense
+with factors of single layers alone. Several streams a token (hyper-connections) have no roles at all.
 
 Models are built from their configurations with two layers of width 32; of an architecture that is not in this list the
 configuration takes other sizes.
 
-| architecture | how | maps that read | that write | inside a block |
-|---|---|---|---|---|
+| architecture | before | how | maps that read | that write | inside a block |
+|---|---|---|---|---|---|
 """
+BEFORE = {
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "opt",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+}
 SIZES: dict[str, Any] = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
@@ -75,6 +96,13 @@ OWN: dict[str, dict[str, Any]] = {
     "glm4_moe": EXPERTS,
     "gpt_neo": LOCAL,
     "granitemoehybrid": {**STATE, "layer_types": ["mamba", "attention"], "shared_intermediate_size": 16},
+    "longcat_flash": {
+        **LATENT,
+        "num_hidden_layers": 6,
+        "ffn_hidden_size": 48,
+        "expert_ffn_hidden_size": 16,
+        "moe_topk": 2,
+    },
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1, "state_size": 8},
     "mpt": {"n_heads": 4, "max_seq_len": 64},
@@ -102,27 +130,32 @@ def built(kind: str) -> Any:
 
 def row(kind: str, model: Any) -> str:
     """Give an architecture's line."""
-    anatomy = Anatomy.of(model)
+    anatomy, before = Anatomy.of(model), "known" if kind in BEFORE else "refused"
     try:
         roles, inner = anatomy.roles, anatomy.inner
     except SiteNotFound as error:
         why = str(error).partition("watching it: ")[2].partition(". State the roles")[0]
-        return f"| {kind} | refused | {why} | | |"
-    unknown = [
-        n
-        for n, m in anatomy.modules.items()
-        if map_shape(m) and n not in roles and n not in inner and not anatomy.is_tabled
-    ]
+        return f"| {kind} | {before} | {'no roles' if has_layers(anatomy) else 'refused'} | {why} | | |"
+    maps = [*(n for n, m in anatomy.modules.items() if map_shape(m)), *stacks(anatomy.modules)]
+    unknown = [n for n in maps if n not in roles and n not in inner and not anatomy.is_tabled]
     parts = [{n for n, r in roles.items() if r.side == side} for side in ("read", "write")]
     columns = [ends(part) for part in (*parts, inner)]
     if unknown:
-        columns[2] += f"; not known: {ends(unknown)}"
-    return f"| {kind} | {'table' if anatomy.is_tabled else 'watched'} | " + " | ".join(columns) + " |"
+        columns[2] = f"{columns[2]}; not known: {ends(unknown)}".removeprefix("; ")
+    return f"| {kind} | {before} | {'table' if anatomy.is_tabled else 'watched'} | " + " | ".join(columns) + " |"
+
+
+def has_layers(anatomy: Anatomy) -> bool:
+    """Whether its layers are found, which an audit needs."""
+    try:
+        return bool(anatomy.path)
+    except SiteNotFound:
+        return False
 
 
 def ends(names: Any) -> str:
-    """The last parts of names, each once."""
-    return ", ".join(sorted(Counter(f"`{n.rpartition('.')[2]}`" for n in names)))
+    """The last parts of names, each once; of a weight without a linear module, its module's."""
+    return ", ".join(sorted(Counter(f"`{n.removesuffix('.weight').rpartition('.')[2]}`" for n in names)))
 
 
 def page() -> str:

@@ -26,12 +26,15 @@ def test_an_audit_needs_no_table(kind, known, chat_tokenizer, tmp_path):
     chat_tokenizer.save_pretrained(tmp_path / "base")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tuned = get_peft_model(
-            copy.deepcopy(model), LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
+        experts = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"] if kind == "mixtral" else []
+        config = LoraConfig(
+            r=2, target_modules=["q_proj", "o_proj"], target_parameters=experts, init_lora_weights=False
         )
-        tuned.save_pretrained(tmp_path / "adapter")
+        get_peft_model(copy.deepcopy(model), config).save_pretrained(tmp_path / "adapter")
     result = audit(str(tmp_path / "base"), str(tmp_path / "adapter"), rows=8, n_random=1)
     told = [note for note in result.notes if "what its maps do is not known" in note]
     assert bool(told) != known
     assert known == any(name.startswith("head") for name in result.checks)
     assert "mean" in result.checks
+    assert result.weights["modules"] == (2 * (2 + 2 * 4) if kind == "mixtral" else 4), "each expert counts"
+    assert not result.weights["others"]

@@ -16,6 +16,8 @@ from despur.core.model.states import bare
 from despur.core.types import Site
 
 _LAST = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")  # beside the layers, where no role names it
+# the second is of decoders that were an encoder's partner, the third of layers that count their parts as layers
+_COUNTS = ("num_hidden_layers", "decoder_layers", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Anatomy:
     @property
     def depth(self) -> int:
         """Number of layers."""
-        return self._size("num_hidden_layers")
+        return len(self.modules[self.path.removesuffix(".#")])  # type: ignore[reportArgumentType]
 
     @property
     def width(self) -> int:
@@ -93,7 +95,9 @@ class Anatomy:
     def path(self) -> str:
         """Name of the decoder layers with `#` for the number."""
         depth = getattr(self.config, "num_hidden_layers", None)
-        stacks = [n for n, m in self.modules.items() if isinstance(m, nn.ModuleList) and len(m) == depth]
+        lists = {n: len(m) for n, m in self.modules.items() if isinstance(m, nn.ModuleList)}
+        counts = [getattr(self.config, name, None) for name in _COUNTS]
+        stacks = next((fit for count in counts if (fit := [n for n, size in lists.items() if size == count])), [])
         outer = [n for n in stacks if not any(n.startswith(f"{other}.") for other in stacks)]
         if len(outer) > 1:  # what reads pictures may be as deep as what reads text
             decoder = self.model.get_decoder()

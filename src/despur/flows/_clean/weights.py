@@ -11,7 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from despur.core import Adapter, Anatomy, Context, Report, Site, Subspace, load_tuned
+from despur.core import Adapter, Anatomy, Context, LowRank, Report, Site, Subspace, load_tuned
 from despur.core.adapter.peft_config import CONFIG
 from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.adapter.plain_config import beyond_plain
@@ -48,8 +48,8 @@ class Work:
             )
         form = form_of(tokenizer, adapter, Anatomy.of(model).vocabulary)
         self.model, self.progress = tuned.model, progress
-        self.tokenizer, self.notes = form.tokenizer, (*tuned.notes, *form.notes)
         self.before = tuned.adapter
+        self.tokenizer, self.notes = form.tokenizer, (*tuned.notes, *form.notes)
         self.width, self.roles = Anatomy.of(self.model).width, roles
         self.state: State = {n: p.detach().clone() for n, p in self.model.named_parameters() if "lora_" in n}
         for name, parameter in self.model.named_parameters():
@@ -101,15 +101,17 @@ class Work:
     @torch.no_grad()
     def truncated(self, keep: int | None) -> State:
         """Each module's update cut to its leading singular directions, by default a quarter of its rank."""
-        self.put({n: torch.zeros_like(t) for n, t in self.state.items()})
+        self.put(self.state)
         live = Adapter.of(self.model).updates  # views of the model's own tensors
-        for rank in {len(u.down) for u in self.before.updates.values()}:
-            alike = {n: u for n, u in self.before.updates.items() if len(u.down) == rank}
-            cut = truncate(replace(self.before, updates=alike), rank=keep or max(1, rank // 4))
-            for module, update in cut.updates.items():
-                k = min(len(update.down), rank)
-                live[module].down[:k].copy_(update.down[:k])
-                live[module].up[:, :k].copy_(update.up[:, :k] * update.scale / live[module].scale)
+        cuts: dict[str, LowRank] = {}
+        for rank in {len(u.down) for u in live.values()}:
+            alike = {n: u for n, u in live.items() if len(u.down) == rank}
+            cuts |= truncate(Adapter(alike), rank=keep or max(1, rank // 4)).updates
+        self.put({n: torch.zeros_like(t) for n, t in self.state.items()})
+        for module, update in cuts.items():
+            k = min(len(update.down), len(live[module].down))
+            live[module].down[:k].copy_(update.down[:k])
+            live[module].up[:, :k].copy_(update.up[:, :k] * update.scale / live[module].scale)
         state = {n: p.detach().clone() for n, p in self.model.named_parameters() if n in self.state}
         self.put(self.state)
         return state
