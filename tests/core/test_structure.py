@@ -114,7 +114,8 @@ def moves_the_stream_along(model, anatomy, name, role) -> bool:
     push = torch.randn(32)
     seen = []
     layer = anatomy.modules[anatomy.layers[role.layer]]
-    later = [n for n, r in anatomy.roles.items() if r.side == "read" and r.layer == role.layer]
+    readers = [(n, r) for n, r in anatomy.roles.items() if r.side == "read" and r.layer == role.layer]
+    later = {n if n in anatomy.modules else r.norm for n, r in readers}  # experts: by what their norm gives them
     still = {n: anatomy.modules[n] for n in later}
     kept: dict[str, torch.Tensor] = {}
 
@@ -126,9 +127,9 @@ def moves_the_stream_along(model, anatomy, name, role) -> bool:
 
             def hold(module, args, output, n=n):
                 if not pushed:
-                    kept.setdefault(n, output.clone())
+                    kept.setdefault(n, output.clone() if isinstance(output, torch.Tensor) else output)
                     return None
-                return kept[n] if kept[n].shape == output.shape else output
+                return kept[n] if isinstance(output, tuple) or kept[n].shape == output.shape else output
 
             hooks.append(m.register_forward_hook(hold))
         if pushed:

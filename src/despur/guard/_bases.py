@@ -81,7 +81,7 @@ def matrix_projections(
     if loose:
         raise CannotAttach(
             f"{len(loose)} trainable tensors could bypass this guard, first {next(iter(loose.values()))!r}. Train plain LoRA "
-            "matrices or whole weight matrices: no biases or norms"
+            "matrices or whole weight matrices: no biases, norms or whole stacks of experts"
         )
     if not projections:
         raise CannotAttach(
