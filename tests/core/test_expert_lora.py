@@ -9,9 +9,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from despur.core import Adapter, Anatomy, Context, Subspace, load_tuned
+from despur.core import Adapter, Anatomy, Context, Subspace, load_tuned, match_role
 from despur.core.adapter.save import save_adapter
-from despur.core.errors import BadInput, CannotAttach
+from despur.core.errors import BadInput, CannotAttach, SiteNotFound
 from despur.core.model.stacks import stack_of, stacks
 from despur.find import from_adapter
 from despur.guard import grasp, l2_sp
@@ -146,3 +146,8 @@ def test_an_expert_has_the_role_of_its_stack(base, kind):
         side = "write" if "down_proj" in name else "read"
         assert anatomy.roles[name].side == side
     assert stack_of(name + ".3") == name
+    stated = Anatomy.of(base, {"*.experts.down_proj": "read"}).roles
+    role = match_role(f"model.layers.1.{BLOCK[kind]}.experts.down_proj.3", stated)
+    assert (role.side, role.layer) == ("read", 1)
+    with pytest.raises(SiteNotFound, match=r"State it: roles=\{'model.layers.\*.x.down_proj': "):
+        match_role("model.layers.1.x.down_proj.3", stated)

@@ -32,8 +32,7 @@ class Adapter:
     `others` say what the updates leave out.
 
     Args:
-        updates: Base-model module name to its update; a tied weight stands under each of its names, an expert in a stack
-            under the parameter's name and its own number.
+        updates: Base-model module name to its update; a tied weight under each of its names, an expert under its stack's and its number.
         config: The contents of `adapter_config.json`, empty for a whole model.
         folder: Where it was read, None for one in memory.
         record: The contents of `despur.json` beside it (base fingerprint, guard), empty for an adapter that despur did not write.
@@ -107,8 +106,7 @@ class Adapter:
             SiteNotFound: an adapted module whose role is not known.
         """
         anatomy = Anatomy.of(base, stated)
-        table, inner = anatomy.roles, anatomy.inner
-        return {n: match_role(n, table) for n in self.updates if n not in inner and stack_of(n) not in inner}
+        return {n: match_role(n, anatomy.roles) for n in self.updates if not {n, stack_of(n)} & anatomy.inner}
 
     def norm(self) -> float:
         """Frobenius norm of all updates together."""

@@ -82,5 +82,5 @@ def stored_expert_lora(config: Mapping[str, Any], base: nn.Module) -> dict[str, 
             if stack in known:
                 found[path] = ExpertLora(stack, known[stack])
             elif leaf == "weight" and isinstance(inside, nn.Linear):
-                found[path] = ExpertLora(name, Stack(None, tuple(inside.weight.shape)))
+                found[path] = ExpertLora(name, Stack(None, (inside.out_features, inside.in_features)))
     return found

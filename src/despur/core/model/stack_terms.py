@@ -82,7 +82,8 @@ def _gradients(
             after = run()
             names, places = list(weights), [at for at, out in added.items() if out.requires_grad]
             of = [*weights.values(), *(added[at] for at in places)]
-            found = torch.autograd.grad((after * torch.randn(after.shape).to(after)).sum(), of, allow_unused=True)
+            readout = (after * torch.randn(after.shape).to(after)).sum()
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(readout, of, allow_unused=True)
     finally:
         for hook in hooks:
             hook.remove()
