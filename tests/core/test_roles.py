@@ -226,8 +226,8 @@ def test_an_unknown_family_that_cannot_be_watched_is_an_error_that_says_how_to_g
         stream_roles(model)
     assert str(raised.value) == (
         "model type 'of_next_year' is not in the table of roles, and they cannot be told by watching it: in layers like "
-        "'transformer.h.0': a layer scales or norms the stream that it adds to. State the roles, in a file for --roles or as "
-        "roles={'*.attn.in_proj': 'read:*.norm1', '*.attn.out_proj': 'write'}"
+        "'transformer.h.0': a layer scales or norms the stream that it adds to, so a direction is not the same behind it. State the "
+        "roles, in a file for --roles or as roles={'*.attn.in_proj': 'read:*.norm1', '*.attn.out_proj': 'write'}"
     )
     assert layer_path(model) == "transformer.h.#"
     assert len(stream_roles(model, STATED)) == 8, "stated, they need no watching"

@@ -162,7 +162,7 @@ REFUSALS = {
     "PiSSA": (lambda tiny: lora(tiny(), init_lora_weights="pissa"), {}, CannotAttach, "moves the base's own weights"),
     "lora_bias": (lambda tiny: lora(tiny("phi"), lora_bias=True), {}, CannotAttach, "lora_B.*bias"),
     "trainable biases": (lambda tiny: lora(tiny("phi"), bias="all"), {}, CannotAttach, "could bypass this guard"),
-    "trainable norms": (lambda tiny: tiny(), {}, CannotAttach, "biases or norms"),
+    "trainable norms": (lambda tiny: tiny(), {}, CannotAttach, "biases, norms or whole stacks"),
     "a copy to save": (lambda tiny: lora(tiny(), modules_to_save=["lm_head"]), {}, SiteNotFound, "lm_head"),
     "wrong width": (lambda tiny: lora(tiny()), {"width": 48}, ShapeMismatch, "width 48.*another model"),
     "unknown architecture": (lambda tiny: lora(tiny("openai-gpt")), {}, SiteNotFound, "'openai-gpt' is not in the table"),

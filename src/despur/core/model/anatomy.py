@@ -94,7 +94,7 @@ class Anatomy:
     @cached_property
     def path(self) -> str:
         """Name of the decoder layers with `#` for the number."""
-        depth = getattr(self.config, "num_hidden_layers", None)
+        depth = self._size("num_hidden_layers")
         lists = {n: len(m) for n, m in self.modules.items() if isinstance(m, nn.ModuleList)}
         counts = [getattr(self.config, name, None) for name in _COUNTS]
         stacks = next((fit for count in counts if (fit := [n for n, size in lists.items() if size == count])), [])

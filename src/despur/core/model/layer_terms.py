@@ -106,7 +106,7 @@ def _summands(seen: Pass, total: Tensor, without: str = "") -> dict[str, Tensor]
         share = (found[..., 0].abs() / total.double().norm(dim=1, keepdim=True).clamp(min=1e-12)).amax(0)
         limit = max(_SMALL, 10 * seen.tolerance)
         if share[0] > limit:
-            why = "a layer scales or norms the stream that it adds to, so a direction is not the same before it and behind"
+            why = "a layer scales or norms the stream that it adds to, so a direction is not the same behind it"
             continue
         return {n: factors[:, i + 1].to(total.dtype) for i, n in enumerate(names) if share[i + 1] > limit}
     raise SiteNotFound(why)

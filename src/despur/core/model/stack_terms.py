@@ -83,7 +83,7 @@ def _gradients(
             names, places = list(weights), [at for at, out in added.items() if out.requires_grad]
             of = [*weights.values(), *(added[at] for at in places)]
             readout = (after * torch.randn(after.shape).to(after)).sum()
-            found: tuple[Tensor | None, ...] = torch.autograd.grad(readout, of, allow_unused=True)
+            found: Any = torch.autograd.grad(readout, of, allow_unused=True)
     finally:
         for hook in hooks:
             hook.remove()
