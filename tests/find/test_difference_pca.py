@@ -23,6 +23,9 @@ def test_the_leading_axes_come_back_and_centring_takes_the_shift_away():
     assert plain.evidence["share"][0] > plain.evidence["share"][1] > 0.1
 
 
-def test_fewer_directions_than_asked_for_are_refused():
-    with pytest.raises(BadInput, match="span 1 directions, but rank=2"):
-        DifferencePCA(rank=2).fit(np.outer(np.arange(1, 5), [1.0, 2]))
+def test_differences_of_one_direction_give_one_and_zeros_are_refused():
+    (factor,) = DifferencePCA(rank=3).fit(np.outer(np.arange(1, 5), [1.0, 2])).factors_
+    assert factor.rank == 1, "what is beyond it is rounding"
+    assert abs(float(factor.read[0] @ factor.read.new_tensor([1, 2]))) == pytest.approx(5**0.5)
+    with pytest.raises(BadInput, match="every difference is zero"):
+        DifferencePCA(rank=1).fit(np.zeros((4, 2)))

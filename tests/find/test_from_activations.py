@@ -20,6 +20,9 @@ def test_from_activations_sees_what_the_adapter_adds(how, writer, rows, v):
     with pytest.raises(BadInput):  # before the layer that the adapter changes there is nothing to see
         from_activations(writer(layer=1), rows, sites[:1], how=how)
     assert factors[0].evidence["rows"] == len(rows)
+    behind = from_activations(writer(layer=1), rows, sites, how=how, rank=3)
+    assert [f.site for f in behind] == sites[1:], "where nothing moves there is no factor"
+    assert behind[0].rank == 1, "one map of rank 1 moves its own layer in one direction"
 
 
 def test_the_first_position_does_not_count(writer, rows):
@@ -34,7 +37,7 @@ def test_the_first_position_does_not_count(writer, rows):
 def test_it_needs_an_adapter_that_does_something(tiny, writer, rows):
     with pytest.raises(BadInput, match="needs a PEFT model"):
         from_activations(tiny(), rows, [Site("model.layers.0")])
-    with pytest.raises(BadInput, match="rank=1 was requested|coincide"):
+    with pytest.raises(BadInput, match="moves the stream at none of 1 sites"):
         from_activations(writer(by=0.0), rows, [Site("model.layers.0")])
 
 

@@ -11,6 +11,8 @@ from despur.core import Subspace, method
 from despur.core.errors import BadInput
 from despur.core.finder import Finder
 
+_ROUNDING = 1e-12  # of the largest energy: less is no direction
+
 
 @method(room="find", paper="Casademunt et al. 2025, arXiv:2507.16795 (its PCA variant)")
 class DifferencePCA(Finder):
@@ -19,14 +21,14 @@ class DifferencePCA(Finder):
     Cost O(n d²). `factors_` has one factor of `rank` directions, in order of the variance they explain.
 
     Args:
-        rank: Number of directions.
+        rank: Number of directions, at most: differences that span fewer have fewer.
         center: Subtract the mean first. False keeps the mean shift as part of what is found.
 
     Attributes:
         factors_: One factor; `evidence["share"]` has each direction's share of the energy.
 
     Raises:
-        BadInput: fewer independent rows than `rank`.
+        BadInput: every difference is zero.
 
     Example:
         >>> rows = np.random.default_rng(0).normal(size=(50, 4)) * [9, 1, 1, 1]
@@ -58,9 +60,7 @@ def _principal(rows: Float[np.ndarray, "n d"], rank: int) -> tuple[Float[np.ndar
     """Principal directions of the rows, their mean left in, and each one's share of the energy."""
     energy, basis = np.linalg.eigh(rows.T @ rows)
     energy, basis = energy[::-1].clip(0), basis[:, ::-1].T
-    independent = int((energy > 1e-12 * max(energy[0], 1e-300)).sum())
-    if energy[0] <= 0 or independent < rank:
-        raise BadInput(
-            f"the differences span {independent} directions, but rank={rank} was requested. Take a smaller rank"
-        )
+    if energy[0] <= 0:
+        raise BadInput("every difference is zero, so there is no direction to find. Do the two models differ here?")
+    rank = min(rank, int((energy > _ROUNDING * energy[0]).sum()))
     return basis[:rank].copy(), (energy[:rank] / energy.sum()).tolist()

@@ -29,7 +29,7 @@ def from_activations(
     batch: int = 32,
     starts: Sequence[int] | None = None,
 ) -> tuple[Subspace, ...]:
-    """Find how an adapter moves the stream: one factor a site, from adapter minus base on the same text.
+    """Find how an adapter moves the stream: one factor a site that it moves, from adapter minus base on the same text.
 
     Choose it where base and adapter can be run on text: it sees what the update does, not what it could do. Costs two forward
     passes over the text, and O(n d²) a site.
@@ -41,15 +41,15 @@ def from_activations(
         rows: Token rows, off-task text for choice. The first position of each is dropped.
         sites: Layers to look at, such as `Site("model.layers.2")`.
         how: Principal components of the differences, or their mean.
-        rank: Directions a site (the mean has one).
+        rank: Directions a site, at most: fewer where it moves the stream in fewer (the mean has one).
         batch: Rows in one forward pass.
         starts: First position of each row that counts.
 
     Returns:
-        One Subspace (k, d) a site.
+        One Subspace (k, d) a site that the adapter moves.
 
     Raises:
-        BadInput: the model carries no adapter, or it moves nothing, or to NaN.
+        BadInput: the model carries no adapter, or it moves none of the sites, or to NaN.
 
     Example:
         >>> # factors = from_activations(peft_model, own_text, [Site("model.layers.2")])
@@ -61,7 +61,13 @@ def from_activations(
     check_switchable(model, "from_activations")
     given = rows.rows if isinstance(rows, OwnText) else rows
     moved = activation_differences(model, given, sites, batch=batch, starts=starts)
-    return tuple(factor_of(moved[site], site, how=how, rank=rank, rows=len(given)) for site in sites)
+    if not any(stream.any() for stream in moved.values()):
+        raise BadInput(
+            f"on this text the adapter moves the stream at none of {len(sites)} sites. Was it trained, or does it act behind them?"
+        )
+    return tuple(
+        factor_of(stream, site, how=how, rank=rank, rows=len(given)) for site, stream in moved.items() if stream.any()
+    )
 
 
 def factor_of(
@@ -73,11 +79,11 @@ def factor_of(
         moved: Adapter minus base, a line a token.
         site: Where they were measured.
         how: Their principal components, or their mean.
-        rank: Directions (the mean has one).
+        rank: Directions, at most (the mean has one).
         rows: Rows of text behind them, for the evidence.
 
     Raises:
-        BadInput: the adapter moves nothing, or in fewer directions than `rank`.
+        BadInput: the adapter moves nothing, or to NaN.
     """
     from despur.find.difference_pca import DifferencePCA  # scikit-learn takes a second to import
     from despur.find.mean_difference import MeanDifference

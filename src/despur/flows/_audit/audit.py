@@ -85,7 +85,7 @@ def audit(
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
         tokens: Tokens of each row that the base writes and that are analysed.
-        depth: Relative depth of the analysed layer.
+        depth: Relative depth of the analysed layer; where the adapter moves nothing there, the first behind it where it does.
         n_random: Random subspaces to compare the judged candidate with.
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
         turns: Which of the assistant's answers in a chat of `data` count.
@@ -131,22 +131,25 @@ def audit(
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
         wanting = not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
-        notes = tuple(private([*read.notes, *form.notes, *roleless, *wanting]))
+        notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes, *wanting]))
         weights = _weights(read.adapter, read.model, seen, stated)
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
             enter("control")
             scores = neutral.scores(seen.change, seen.evidence)
-            best = max(seen.checks, key=lambda n: scores.get(n, -1e9))
-            _, check = passages.halves()
-            judged = causal_checks(
-                read.model, check.rows, {best: seen.candidates[best]}, n_random=n_random, starts=check.starts, seed=seed
-            )
+            best = max(seen.checks, key=lambda n: scores.get(n, -1e9), default=None)
             result = replace(
-                result, checks={**seen.checks, **judged}, best=best, scores=scores, null=neutral.origin,
-                p_value=neutral.p_value(seen.change, seen.evidence), token_share=seen.tokens.share,
+                result, best=best, scores=scores, null=neutral.origin, p_value=neutral.p_value(seen.change, seen.evidence),
+                token_share=seen.tokens.share,
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
             )  # fmt: skip
+        if result.best is not None:
+            _, check = passages.halves()
+            judged = causal_checks(
+                read.model, check.rows, {result.best: seen.candidates[result.best]}, n_random=n_random, starts=check.starts,
+                seed=seed,
+            )  # fmt: skip
+            result = replace(result, checks={**seen.checks, **judged})
             enter("describe")
             try:
                 result = described(

@@ -37,7 +37,7 @@ class Audit:
         change: KL(adapter || base) off-task, nats per token.
         update: Spectrum and shared directions, from the weights alone.
         checks: Candidate -> causal check.
-        best: The candidate that was judged, None for an inert adapter.
+        best: The candidate that was judged; None for an adapter that moves no layer, as an inert one.
         factor: Its directions, whatever the verdict.
         scores: Evidence in standard deviations of neutral tunes.
         p_value: Share of neutral tunes that show as much.

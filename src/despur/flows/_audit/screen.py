@@ -33,6 +33,7 @@ class Screen:
         candidates: Directions that compete, all at one layer.
         checks: The causal check of each, without random subspaces.
         unknown: Why the roles of the adapter's maps are not known, so that its weights give no candidates; None where they are.
+        notes: Where the adapter moves less than an audit looks at.
     """
 
     tokens: TokenShift
@@ -41,6 +42,7 @@ class Screen:
     candidates: dict[str, Subspace]
     checks: dict[str, CausalCheck]
     unknown: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def change(self) -> float:
@@ -82,6 +84,25 @@ def layer_site(model: Any, depth: float) -> Site:
     return anatomy.sites[max(0, round(depth * anatomy.depth) - 1)]
 
 
+def layer_moved(tuned: Any, passages: Passages, depth: float) -> tuple[Site, Tensor, tuple[str, ...]]:
+    """The layer that is analysed, adapter minus base there (n, d), and a note where it is another than asked for.
+
+    That at a relative depth in [0, 1]; where the adapter moves nothing there, the first behind it at which it does.
+    """
+    sites, asked = Anatomy.of(tuned).sites, layer_site(tuned, depth)
+    for site in sites[sites.index(asked) :]:
+        moved = activation_differences(tuned, passages.rows, [site], starts=passages.starts)[site]
+        if moved.any():
+            break
+    else:
+        note = f"the adapter moves the stream at no layer from {asked.module} on, so there are no directions to compare"
+        return asked, moved, (note,)
+    if site == asked:
+        return site, moved, ()
+    note = f"the adapter moves nothing at {asked.module}, so the first layer behind it was analysed at which it does: {site.module}"
+    return site, moved, (f"{note}; neutral tunes in a null were measured at the former",)
+
+
 def screen(
     tuned: Any,
     adapter: Adapter,
@@ -97,25 +118,29 @@ def screen(
         tuned: Model with its adapter on.
         adapter: The adapter's update.
         passages: Off-task text.
-        depth: Relative depth of the layer at which coordinates are exchanged.
+        depth: Relative depth of the layer at which coordinates are exchanged; see `layer_moved`.
         seed: Seed of the bootstrap.
         roles: For architectures that are not in the table; see `stream_roles`.
     """
-    site = layer_site(tuned, depth)
     find, check = passages.halves()
     shift = token_shift(tuned, check.rows, starts=check.starts)
-    moved = activation_differences(tuned, find.rows, [site], starts=find.starts)[site]
-    candidates: dict[str, Subspace] = {}
-    if float(moved.abs().max()) > 0:
-        candidates["mean"] = factor_of(moved, site, how="mean", rows=len(find.rows))
-        rank = min(4, len(moved) - 1)
-        whole = factor_of(moved, site, rank=rank, rows=len(find.rows))
-        for k in (1, 2, 4):
-            if k <= rank:
-                candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
+    site, moved, notes = layer_moved(tuned, find, depth)
     base = tuned.get_base_model()
     cores = {n: u.core() for n, u in adapter.updates.items()}
     unknown = unknown_roles(adapter, base, roles)
+    if not moved.any():
+        return Screen(shift, moved, cores, {}, {}, unknown, notes)
+    whole = factor_of(moved, site, rank=4, rows=len(find.rows))
+    candidates = {"mean": factor_of(moved, site, how="mean", rows=len(find.rows))}
+    for k in (1, 2, 4):
+        if k <= whole.rank:
+            candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
+    if whole.rank < 4:
+        few = "1 direction" if whole.rank == 1 else f"{whole.rank} directions"
+        notes += (
+            f"the adapter moves {site.module} in {few} only, so few directions carry its change by construction: only neutral tunes of "
+            "the same modules and rank can judge it",
+        )
     for how in ("agreement", "head", "tail") if unknown is None else ():
         for factor in from_adapter(
             adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores, roles=roles
@@ -124,4 +149,4 @@ def screen(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
     checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
-    return Screen(shift, moved, cores, candidates, checks, unknown)
+    return Screen(shift, moved, cores, candidates, checks, unknown, notes)

@@ -5,6 +5,7 @@ from typing import Any
 from despur.core import same_base
 from despur.flows._audit.page import Audit, Word
 from despur.judge import NeutralNull
+from despur.measure.causal import INERT
 
 
 def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
@@ -17,23 +18,25 @@ def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, ju
         neutral: Number of neutral tunes.
         judged: Whether they are of this base.
     """
-    if result.best is None:
+    if result.change <= INERT:
         return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
-    c = result.checks[result.best]
+    c = None if result.best is None else result.checks[result.best]
     head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
     rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
         f"{result.p_value:.0%} of neutral tunes show as much"
     )  # fmt: skip
-    figures = (
-        f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
-        f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
-        f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
-    )
+    figures = f"{result.token_share:.0%} of it is the same in every context, and the layers that were looked at carry none of it"
+    if c is not None:
+        figures = (
+            f"{c.rank} direction{'s' * (c.rank > 1)} at {c.site} ({result.best}) carr{'y' if c.rank > 1 else 'ies'} "
+            f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
+            f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
+        )
     if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
         return "diffuse change", (
             f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be judged without a null for this base"
         )
-    if judged and result.p_value <= level and c.beats_random:
+    if judged and result.p_value <= level and (c is None or c.beats_random):
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
         small = f"that is at most the tolerance of {tolerance:g}"

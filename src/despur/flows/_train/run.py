@@ -67,7 +67,7 @@ class Run:
         leak = self._leak(adapter, factors) if leaks(self.guard) else {}
         record = {**run_record("train", self.arguments), **self.start.facts}
         result = Trained(
-            whole, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(axes),
+            whole, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(seen, axes),
             self.stages.history.stages,
         )  # fmt: skip
         write_train_page(result, self.guard, seen.text, scores)
@@ -181,9 +181,9 @@ class Run:
         base = self.start.reference.load()[0]
         return leakage(Adapter.read(adapter, base), base, factors, roles=self.start.roles)
 
-    def _notes(self, axes: Mapping[str, Mapping[str, Report]]) -> tuple[str, ...]:
+    def _notes(self, seen: Seen, axes: Mapping[str, Mapping[str, Report]]) -> tuple[str, ...]:
         steps, drift = self.start.settings.steps, axes[self.guard]["drift"].value
-        notes = [*self.start.notes, *self.stages.notes, *self.stages.history.notes(steps)]
+        notes = [*self.start.notes, *seen.notes, *self.stages.notes, *self.stages.history.notes(steps)]
         if self.reference == "scout" and drift > TOO_MANY:
             notes.append(
                 f"drift is {drift:.3g} times the scout's"

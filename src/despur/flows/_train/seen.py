@@ -22,3 +22,16 @@ class Seen:
     text: OwnText
     fresh: OwnText
     materials: Maker
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where the scout moves less of the stream than is looked at."""
+        factors, layers, rank = self.materials.get("factor"), len(self.materials.sites), self.materials.rank
+        few = sum(f.rank < rank for f in factors)
+        missing = (f"at {layers - len(factors)} of {layers} layers not at all",) * (len(factors) < layers)
+        thin = (f"at {few} in fewer than {rank} directions",) * (few > 0)
+        if not missing + thin:
+            return ()
+        return (
+            f"the scout moves the stream {' and '.join(missing + thin)}: only what it moves is measured, and guarded along",
+        )
