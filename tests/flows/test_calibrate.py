@@ -1,11 +1,14 @@
 """Calibrate: a null of one's own base, made once, resumed where it stopped, and then judged by."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from despur.core.errors import BadInput
 from despur.flows import audit, calibrate
+from despur.flows._audit.screen import screen_settings
 from despur.judge import NeutralNull
 
 
@@ -36,7 +39,56 @@ def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):
     assert not [n for n in result.notes if "false-positive" in n], "the null is of this base and of these settings"
 
 
+@pytest.fixture
+def interrupted(base, neutral, tmp_path):
+    """A calibration of copies that was stopped after three of them: the options to go on with, and the lines of its `.part`."""
+    copies = [str(shutil.copytree(folder, tmp_path / f"n{i}")) for i, folder in enumerate(neutral)]
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"<bos> s{i % 4} d1"}) + "\n" for i in range(8)))
+    asked = {"out": tmp_path / "null.json", "rows": 8, "tokens": 4, "prompts": prompts}
+
+    def stop(stage, done, total, figures):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(base, copies, progress=stop, **asked)
+    return copies, asked, (tmp_path / "null.json.part").read_text().splitlines()
+
+
+def test_an_adapter_trained_again_at_its_path_is_measured_again(base, interrupted):
+    copies, asked, before = interrupted
+    was = [json.loads(line)["change"] for line in before]
+    shutil.copy(f"{copies[9]}/adapter_model.safetensors", copies[0])  # the ninth is louder
+    config = Path(copies[1]) / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 16', '"lora_alpha": 32'))
+    shutil.move(copies[2], copies[2] + "-moved")
+    copies[2] += "-moved"
+    shutil.rmtree(copies.pop(9))
+    copies.append(str(shutil.copytree(copies[0], copies[0] + "-scaled")))
+    config = Path(copies[-1]) / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 16', '"lora_alpha": 17'))
+    null = calibrate(base, copies, **asked)
+    assert null.changes[0] > 1.2 * was[0], "other weights"
+    assert null.changes[1] > 2 * was[1], "the same weights at twice the scale"
+    assert null.changes[2] == was[2], "moved, not changed"
+
+
+def test_prompts_are_known_by_their_content(tmp_path):
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text('{"prompt": "a"}')
+    other.write_text('{"prompt": "a"}')
+    was = screen_settings(one, 8, 4, 0.5)
+    assert screen_settings(other, 8, 4, 0.5) == was, "under another name"
+    one.write_text('{"prompt": "b"}')
+    assert screen_settings(one, 8, 4, 0.5) != was, "under the same name"
+    assert [screen_settings(p, 8, 4, 0.5)["prompts"] for p in (None, "shipped")] == [None, "shipped"]
+
+
 def test_what_cannot_be_calibrated(base, neutral, tmp_path):
+    again = shutil.copytree(neutral[0], tmp_path / "again")
+    with pytest.raises(BadInput, match=r"0' and .*again' are the same one"):
+        calibrate(base, [*neutral, str(again)], out=tmp_path / "null.json")
     with pytest.raises(BadInput, match="18 different neutral adapters; at least 19"):
         calibrate(base, neutral[:18], out=tmp_path / "null.json")
     with pytest.raises(BadInput, match="at least 19"):

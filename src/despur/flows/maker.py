@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from despur.core import Adapter, Site, Subspace, load_factors, save_factors
-from despur.core.adapter.peft_folder import weights_digest
+from despur.core.adapter.peft_folder import tune_digest
 from despur.core.adapter.scout import Scout
 from despur.core.model.capture import capture
 from despur.core.text.rows import Tokens
@@ -90,7 +90,7 @@ class Maker:
     def _factor(self) -> tuple[Subspace, ...]:
         """Per layer, the leading directions along which the scout moves own text."""
         scout: Path = self.get("scout")
-        spec = {"of": "activations", "rank": self.rank, "scout": weights_digest(scout)}
+        spec = {"of": "activations", "rank": self.rank, "scout": tune_digest(scout)}
         return self._saved(
             "factors", spec,
             lambda: from_activations(self.sources.load(scout), self.get("text").rows[:_READ], self.sites, rank=self.rank),
@@ -100,7 +100,7 @@ class Maker:
         """Per norm what the scouts read, per layer what they write."""
         scouts = [self.get("scout"), *(self.sources.scout(i) for i in range(1, self.scouts))]
         spec = {
-            "of": "weights", "rank": self.weight_rank, "sides": list(self.sides), "scout": ",".join(map(weights_digest, scouts)),
+            "of": "weights", "rank": self.weight_rank, "sides": list(self.sides), "scout": ",".join(map(tune_digest, scouts)),
         }  # fmt: skip
         return self._saved(
             "weight_factors", spec, lambda: self.directions([Adapter.read(s, self.get("base")) for s in scouts])

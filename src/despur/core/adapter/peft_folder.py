@@ -178,6 +178,10 @@ def _elsewhere(folder: Path) -> str:
     return f"; it holds the models {', '.join(map(repr, models))}" if models else ""
 
 
-def weights_digest(folder: Path) -> str:
-    """Short hash of an adapter's file."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+def tune_digest(folder: Path) -> str:
+    """Short hash of an adapter's folder, or a model's: of its weights, and of the configuration that says what they do."""
+    sha = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix == ".safetensors" or p.name in (CONFIG, "config.json")):
+        with path.open("rb") as file:
+            sha.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
+    return sha.hexdigest()[:16]

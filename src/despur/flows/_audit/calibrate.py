@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from despur.core import Anatomy, digest, load_tuned, locked, read_json, write_json
+from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
 from despur.flows._audit.passages import check_prompts, off_task_passages
@@ -38,8 +39,8 @@ def calibrate(
 ) -> NeutralNull:
     """Measure what neutral tunes of a base show by chance, so that an audit has the false-positive rate that it states.
 
-    Each adapter's figures are saved in `OUT.part` at once, so that an interrupted run continues there. The arguments
-    are written next to the null, into `null.run.json` for `null.json`.
+    Each adapter's figures are saved in `OUT.part` at once, by the adapter's content, so that an interrupted run continues there.
+    The arguments are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
         base: Folder or hub id of the base model.
@@ -70,6 +71,11 @@ def calibrate(
     out = Path(out)
     part = out.with_name(out.name + ".part")
     beside = out.with_suffix(".run.json")
+    contents = {folder: _content(folder) for folder in adapters}
+    if twice := [folder for folder, content in contents.items() if list(contents.values()).count(content) > 1]:
+        raise BadInput(
+            f"the neutral adapters {' and '.join(map(repr, twice[:2]))} are the same one. Leave one of them out"
+        )
     _check_files(out, beside, part)
     check_prompts(prompts)
     with locked(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
@@ -83,22 +89,23 @@ def calibrate(
             )
         tokenizer = forms[0].tokenizer
         settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
-        spec = digest({"base": where, "seed": seed, **settings})
-        known = _read_part(part, spec)
         passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+        text = [passages.rows, passages.starts]  # what is measured on, however it came about
+        spec = digest({"base": where, "text": text, "depth": depth, "seed": seed, "roles": stated})
+        known = _read_part(part, spec)
         for i, folder in enumerate(adapters):
             progress("calibrate", i, len(adapters), {})
-            if folder not in known:
+            if contents[folder] not in known:
                 read = load_tuned(load_base(base)[0], folder, name=base)
                 seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
                 if seen.change <= 0:
                     raise BadInput(
                         f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"
                     )
-                known[folder] = {"change": seen.change, "evidence": seen.evidence}
-                append_line(part, json.dumps({"spec": spec, "adapter": folder, **known[folder]}))
+                figures = known[contents[folder]] = {"change": seen.change, "evidence": seen.evidence}
+                append_line(part, json.dumps({"spec": spec, "adapter": contents[folder], **figures}))
         progress("calibrate", len(adapters), len(adapters), {})
-        measured = [known[a] for a in adapters]
+        measured = [known[contents[a]] for a in adapters]
         kinds = set.intersection(*(set(s["evidence"]) for s in measured))
         null = NeutralNull(
             tuple(s["change"] for s in measured),
@@ -111,6 +118,14 @@ def calibrate(
         null.write(out)
         part.unlink(missing_ok=True)
     return null
+
+
+def _content(folder: str) -> str:
+    """What an adapter is known by; its path, where nothing can be read: what is wrong with it is said when it is loaded."""
+    try:
+        return tune_digest(Path(folder))
+    except OSError:
+        return folder
 
 
 def _check_files(out: Path, beside: Path, part: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from despur.find import activation_differences, from_adapter
 from despur.find.from_activations import factor_of
 from despur.flows._audit.passages import Passages
 from despur.flows.option import Option
+from despur.flows.text_files import text_spec
 from despur.judge.neutral import TOKENS
 from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
 
@@ -56,11 +58,16 @@ class Screen:
 
 
 def screen_settings(
-    prompts: object, rows: int, tokens: int, depth: float, template: str | None = None
+    prompts: Path | str | None, rows: int, tokens: int, depth: float, template: str | None = None
 ) -> dict[str, Any]:
     """What a null and the audits that are judged by it must have in common."""
-    asked = None if prompts is None else str(prompts)
-    return {"prompts": asked, "rows": rows, "tokens": tokens, "depth": depth, "template": template}
+    return {
+        "prompts": prompts and text_spec(prompts),
+        "rows": rows,
+        "tokens": tokens,
+        "depth": depth,
+        "template": template,
+    }
 
 
 def unknown_roles(adapter: Adapter, base: Any, roles: Mapping[str, str] | None) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Adapter, Edit, Report, Store, Subspace, write_json
-from despur.core.adapter.peft_folder import weights_digest
+from despur.core.adapter.peft_folder import tune_digest
 from despur.core.spec import content_digest
 from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, leaks
@@ -129,7 +129,7 @@ class Run:
     def _spec(self) -> dict[str, Any]:
         """What the guarded stages depend on besides the settings."""
         a, taken = self.arguments, self.start.scout
-        scout = weights_digest(taken) if taken else a["scout_steps"]
+        scout = tune_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
         spec |= {k: a[k] for k in ("guard_options", "trait") if a[k]}
         if self.start.pairs is not None:

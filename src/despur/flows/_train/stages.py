@@ -19,7 +19,7 @@ from despur.core import (
     save_factors,
     write_json,
 )
-from despur.core.adapter.peft_folder import weights_digest
+from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.new_folder import DONE
 from despur.core.text.rows import Tokens, prompt_of
 from despur.find import mean_shift
@@ -117,7 +117,7 @@ class Stages:
             plain: Fingerprint of the plain base.
         """
         spec = {
-            "added": weights_digest(added),
+            "added": tune_digest(added),
             "base_fingerprint": plain,
             "start_fingerprint": self.facts["base_fingerprint"],
         }
@@ -146,7 +146,7 @@ class Stages:
         def make(out: Path) -> None:
             save_factors(joined(former, materials.directions(Adapter.read(adapter, materials.get("base")))), out)
 
-        spec = {"of": "weights", "adapter": weights_digest(adapter), "former": factors_digest(former)}
+        spec = {"of": "weights", "adapter": tune_digest(adapter), "former": factors_digest(former)}
         return load_factors(self.step(f"weight_factors_{number}", spec, make))
 
     def tuned(self, folder: Path) -> Any:

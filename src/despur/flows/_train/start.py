@@ -9,7 +9,7 @@ import numpy as np
 
 from despur.core import Adapter, Subspace, fingerprint, layer_path
 from despur.core.adapter.continued import fold_in
-from despur.core.adapter.peft_folder import weights_digest
+from despur.core.adapter.peft_folder import tune_digest
 from despur.core.errors import BadInput
 from despur.core.text.chat import has_template
 from despur.core.text.learn import Learned, learn_rows
@@ -110,7 +110,7 @@ def prepare(
     if from_ is not None:
         reference = Reference(base, Adapter.read(from_))
         of_start = (*_checked(reference, model), _MEASURED_FROM)
-        facts |= {"base_fingerprint": fingerprint(model), "from": weights_digest(Path(from_))}
+        facts |= {"base_fingerprint": fingerprint(model), "from": tune_digest(Path(from_))}
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
     notes = (*given.notes, *learned.notes, *of_start, *of_factors, *of_scout)
     paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
