@@ -21,13 +21,13 @@ _ours: set[tuple[int, int]] = set()  # folders that this process has locked
 
 
 @contextlib.contextmanager
-def locked(folder: Path | str, *, room: int = 0, remove: bool = False) -> Iterator[Path]:
-    """Take a folder for this process alone while the block runs; it is made where it is missing.
+def locked(path: Path | str, *, room: int = 0, file: bool = False) -> Iterator[Path]:
+    """Take a folder, or a file's name, for this process alone while the block runs; a folder is made where it is missing.
 
     Args:
-        folder: The folder; removed again if the block leaves nothing in a new one.
+        path: The folder; removed again if the block leaves nothing in a new one. Or the file.
         room: Bytes that must be free.
-        remove: Remove it in the end if it is empty, whoever made it.
+        file: It is a file: an empty folder beside it is locked, and removed in the end.
 
     Raises:
         BadInput: another run writes there, or it cannot be written.
@@ -39,8 +39,9 @@ def locked(folder: Path | str, *, room: int = 0, remove: bool = False) -> Iterat
         >>> (tmp_path / "run").exists()
         False
     """
-    folder = Path(folder)
-    new = not os.path.lexists(folder)
+    path = Path(path)
+    folder = path.with_name(f".{path.name}.lock") if file else path
+    new = file or not os.path.lexists(folder)
     number, here = None, (0, 0)
     try:
         try:
@@ -58,17 +59,17 @@ def locked(folder: Path | str, *, room: int = 0, remove: bool = False) -> Iterat
         except FileExistsError as error:
             raise BadInput(f"{str(folder)!r} is a file, where a folder is needed. Choose another -o") from error
         except BlockingIOError as error:
-            raise taken(folder) from error
+            raise taken(path) from error
         except OSError as error:
-            raise BadInput(f"cannot write {str(folder)!r}: {reason(error)}. Choose another -o") from error
+            raise BadInput(f"cannot write {str(path)!r}: {reason(error)}. Choose another -o") from error
         check_room(folder, room)
         _ours.add(here)
-        yield folder
+        yield path
     finally:
         _ours.discard(here)
         if number is not None:
             os.close(number)
-        if new or remove:
+        if new:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only an empty one
 

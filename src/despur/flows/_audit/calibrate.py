@@ -78,7 +78,7 @@ def calibrate(
         )
     _check_files(out, beside, part)
     check_prompts(prompts)
-    with locked(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
+    with locked(out, room=PAGES, file=True):
         model, tokenizer = load_base(base)
         where = base_fingerprint(model, base)
         forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from despur.core import locked
 from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.fitted import load_fitted
@@ -90,24 +91,25 @@ def apply(
     target = Path(out)
     if target.suffix.lower() not in KINDS:
         raise BadInput(f"-o {str(out)!r} is none of {', '.join(KINDS)}. Name a file that ends in one")
-    if target.exists():
-        raise BadInput(f"{str(out)!r} is there already, and is not replaced. Choose another -o")
-    estimator, method, past, columns = _read(fitted)
-    layout = Layout(
-        tuple(rows) or tuple(past["rows"]), tuple(cols) or tuple(past["cols"]), value or past["value"],
-        past["how"] if how is None else "" if how == "refuse" else how, past["where"] if where is None else where,
-    )  # fmt: skip
-    if not layout.cols and past["groups"] in Source(table).names:  # then it is no column of the matrix
-        layout = replace(layout, groups=past["groups"])
-    progress("read", 0, 1, {})
-    matrix = read_matrix(table, layout).ordered(columns, table)
-    matrix.check_seen(columns=False)
-    matrix.check_holes(method, estimator)
-    progress("read", 1, 1, {})
-    scores = np.asarray(estimator.transform(matrix.values))
-    scores = scores.reshape(len(scores), -1)
-    named = {f"{method} {i + 1}": column.tolist() for i, column in enumerate(scores.T)}
-    _write({**matrix.keys, **named}, target)
+    with locked(target, file=True):
+        if target.exists():
+            raise BadInput(f"{str(out)!r} is there already, and is not replaced. Choose another -o")
+        estimator, method, past, columns = _read(fitted)
+        layout = Layout(
+            tuple(rows) or tuple(past["rows"]), tuple(cols) or tuple(past["cols"]), value or past["value"],
+            past["how"] if how is None else "" if how == "refuse" else how, past["where"] if where is None else where,
+        )  # fmt: skip
+        if not layout.cols and past["groups"] in Source(table).names:  # then it is no column of the matrix
+            layout = replace(layout, groups=past["groups"])
+        progress("read", 0, 1, {})
+        matrix = read_matrix(table, layout).ordered(columns, table)
+        matrix.check_seen(columns=False)
+        matrix.check_holes(method, estimator)
+        progress("read", 1, 1, {})
+        scores = np.asarray(estimator.transform(matrix.values))
+        scores = scores.reshape(len(scores), -1)
+        named = {f"{method} {i + 1}": column.tolist() for i, column in enumerate(scores.T)}
+        _write({**matrix.keys, **named}, target)
     return Applied(method, target, len(matrix.values), len(matrix.columns), matrix.empty, named, matrix.keys)
 
 

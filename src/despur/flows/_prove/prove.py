@@ -1,11 +1,12 @@
 """Run what methods are said to do, beside controls that must fail."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.core import find_method, methods, read_json, write_json
+from despur.core import find_method, locked, methods, read_json, write_json
 from despur.core.claim import Form
 from despur.core.errors import BadInput, UnknownName, nearest
 from despur.core.evidence import HOLDS, PROXY, grouped, shipped
@@ -18,6 +19,7 @@ from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, run_record
 from despur.flows.verb import Seed, recorded, verb
+from despur.flows.written import PAGES
 from despur.report import write_page
 
 Key = tuple[str, Form]  # method, form
@@ -56,7 +58,7 @@ def prove(
 
     Raises:
         UnknownName: no such method or room; the message names the nearest.
-        BadInput: neither a name nor `all`, or both.
+        BadInput: neither a name nor `all`, or both; or another run writes there.
 
     Example:
         $ despur prove grasp
@@ -69,18 +71,20 @@ def prove(
     chosen = _chosen(name, all)
     folder = Path(out) if out is not None else Path(OUT) if len(chosen) > 1 else None
     forms: tuple[Form, ...] = ("mechanism", "statement") if whole else ("mechanism",)
-    before = _before(folder)
     keys: list[Key] = [(method, form) for form in forms for method in chosen]
-    proven = _run_all(keys, seed, folder, jobs or os.cpu_count() or 1, progress)
-    lost = [f"{p.method}, {p.form}" for p in proven if not p.good and _held(before, p)]
-    others = () if whole else _shipped([m for m in chosen if len(chosen) == 1])
-    evidence = Evidence(proven, lost, None if folder is None else str(folder), others, run_record("prove", arguments))
-    if folder is not None:
-        write_json(folder / FILE, evidence.to_dict())
-        write_page(
-            folder / PAGE, title="despur prove", subtitle=name or "every method", blocks=evidence_blocks(evidence),
-            facts=page_facts(evidence.record),
-        )  # fmt: skip
+    with contextlib.nullcontext() if folder is None else locked(folder, room=PAGES):
+        before = _before(folder)
+        proven = _run_all(keys, seed, folder, jobs or os.cpu_count() or 1, progress)
+        lost = [f"{p.method}, {p.form}" for p in proven if not p.good and _held(before, p)]
+        others = () if whole else _shipped([m for m in chosen if len(chosen) == 1])
+        at = None if folder is None else str(folder)
+        evidence = Evidence(proven, lost, at, others, run_record("prove", arguments))
+        if folder is not None:
+            write_json(folder / FILE, evidence.to_dict())
+            write_page(
+                folder / PAGE, title="despur prove", subtitle=name or "every method", blocks=evidence_blocks(evidence),
+                facts=page_facts(evidence.record),
+            )  # fmt: skip
     return evidence
 
 

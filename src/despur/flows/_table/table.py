@@ -44,7 +44,7 @@ def table(
 
     Raises:
         BadInput: a folder that despur did not write, one that is not finished, damaged or of another version; or the
-            file cannot be written.
+            file cannot be written, or another run writes it.
         MissingExtra: no pyarrow, or no pandas.
 
     Example:

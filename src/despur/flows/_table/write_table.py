@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from despur.core import locked
 from despur.core.disk.files import draft_of
 from despur.core.errors import BadInput, MissingExtra
 from despur.flows.progress import Progress, silent
@@ -96,7 +97,6 @@ def make_table(
         check_place(file)
     names = short_names(folders)
     sources = [Source(folder, name) for folder, name in zip(folders, names, strict=True)]
-    vectors = _place_of_vectors(activations, file, sources, options)
     tally, more = Tally(), list[Mapping[str, Any]]()
 
     def all_batches() -> Iterator[Any]:
@@ -106,22 +106,24 @@ def make_table(
                 keep.append(batch)
             yield batch
 
-    try:
-        if vectors and activations:
-            from despur.flows._table.activations import Request, write_activations
+    with nullcontext() if file is None else locked(file, file=True):
+        vectors = _place_of_vectors(activations, file, sources, options)
+        try:
+            if vectors and activations:
+                from despur.flows._table.activations import Request, write_activations
 
-            asked = Request(sources[0].folder, sources[0].kind, activations, *options)
-            about = sources[0].about()
-            more += [{**about, **row} for row in write_activations(asked, vectors[0], progress)]
-        if file is None:
-            for _ in all_batches():
-                pass
-        else:
-            write_batches(all_batches(), file, beside=vectors)
-    finally:
-        if vectors:
-            with suppress(OSError):
-                vectors[0].unlink(missing_ok=True)
+                asked = Request(sources[0].folder, sources[0].kind, activations, *options)
+                about = sources[0].about()
+                more += [{**about, **row} for row in write_activations(asked, vectors[0], progress)]
+            if file is None:
+                for _ in all_batches():
+                    pass
+            else:
+                write_batches(all_batches(), file, beside=vectors)
+        finally:
+            if vectors:
+                with suppress(OSError):
+                    vectors[0].unlink(missing_ok=True)
     notes = tuple(note for source in sources for note in source.notes)
     axes = {axis: count.to_dict() for axis, count in tally.axes.items()}
     return TableSummary(file, vectors and vectors[1], axes, tally.rows, len(tally.runs), tally.missing, notes)
