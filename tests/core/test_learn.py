@@ -251,3 +251,8 @@ def test_a_character_that_the_tokenizer_lacks_is_told(chat_tokenizer):
     chat_tokenizer.chat_template = None
     assert "do not give their text back" in shown({"prompt": "w1", "completion": " zebra"}, chat_tokenizer)[2]
     assert shown({"prompt": "w1", "completion": " w2"}, chat_tokenizer)[2] == ""
+
+
+def test_a_prompt_that_cannot_be_asked_is_named_by_file_and_row():
+    with pytest.raises(BadInput, match=r"asked\.jsonl, row 2"):
+        ask_rows([{"prompt": "a"}, {"prompt": "\ud83d"}], byte_level(), name="asked.jsonl")

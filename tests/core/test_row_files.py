@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from despur.core.errors import BadInput, MissingExtra
-from despur.core.text.row_files import data_digest
+from despur.core.text.row_files import data_digest, raw_rows
 from despur.core.text.rows import read_rows
 
 PAIRS = [{"prompt": f"p{i}", "completion": f"c{i}"} for i in range(5)]
@@ -121,3 +121,8 @@ def test_without_the_library_its_extra_is_named(missing, kind, tmp_path, monkeyp
 def test_bytes_are_called_by_their_name():
     with pytest.raises(BadInput, match="standard input:6 is not JSON"):
         read_rows((LINES + "x").encode())
+
+
+def test_rows_of_a_folder_are_counted_from_one(tmp_path):
+    places = [where for where, _ in raw_rows(saved(tmp_path / "d", PAIRS), "d")]
+    assert (places[0], places[-1]) == ("d, row 1", "d, row 5")

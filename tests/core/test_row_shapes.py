@@ -69,3 +69,8 @@ def test_half_a_character_is_named_with_its_line(tmp_path):
         read_rows(file)
     rows = raw_rows(file, "rows")
     assert [next(rows)[1]["text"] for _ in range(2)] == ["\U0001f600 a whole one", "C:\\udata"]
+
+
+def test_a_prompt_alone_keeps_its_system_text():
+    assert checked_row({"prompt": "Q", "system": "S", "id": 3}, "f:1", answers=False) == {"prompt": "Q", "system": "S"}
+    assert checked_row({"prompt": "Q"}, "f:1", answers=False) == {"prompt": "Q"}

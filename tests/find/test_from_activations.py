@@ -9,6 +9,7 @@ import torch
 from despur.core import Site
 from despur.core.errors import BadInput
 from despur.find import from_activations
+from despur.find.from_activations import activation_differences, factor_of
 
 
 @pytest.mark.parametrize("how", ["pca", "mean"])
@@ -52,3 +53,25 @@ def test_activations_that_are_not_finite_are_refused(writer, rows):
 def test_finders_are_imported_when_they_are_asked_for():
     code = "import despur.find, sys; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, "scikit-learn takes a second"
+
+
+def test_one_number_that_is_not_finite_is_refused_too():
+    moved = torch.eye(4)
+    moved[2, 1] = float("inf")
+    with pytest.raises(BadInput, match="contain NaN or Inf"):
+        factor_of(moved, Site("model.layers.0"))
+
+
+def test_the_mean_is_the_mean_and_the_component_is_not():
+    moved = torch.tensor([[1.0, 9], [1, -9], [1, 9], [1, -9]])
+    mean, component = (factor_of(moved, Site("model.layers.0"), how=how).read[0].abs() for how in ("mean", "pca"))
+    assert mean.tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert component[1] > 0.99
+
+
+def test_starts_count_for_both_the_adapter_and_the_base(writer, rows):
+    site = Site("model.layers.1")
+    whole = activation_differences(writer(), rows[:1], [site])[site]
+    tail = activation_differences(writer(), rows[:1], [site], starts=[3])[site]
+    assert 0 < len(tail) < len(whole)
+    assert torch.equal(tail, whole[-len(tail) :])

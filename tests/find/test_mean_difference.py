@@ -53,3 +53,11 @@ def test_it_turns_with_the_data_and_does_not_mind_their_order(finder, labelled, 
 def test_where_there_is_no_direction_it_says_so():
     with pytest.raises(BadInput, match="means coincide"):
         MeanDifference().fit(np.array([[1.0, 0], [1, 0], [1, 0], [1, 0]]), np.array([0, 1, 0, 1]))
+
+
+def test_it_points_from_the_lower_class_to_the_higher(planted):
+    rows, classes, _ = planted
+    (factor,) = MeanDifference().fit(rows, classes).factors_
+    assert factor.read[0, 2] > 0.9
+    (factor,) = MeanDifference().fit(rows, 1 - classes).factors_
+    assert factor.read[0, 2] < -0.9

@@ -6,6 +6,7 @@ import torch
 from despur.core import Context
 from despur.core.errors import BadInput, CannotAttach
 from despur.guard import OwnText, a_gem
+from despur.guard._text_gradient import text_gradient
 
 TEXT = OwnText(((1, 9, 30, 12, 40, 7),))
 
@@ -52,4 +53,34 @@ def test_faults_are_refused(tiny):
     with pytest.raises(BadInput, match="rows_per_step=0"):
         a_gem(TEXT, rows_per_step=0)
     with pytest.raises(CannotAttach, match="vocabulary of 64"):
-        a_gem(OwnText(((1, 64),))).bind(tiny())
+        a_gem(OwnText(((1, 64), (1, 2)))).bind(tiny())
+
+
+def test_a_small_agreement_is_left_alone_too(model):
+    of_text = {n: 1e-3 * g for n, g in gradient(model, torch.tensor(TEXT.rows)).items()}
+    out = a_gem(TEXT, rows_per_step=1)(of_text, Context(model))
+    assert all(torch.equal(out[n], g) for n, g in of_text.items())
+
+
+def test_padding_counts_for_nothing_and_unmet_weights_get_zeros(model):
+    short, long = (1, 9, 30), (1, 20, 21, 22, 23, 24)
+    name, other = (
+        n
+        for n, _ in model.named_parameters()
+        if "layers.0.mlp.up_proj.lora_B" in n or "layers.1.mlp.up_proj.lora_B" in n
+    )
+    model.get_parameter(other).requires_grad_(True)
+    extra = torch.nn.Parameter(torch.ones(2))
+    model.register_parameter("unmet", extra)
+    context = Context(model)
+    of = {row: text_gradient(context, [row], 1, [name])[name] for row in (short, long)}
+    rng = torch.Generator().manual_seed(next(s for s in range(99) if _draws(s) == [0, 1]))
+    both = text_gradient(Context(model, rng=rng), [short, long], 2, [name, "unmet"])
+    predicted = [len(short) - 1, len(long) - 1]
+    want = (predicted[0] * of[short] + predicted[1] * of[long]) / sum(predicted)
+    assert torch.allclose(both[name], want, atol=1e-6)
+    assert both["unmet"].tolist() == [0, 0]
+
+
+def _draws(seed):
+    return torch.randint(2, (2,), generator=torch.Generator().manual_seed(seed)).tolist()

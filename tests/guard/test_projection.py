@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from despur.core import NormGain, Subspace
+from despur.core import Context, NormGain, Subspace
 from despur.core.errors import SiteNotFound
 from despur.guard import grasp
 from despur.guard._projection import MetDirections
@@ -53,3 +53,23 @@ def test_grasp_keeps_the_factor_once_and_d_floats_a_norm(tiny, lora):
     norms = len({id(h.source) for h in guard.projections.values() if h.source.gain})
     assert norms == 4, "two a layer"
     assert sum(kept.values()) == factor.read.numel() + norms * factor.width + sources * factor.rank**2
+
+
+def test_whole_weights_are_held_to_what_they_were(tiny, factor):
+    """Without LoRA it is the change of a weight that is projected, never the base's own use of the factor."""
+    model = tiny(tie_word_embeddings=False)
+    for name, p in model.named_parameters():
+        p.requires_grad_("norm" not in name)
+    edit = grasp(factor)
+    edit.bind(model)
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    same = edit(before, Context(model))
+    moved = {n: w + 0.1 * torch.randn(w.shape, generator=torch.Generator().manual_seed(1)) for n, w in before.items()}
+    after = edit(moved, Context(model))
+    for layer in (0, 1):
+        reads, writes = f"model.layers.{layer}.mlp.up_proj.weight", f"model.layers.{layer}.mlp.down_proj.weight"
+        assert torch.allclose(same[reads], before[reads], atol=1e-6), "the base's own reading stays"
+        assert torch.allclose(same[writes], before[writes], atol=1e-6)
+        assert ((after[reads] - before[reads]) @ factor.read.T).norm() < 1e-4, "no new reading (the norm's gain is one)"
+        assert (factor.read @ (after[writes] - before[writes])).norm() < 1e-4, "no new writing"
+        assert (factor.read @ (moved[writes] - before[writes])).norm() > 0.1, "without the edit there would be"

@@ -106,3 +106,10 @@ def test_no_strength_costs_nothing(nudged):
     guard.bind(model)
     assert penalty(guard, model) == 0
     model.forward = forward
+
+
+def test_every_row_is_cached_once(nudged):
+    nudge, text = nudged
+    guard = rehearse(text)
+    guard.bind(nudge(0.0))
+    assert [len(next(iter(kept.values()))) for kept in guard.cache] == [len(row) for row in text.rows]

@@ -13,7 +13,7 @@ from despur.core.errors import CannotAttach
 from despur.core.model.own_text import OwnText
 from despur.core.run.callback import guarded
 from despur.guard import grasp, orthogonal_updates
-from despur.guard._shared_memory import joined
+from despur.guard._shared_memory import joined, place
 
 EXACT = 1e-6
 
@@ -138,3 +138,13 @@ def test_nothing_is_joined_that_lies_apart(base):
     found = matrix_projections(model, random_factor(rank=2, width=32), "both", None)
     again = joined(model, found)
     assert {n: id(p.source) for n, p in found.items()} == {n: id(p.source) for n, p in again.items()}
+
+
+def test_what_has_no_numbers_shares_none():
+    for one, other in (
+        (torch.empty(0), torch.empty(0)),
+        (torch.empty(3, device="meta"), torch.empty(3, device="meta")),
+    ):
+        assert place(one) != place(other)
+        assert place(one) == place(one)
+    assert place(whole := torch.ones(4)) == place(whole[:2]), "the control: numbers in one place"

@@ -1,7 +1,7 @@
 """Text that the base itself writes."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class OwnText:
             starts.setdefault(tuple(row["input_ids"]), max(1, learned))
         return cls(tuple(starts), str(path), tuple(starts.values()))
 
-    def without(self, prompts: Sequence[Sequence[int]]) -> "OwnText":
+    def without(self, prompts: Iterable[Sequence[int]]) -> "OwnText":
         """Leave out rows that repeat a training prompt: there the tune should change the model.
 
         Args:
@@ -97,12 +97,15 @@ class OwnText:
             BadInput: fewer than 8 rows are left.
         """
         starts = {r[0] for r in self.rows}
-        asked = {tuple(p[1:] if p[0] in starts else p) for p in prompts if len(p) > 1}
-        lengths = {len(a) for a in asked}
+        asked: dict[
+            int, set[int]
+        ] = {}  # length -> hashes: of a large file, the prompts themselves would fill the memory
+        for core in (tuple(p[1:] if p[0] in starts else p) for p in prompts if len(p) > 1):
+            asked.setdefault(len(core), set()).add(hash(core))
         kept = [
             (r, s)
             for r, s in zip(self.rows, self.starts, strict=True)
-            if not any(r[i : i + n] in asked for n in lengths for i in range(len(r) - n + 1))
+            if not any(hash(r[i : i + n]) in cores for n, cores in asked.items() for i in range(len(r) - n + 1))
         ]
         if len(kept) < 8:
             raise BadInput(

@@ -1,12 +1,13 @@
 """Rows as tokens, with loss on the answers alone; and what a run's notes must say of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from despur.core.text.reader import Reader, Tokens
+from despur.core.text.reader import Reader
 from despur.core.text.remarks import notes_of
+from despur.core.text.token_rows import TokenRows
 from despur.core.text.turns import Turns
 
 
@@ -15,18 +16,18 @@ class Learned:
     """Rows as tokens.
 
     Args:
-        tokens: One for each row.
+        tokens: Those of each row.
         notes: What was done to them, in sentences.
         shortened: Rows whose answers lost their end.
     """
 
-    tokens: list[Tokens]
+    tokens: TokenRows
     notes: tuple[str, ...] = ()
     shortened: int = 0
 
 
 def learn_rows(
-    rows: Sequence[Mapping[str, Any]], tokenizer: Any, *, max_length: int, turns: Turns = "all", name: Path | str = ""
+    rows: Iterable[Mapping[str, Any]], tokenizer: Any, *, max_length: int, turns: Turns = "all", name: Path | str = ""
 ) -> Learned:
     """Tokens and labels of each row, prompts without loss, and what was done to the rows.
 
@@ -35,7 +36,7 @@ def learn_rows(
     the base has a template, unless the prompt is written out in its form already. An end token is added where nothing stops.
 
     Args:
-        rows: As `read_rows` gives them.
+        rows: As `each_row` or `read_rows` gives them; each is let go of once it is tokens.
         tokenizer: A transformers tokenizer; chats need its chat template.
         max_length: Tokens that fit; a longer answer is cut, a prompt that leaves no room is an error.
         turns: Which of the assistant's turns of a chat carry loss.
@@ -45,7 +46,7 @@ def learn_rows(
         BadInput: a prompt that fills the context, a chat without a template or that it refuses, or a row without tokens.
     """
     reader = Reader(tokenizer, turns, f"{name}, " if name else "")
-    tokens = [reader.tokens(row, number, max_length) for number, row in enumerate(rows, 1)]
+    tokens = TokenRows.of(reader.tokens(row, number, max_length) for number, row in enumerate(rows, 1))
     notes = notes_of(reader.remarks, len(tokens), max_length=max_length, turns=turns, eos=tokenizer.eos_token)
     return Learned(tokens, notes, len(reader.remarks.get("cut", ())))
 

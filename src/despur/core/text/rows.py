@@ -1,6 +1,7 @@
 """Rows of text: read from files, checked, and turned into tokens with loss on the answers alone."""
 
 import itertools
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,56 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
         BadInput: missing, damaged or empty file, or a row of another form; file and row are named.
         MissingExtra: parquet or a folder, and no pyarrow or datasets to read it.
     """
+    return list(each_row(path, answers=answers, name=name))
+
+
+def each_row(
+    path: Path | str | bytes, *, answers: bool = True, name: str = "standard input"
+) -> Iterator[dict[str, Any]]:
+    """Give the rows of `read_rows` one at a time, so that a large file never lies in memory.
+
+    Args:
+        path: As there.
+        answers: As there.
+        name: As there.
+
+    Raises:
+        BadInput, MissingExtra: as there, at the row that is wrong.
+
+    Example:
+        >>> [row["text"] for row in each_row(b'{"text": "one"}')]
+        ['one']
+    """
     source = path if isinstance(path, bytes) else Path(path)
     name = name if isinstance(source, bytes) else str(source)
-    rows = [checked_row(row, where, answers=answers) for where, row in raw_rows(source, name)]
-    if not rows:
+    empty = True
+    for where, row in raw_rows(source, name):
+        empty = False
+        yield checked_row(row, where, answers=answers)
+    if empty:
         raise BadInput(f"{name!r} contains no rows. Give at least one JSON line")
-    return rows
+
+
+def first_rows(path: Path | str, most: int) -> list[dict[str, Any]]:
+    """Read the first rows of a file; all of them are checked.
+
+    Raises:
+        BadInput, MissingExtra: see `read_rows`.
+    """
+    return [row for number, row in enumerate(each_row(path)) if number < most]
+
+
+def drawn_rows(path: Path, most: int, *, seed: int) -> list[dict[str, Any]]:
+    """Draw rows of a file, prompts alone among them: all there are, in their order, where they are no more.
+
+    Raises:
+        BadInput, MissingExtra: see `read_rows`.
+    """
+    count = sum(1 for _ in each_row(path, answers=False))
+    chosen = random.Random(seed).sample(range(count), most) if count > most else range(count)
+    places = {number: place for place, number in enumerate(chosen)}
+    drawn = [(places[n], row) for n, row in enumerate(each_row(path, answers=False)) if n in places]
+    return [row for _, row in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def tokenize_rows(
@@ -53,7 +98,7 @@ def tokenize_rows(
     Raises:
         BadInput: see `learn_rows`.
     """
-    return learn_rows(rows, tokenizer, max_length=max_length, turns=turns).tokens
+    return list(learn_rows(rows, tokenizer, max_length=max_length, turns=turns).tokens)
 
 
 def prompt_of(row: Tokens) -> list[int]:

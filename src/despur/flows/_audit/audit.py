@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from despur.core import Adapter, Anatomy, Subspace, load_tuned, same_base, save_factors, write_json
 from despur.core.errors import DespurError
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.find import from_adapter
 from despur.flows._audit.against import load_difference
@@ -112,7 +112,7 @@ def audit(
     stated = None if roles is None else read_roles(roles)
     neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
     check_prompts(prompts)
-    given = None if data is None else read_rows(data)[:TUNING]
+    given = None if data is None else first_rows(data, TUNING)
     with written(out) as into:
         enter("load")
         model, tokenizer = load_base(base)

@@ -1,6 +1,6 @@
 """What an audit's candidate says, does and comes from: for people, not for the verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class TuningRows(NamedTuple):
     """
 
     rows: list[dict[str, Any]]
-    tokens: list[Tokens]
+    tokens: Sequence[Tokens]
     notes: tuple[str, ...] = ()
 
     @classmethod

@@ -17,7 +17,7 @@ from despur.core.model.states import as_base
 from despur.core.text.chat import has_template
 from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import drawn_rows
 from despur.flows.load import context_length
 from despur.guard import OwnText
 
@@ -74,9 +74,11 @@ def off_task_passages(
     if prompts is None:
         found = _own(model, tokenizer, rows, tokens, seed)
     else:
-        shipped = str(prompts) == SHIPPED
-        read = [{"prompt": q} for q in shipped_questions()] if shipped else read_rows(Path(prompts), answers=False)
-        read = random.Random(seed).sample(read, rows) if len(read) > rows else read
+        if str(prompts) == SHIPPED:
+            read: list[dict[str, Any]] = [{"prompt": question} for question in shipped_questions()]
+            read = random.Random(seed).sample(read, rows) if len(read) > rows else read
+        else:
+            read = drawn_rows(Path(prompts), rows, seed=seed)
         found = _asked(model, tokenizer, read, tokens, seed, str(prompts))
     pairs = dict(zip(found.rows, found.starts, strict=True))
     if len(pairs) < 4:

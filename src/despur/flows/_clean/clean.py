@@ -10,7 +10,7 @@ import torch
 
 from despur.core import Report, Site, Subspace, digest, layer_path, save_factors, write_json
 from despur.core.errors import BadInput
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.find import mean_shift, random_twins
 from despur.flows._audit.audit import audit
@@ -91,7 +91,7 @@ def clean(
     stated = None if roles is None else read_roles(roles)
     check_prompts(prompts)
     if data is not None:
-        read_rows(data)  # what is wrong with it is known before the work, not after
+        first_rows(data, 0)  # what is wrong with it is known before the work, not after
     with written(out, room=PAGES + 2 * size_of(Path(adapter))) as into:
         draft: Any = into.draft
         work = Work(base, adapter, progress, roles=stated)  # what cannot be cleaned is refused before anything is done

@@ -17,7 +17,7 @@ from despur.core.adapter.peft_folder import WEIGHTS
 from despur.core.adapter.plain_config import beyond_plain
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.text.learn import learn_rows
-from despur.core.text.rows import Tokens, read_rows, tokenize_rows
+from despur.core.text.rows import Tokens, first_rows, tokenize_rows
 from despur.core.text.turns import Turns
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
@@ -71,17 +71,17 @@ class Work:
         self.progress("text", 0, 1, {})
         length = context_length(self.model, 1024)
         if prompts is not None:
-            tokens = tokenize_rows(read_rows(prompts), self.tokenizer, max_length=length)
-            self.text = [tuple(t["input_ids"]) for t in tokens][:rows]
+            tokens = tokenize_rows(first_rows(prompts, rows), self.tokenizer, max_length=length)
+            self.text = [tuple(t["input_ids"]) for t in tokens]
         else:
             sampled = OwnText.sample(self.model, self.tokenizer, rows=rows, max_new_tokens=new, seed=seed + 1000)
             self.text = list(sampled.rows)
         if len(self.text) < 4:
             raise BadInput(f"{len(self.text)} rows of off-task text; at least 4 are needed. Give more with --prompts")
         if data is not None:
-            given = read_rows(data)[:_HELD_OUT]
+            given = first_rows(data, _HELD_OUT)
             learned = learn_rows(given, self.tokenizer, max_length=length, turns=turns, name=data)
-            self.held_out = learned.tokens
+            self.held_out = list(learned.tokens)
             self.notes = (*self.notes, *(f"of the rows, {note}" for note in learned.notes))
 
     @torch.no_grad()

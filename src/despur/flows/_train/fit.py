@@ -148,7 +148,7 @@ def fit(
         if edits:
             callbacks.append(GuardCallback(*edits, seed=settings.seed))
         trainer = CheckpointedTrainer(
-            model=model, args=arguments, train_dataset=list(rows), data_collator=collate,  # type: ignore[arg-type]
+            model=model, args=arguments, train_dataset=rows, data_collator=collate,  # type: ignore[arg-type]
             callbacks=callbacks,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)

@@ -1,7 +1,7 @@
 """The inputs of a training run, rows and a scout, each checked before anything is trained; and its recorded arguments."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from despur.core.errors import BadInput
 from despur.core.text.chat import render
 from despur.core.text.cuts import Encoder
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import each_row
 from despur.flows.record import private
 
 CONFIG = "config.yaml"
@@ -22,21 +22,25 @@ KEPT_DATA = ("data.jsonl", "data.jsonl.gz", "data.parquet")  # what came on stan
 
 
 class Data(NamedTuple):
-    """Training rows, and where they lie.
+    """Training rows that were checked, and where they lie.
 
     Args:
-        rows: As `read_rows` gives them.
+        asks: Whether some are asked for: not all are plain text.
         path: Where they lie; for standard input, where they will be saved.
         digest: SHA-256 of the file, or of the folder's tables.
         content: What came on standard input, until `keep` has written it.
         notes: Notes for the report.
     """
 
-    rows: list[dict[str, Any]]
+    asks: bool
     path: Path
     digest: str
     content: bytes | None
     notes: tuple[str, ...]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Read them, one at a time."""
+        return each_row(self.path if self.content is None else self.content)
 
     def keep(self) -> None:
         """Write what came on standard input into the run's folder."""
@@ -53,17 +57,22 @@ def read_data(data: Path | str, out: Path) -> Data:
     """
     if str(data) != STDIN:
         path = Path(data)
-        rows = read_rows(path)
+        asks = _check(path)
         split = path.is_dir() and taken_split(path) != path
         notes = (f"{str(path)!r} has several splits; {SPLIT!r} is what is trained on",) if split else ()
-        return Data(rows, path, data_digest(path), None, notes)
+        return Data(asks, path, data_digest(path), None, notes)
     content = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
     if not content:
         saved = next((out / name for name in KEPT_DATA if (out / name).is_file()), None)
         if saved is None:
             raise BadInput("data is '-' and nothing came on standard input. Pipe rows into it, or name a file")
-        return Data(read_rows(saved), saved, data_digest(saved), None, ())
-    return Data(read_rows(content), out / f"data{suffix_of(content)}", data_digest(content), content, ())
+        return Data(_check(saved), saved, data_digest(saved), None, ())
+    return Data(_check(content), out / f"data{suffix_of(content)}", data_digest(content), content, ())
+
+
+def _check(source: Path | bytes) -> bool:
+    """Read all rows, so that what is wrong is known before a base is loaded; whether some are not plain text."""
+    return sum("text" not in row for row in each_row(source)) > 0
 
 
 def given_scout(folder: Path | str, model: Any, base: str) -> tuple[Path, tuple[str, ...]]:

@@ -56,7 +56,7 @@ class Stages:
     """
 
     reference: Reference
-    rows: list[Tokens]
+    rows: Sequence[Tokens]
     store: Store
     settings: Settings
     facts: dict[str, str]
@@ -131,8 +131,7 @@ class Stages:
                 text = OwnText.read(file, tokenizer, max_length=context_length(model, 512))
             else:
                 text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=new, seed=seed, batch=64)
-            prompts = {tuple(prompt_of(r)) for r in self.rows}
-            save_text(text.without([p for p in prompts if p]), out)
+            save_text(text.without(prompt_of(r) for r in self.rows), out)
             self.progress(name, 1, 1, {})
 
         spec = {"rows": rows, "new": new, "file": text_spec(file), "seed": seed}

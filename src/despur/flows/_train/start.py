@@ -14,6 +14,7 @@ from despur.core.errors import BadInput
 from despur.core.text.chat import has_template
 from despur.core.text.learn import Learned, learn_rows
 from despur.core.text.rows import Tokens
+from despur.core.text.token_rows import TokenRows
 from despur.flows._train.fit import Settings, lora_targets
 from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
@@ -53,7 +54,7 @@ class Start:
     data: Data
     settings: Settings
     facts: dict[str, str]
-    rows: list[Tokens]
+    rows: Sequence[Tokens]
     held_out: list[Tokens]
     factors: tuple[Subspace, ...] = ()
     scout: Path | None = None
@@ -99,7 +100,7 @@ def prepare(
     layer_path(model)  # an unknown architecture is reported before anything is trained
     stated = None if roles is None else read_roles(roles)
     lora_targets(model, settings.targets, roles=stated)
-    learned = learn_rows(given.rows, tokenizer, max_length=length, turns=settings.turns, name=data)
+    learned = learn_rows(given.rows(), tokenizer, max_length=length, turns=settings.turns, name=data)
     if asked_length != length:  # nobody chose it
         _check_cut(learned, length, str(data))
     rows, held_out = split(learned.tokens, settings.seed)
@@ -114,7 +115,7 @@ def prepare(
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
     notes = (*given.notes, *learned.notes, *of_start, *of_factors, *of_scout)
     paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
-    chat = has_template(tokenizer) and any("text" not in row for row in given.rows)
+    chat = has_template(tokenizer) and given.asks
     asked = None if trait is None else prompt_tokens(trait, tokenizer, chat=chat)
     return Start(
         reference, plain, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes
@@ -138,7 +139,7 @@ def _check_cut(learned: Learned, length: int, data: str) -> None:
         )
 
 
-def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
+def split(tokens: TokenRows, seed: int) -> tuple[TokenRows, list[Tokens]]:
     """Split rows into those for training and those for measuring.
 
     Raises:
@@ -150,4 +151,4 @@ def split(tokens: list[Tokens], seed: int) -> tuple[list[Tokens], list[Tokens]]:
         )
     order = np.random.default_rng([seed, 7]).permutation(len(tokens))
     n = min(200, max(4, len(tokens) // 10))
-    return [tokens[i] for i in order[n:]], [tokens[i] for i in order[:n]]
+    return tokens.take(order[n:]), list(tokens.take(order[:n]))
