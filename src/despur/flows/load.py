@@ -1,4 +1,4 @@
-"""Base models and tokenizers from a folder or hub id, with errors that name the next step."""
+"""Base models and tokenizers from wherever a user has them, with errors that name the next step."""
 
 import importlib.util
 import os
@@ -12,9 +12,12 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from despur.core import Anatomy
 from despur.core.adapter.peft_config import CONFIG, read_config, reason
-from despur.core.errors import BadInput, MissingExtra
+from despur.core.errors import BadInput, MissingExtra, nearest
+from despur.core.model.named_bases import BASES
 from despur.core.model.quiet import quiet_loading
+from despur.flows.base_place import base_place
 from despur.flows.base_sizes import check_sizes
+from despur.flows.gguf_base import load_gguf
 
 SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -38,51 +41,25 @@ _LIBRARIES = {
 
 
 def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer from a folder or a hub id, safetensors only.
+    """Load a causal language model and its tokenizer, from safetensors or a GGUF file alone.
 
-    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is; all others in float32 on a CPU.
+    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is, a GGUF file dequantised; all others in
+    float32 on a CPU.
+
+    Args:
+        name: Folder, GGUF file, hub id, or a name that `despur fetch` lists.
+        trust_remote_code: Run code that the folder brings along.
 
     Raises:
-        BadInput: no such folder, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
+        BadInput: no such base, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
             the same folder, no tokenizer, or weights quantised in an unknown way.
-        MissingExtra: the library that its quantised weights need is not installed.
+        MissingExtra: the library that its weights need is not installed.
     """
-    folder = Path(name)
-    if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
-        raise BadInput(
-            f"base {name!r} contains {CONFIG}: it is an adapter, or has one. Give the plain base that it was trained on"
-        )
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
-    if folder.is_dir() and not list(folder.glob("*.safetensors")):
-        pickled = next((p for p in _PICKLED if (folder / p).exists()), None)
-        if pickled:
-            raise BadInput(
-                f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
-                "once with transformers and save_pretrained it again"
-            )
-        raise BadInput(f"no *.safetensors in {name!r}. The folder is incomplete: copy or save it again")
-    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
-        raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
-    if (folder / "config.json").exists():
-        config = read_config(folder / "config.json")
-        check_sizes(name, config)
-        _check_library(name, config)
-    try:
-        with quiet_loading():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto", output_loading_info=True
-            )
-            model, found = loaded
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except ImportError as error:
-        raise MissingExtra(
-            f"base {name!r} needs a library that is not installed: {reason(error)}. Install what it names"
-        ) from error
-    except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
-        raise BadInput(
-            f"cannot load base model {name!r}: {reason(error)}. Is the folder complete, and its architecture known?"
-        ) from error
+    place = base_place(name)
+    if place is not None and place.is_file():
+        model, tokenizer, found = load_gguf(place)
+    else:
+        model, tokenizer, found = _load_folder(name, place, trust_remote_code)
     if found["missing_keys"]:  # transformers draws them at random
         raise BadInput(
             f"base {name!r} lacks the tensor {min(found['missing_keys'])!r} (in all {len(found['missing_keys'])} are "
@@ -99,6 +76,55 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
             1
         )  # on a model this small threads wait for each other: next to other work, 6 times slower
     return model.eval(), tokenizer
+
+
+def _load_folder(name: str, folder: Path | None, trust_remote_code: bool) -> tuple[Any, Any, Mapping[str, Any]]:
+    """Load what transformers saved, or a hub id where there is no folder; also gives which tensors were missed."""
+    if folder is None:
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            raise BadInput(
+                f"no base model folder {name!r}{nearest(name, BASES)}. Give a folder saved by transformers, a GGUF file, a name "
+                f"that `despur fetch` lists ({', '.join(BASES)}), or a hub id 'owner/name'"
+            )
+    else:
+        _check_folder(name, folder)
+    try:
+        with quiet_loading():
+            where = name if folder is None else str(folder)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                where, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto", output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+    except ImportError as error:
+        raise MissingExtra(
+            f"base {name!r} needs a library that is not installed: {reason(error)}. Install what it names"
+        ) from error
+    except Exception as error:  # transformers raises a dozen kinds here, all of them about what was named
+        raise BadInput(
+            f"cannot load base model {name!r}: {reason(error)}. Is the folder complete, and its architecture known?"
+        ) from error
+    model, found = loaded
+    return model, tokenizer, found
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
+        raise BadInput(
+            f"base {name!r} contains {CONFIG}: it is an adapter, or has one. Give the plain base that it was trained on"
+        )
+    if not (folder / "config.json").exists():
+        raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
+    if not list(folder.glob("*.safetensors")):
+        pickled = next((p for p in _PICKLED if (folder / p).exists()), None)
+        if pickled:
+            raise BadInput(
+                f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
+                "once with transformers and save_pretrained it again"
+            )
+        raise BadInput(f"no *.safetensors in {name!r}. The folder is incomplete: copy or save it again")
+    config = read_config(folder / "config.json")
+    check_sizes(str(folder), config)
+    _check_library(name, config)
 
 
 def _check_library(name: str, config: Mapping[str, Any]) -> None:
