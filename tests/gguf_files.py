@@ -26,9 +26,7 @@ def byte_pairs() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=bytes_, show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=bytes_, show_progress=False)
     tokenizer.train_from_iterator(TEXTS, trainer)
     return tokenizer
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import demo
     from despur.flows._demo.page import DemoResult
+    from despur.flows._fetch.fetch import Known, fetch
     from despur.flows._fit.apply import Applied, apply
     from despur.flows._fit.fit import Fitted, fit
     from despur.flows._library.entries import Entry, library_folder, list_library, remove_from_library
@@ -53,6 +54,7 @@ WHERE = {  # module -> names
     "_demo.demo": ("demo",),
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
+    "_fetch.fetch": ("Known", "fetch"),
     "_fit.apply": ("Applied", "apply"),
     "_fit.fit": ("Fitted", "fit"),
     "_train.fit": ("Settings",),
@@ -69,10 +71,10 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
-    "Estimate", "Evidence", "Exported", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
+    "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
     "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
-    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fit", "library_folder", "list_library", "open_bench",
-    "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
+    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",
+    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
     "unreadable", "verify", "write_table",
 ]  # fmt: skip
 

@@ -71,7 +71,7 @@ def audit(
     base cannot judge tunes of another.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
         prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.

@@ -42,7 +42,7 @@ def calibrate(
     are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
         prompts: Off-task prompts or text as JSON lines, or `shipped`; audits that use the null should use the same.

@@ -62,7 +62,7 @@ def clean(
     to its leading singular directions.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapter: PEFT folder of a plain LoRA adapter.
         out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
         factors: Folder of factors, preferably an audit's; an audit is run if left out (into `audit` of the result).

@@ -76,7 +76,7 @@ def prepare(
     """Read and check what a run was given.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         data: The training rows.
         out: The run's folder.
         settings: Settings of the guarded run.

@@ -60,7 +60,7 @@ def train(
     directions, with and without `factors`.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
             `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
