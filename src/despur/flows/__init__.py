@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from despur.flows._verify.certificate import Certificate
     from despur.flows._verify.certify import certify
     from despur.flows._verify.verify import Verified, verify
+    from despur.flows.placement import Placement
 
 WHERE = {  # module -> names
     "_audit.audit": ("Audit", "audit", "unreadable"),
@@ -67,12 +68,13 @@ WHERE = {  # module -> names
     "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
     "_verify.verify": ("Verified", "verify"),
+    "placement": ("Placement",),
 }  # fmt: skip
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
-    "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
-    "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
+    "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Settings", "Study", "TableSummary",
+    "Trained", "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
     "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",
     "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
     "unreadable", "verify", "write_table",

@@ -2,7 +2,7 @@
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from despur.flows.base_sizes import check_sizes
 _HEAD = struct.Struct("<4sIQ")  # "GGUF", version, number of tensors
 
 
-def load_gguf(file: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Any, Any, dict[str, Any]]:
+def load_gguf(file: Path, placed: Mapping[str, Any] | None = None) -> tuple[Any, Any, dict[str, Any]]:
     """Load a causal language model and its tokenizer from a GGUF file, as plain weights.
 
     Two files of one checkpoint hold the same weights only where they are quantised alike.
 
     Args:
         file: The file; one of several parts is not read.
-        dtype: Precision of the weights in memory.
+        placed: `Placement.options`; a precision of `auto` is float32 here, since the file's own is dequantised.
 
     Returns:
         The model, its tokenizer, and which tensors transformers missed, by kind.
@@ -40,6 +40,9 @@ def load_gguf(file: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Any, A
     tensors = _tensors(file)
     need("gguf", f"base {named} is a GGUF file: that")
     options: dict[str, Any] = {"gguf_file": file.name}
+    where = {"dtype": "auto", **(placed or {})}
+    if where["dtype"] == "auto":
+        where["dtype"] = torch.float32
     plain = getattr(transformers, "GgufConfig", None)  # versions without it always dequantise
     try:
         with quiet_loading(), _without_bar():
@@ -49,7 +52,7 @@ def load_gguf(file: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Any, A
             if plain is not None:
                 options["quantization_config"] = plain(gguf_file=file.name, dequantize=True)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                file.parent, config=config, dtype=dtype, output_loading_info=True, **options
+                file.parent, config=config, output_loading_info=True, **where, **options
             )
     except BadInput:
         raise

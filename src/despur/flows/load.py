@@ -18,6 +18,7 @@ from despur.core.model.quiet import quiet_loading
 from despur.flows.base_place import base_place
 from despur.flows.base_sizes import check_sizes
 from despur.flows.gguf_base import load_gguf
+from despur.flows.placement import Placement
 
 SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -40,26 +41,28 @@ _LIBRARIES = {
 }
 
 
-def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+def load_base(name: str, placement: Placement | None = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer, from safetensors or a GGUF file alone.
 
-    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is, a GGUF file dequantised; all others in
-    float32 on a CPU.
+    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is, a GGUF file dequantised.
 
     Args:
         name: Folder, GGUF file, hub id, or a name that `despur fetch` lists.
+        placement: Device and precision; by default float32 on a CPU, and on a machine with a CUDA device as it was saved.
         trust_remote_code: Run code that the folder brings along.
 
     Raises:
         BadInput: no such base, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
-            the same folder, no tokenizer, or weights quantised in an unknown way.
+            the same folder, no tokenizer, weights quantised in an unknown way, or a device that is not here.
         MissingExtra: the library that its weights need is not installed.
     """
+    placement = placement or Placement()
+    target = placement.target()
     place = base_place(name)
     if place is not None and place.is_file():
-        model, tokenizer, found = load_gguf(place)
+        model, tokenizer, found = load_gguf(place, placement.options)
     else:
-        model, tokenizer, found = _load_folder(name, place, trust_remote_code)
+        model, tokenizer, found = _load_folder(name, place, placement.options, trust_remote_code)
     if found["missing_keys"]:  # transformers draws them at random
         raise BadInput(
             f"base {name!r} lacks the tensor {min(found['missing_keys'])!r} (in all {len(found['missing_keys'])} are "
@@ -67,10 +70,17 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
         )
     quantised = getattr(model, "hf_quantizer", None) is not None
     for key, tensor in model.state_dict().items():
+        if tensor.is_meta:
+            raise BadInput(
+                f"base {name!r} does not fit into the devices' memory: {key!r} would stay outside. Take --dtype bfloat16, more "
+                "devices, or --device cpu"
+            )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"{key!r} of base {name!r} contains NaN or Inf. Copy or save the base again")
-    if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
-        model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
+    if not quantised and placement.whole:
+        model = model.float()
+    if target is not None and not quantised:
+        model = model.to(target)
     if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(
             1
@@ -78,7 +88,9 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def _load_folder(name: str, folder: Path | None, trust_remote_code: bool) -> tuple[Any, Any, Mapping[str, Any]]:
+def _load_folder(
+    name: str, folder: Path | None, options: Mapping[str, Any], trust_remote_code: bool
+) -> tuple[Any, Any, Mapping[str, Any]]:
     """Load what transformers saved, or a hub id where there is no folder; also gives which tensors were missed."""
     if folder is None:
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -92,7 +104,7 @@ def _load_folder(name: str, folder: Path | None, trust_remote_code: bool) -> tup
         with quiet_loading():
             where = name if folder is None else str(folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                where, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto", output_loading_info=True
+                where, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True, **options
             )
             tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
     except ImportError as error:

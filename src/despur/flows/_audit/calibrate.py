@@ -14,6 +14,7 @@ from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.option import Option
+from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress, silent
 from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
@@ -33,6 +34,7 @@ def calibrate(
     tokens: Tokens = 8,
     depth: Depth = 0.5,
     roles: Path | str | None = None,
+    placement: Placement | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> NeutralNull:
@@ -50,6 +52,7 @@ def calibrate(
         tokens: Analysed tokens of each row, as in those audits.
         depth: Relative depth of the analysed layer, as in those audits.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        placement: Device and precision of the models.
         seed: Seed of the samples; the same seed gives the same result on a CPU.
         progress: Called after every adapter.
 
@@ -73,7 +76,7 @@ def calibrate(
     _check_files(out, beside, part)
     check_prompts(prompts)
     with locked(out.with_name(f".{out.name}.lock"), room=PAGES, remove=True):
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_base(base, placement)
         where = base_fingerprint(model, base)
         forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]
         if len(every := {form.digest for form in forms}) > 1:
@@ -82,14 +85,14 @@ def calibrate(
                 "each group apart, or take the template out of their folders"
             )
         tokenizer = forms[0].tokenizer
-        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
+        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest, dtype_of(model))
         spec = digest({"base": where, "seed": seed, **settings})
         known = _read_part(part, spec)
         passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
         for i, folder in enumerate(adapters):
             progress("calibrate", i, len(adapters), {})
             if folder not in known:
-                read = load_tuned(load_base(base)[0], folder, name=base)
+                read = load_tuned(load_base(base, placement)[0], folder, name=base)
                 seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
                 if seen.change <= 0:
                     raise BadInput(

@@ -54,11 +54,11 @@ class Screen:
 
 
 def screen_settings(
-    prompts: object, rows: int, tokens: int, depth: float, template: str | None = None
+    prompts: object, rows: int, tokens: int, depth: float, template: str | None = None, dtype: str = "float32"
 ) -> dict[str, Any]:
     """What a null and the audits that are judged by it must have in common."""
     asked = None if prompts is None else str(prompts)
-    return {"prompts": asked, "rows": rows, "tokens": tokens, "depth": depth, "template": template}
+    return {"prompts": asked, "rows": rows, "tokens": tokens, "depth": depth, "template": template, "dtype": dtype}
 
 
 def unknown_roles(adapter: Adapter, base: Any, roles: Mapping[str, str] | None) -> str | None:

@@ -96,7 +96,7 @@ class Stages:
             fitted = fit(
                 model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
                 evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
-                patience=looks.patience, checkpoints=saved,
+                patience=looks.patience, checkpoints=saved, device=self.reference.placement.device,
                 on_evaluation=lambda now: self.history.add(name, course_of(now, start)),
             )  # fmt: skip
             if fitted.resumed:
