@@ -17,7 +17,7 @@ MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/m
 TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 
 .DELETE_ON_ERROR:
-.PHONY: demo real test test-slow test-real test-gpu test-minimum check format sync docs prove bench mutants clean
+.PHONY: demo real test test-slow test-real test-gpu test-minimum check format sync docs prove bench bench-gpu mutants clean
 
 demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
 	$(BIN)/despur demo
@@ -76,6 +76,9 @@ prove: $(STAMP)  ## every claim, whole, and the page of evidence: about ten minu
 
 bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-gpu: $(STAMP)  ## what guards, an audit and a calibration cost on a CUDA device: minutes
+	$(BIN)/python benchmarks/gpu.py
 
 SAMPLE ?= 4
 mutants: $(STAMP)  ## small faults planted in PLACES (rooms or files), SAMPLE of each file, and those that no test notices
