@@ -52,6 +52,16 @@ class Placement:
         return {"dtype": self.dtype if self.dtype == "auto" else getattr(torch, self.dtype), **spread}
 
 
+def placed(model: Any, device: Device) -> Any:
+    """Move a model to where it was asked for.
+
+    Raises:
+        BadInput: there is no such device here.
+    """
+    target = Placement(device).target()
+    return model if target is None else model.to(target)
+
+
 def check_device(name: str) -> None:
     """Refuse a device that is not here.
 

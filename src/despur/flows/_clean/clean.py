@@ -102,15 +102,8 @@ def clean(
         )  # what cannot be cleaned is refused before anything is done
         if factors is None:
             found = audit(
-                base,
-                adapter,
-                out=draft / "audit",
-                prompts=prompts,
-                roles=roles,
-                placement=placement,
-                seed=seed,
-                progress=progress,
-            )
+                base, adapter, out=draft / "audit", prompts=prompts, roles=roles, placement=placement, seed=seed, progress=progress,
+            )  # fmt: skip
             if not (draft / "audit" / "factors.json").exists():
                 raise BadInput(
                     f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "

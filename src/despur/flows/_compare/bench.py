@@ -19,7 +19,7 @@ from despur.flows._compare.materials import materials_of
 from despur.flows._compare.worlds import settings_of
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
-from despur.flows.placement import Device, Placement
+from despur.flows.placement import Device, placed
 from despur.flows.progress import Progress, silent
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
@@ -57,12 +57,8 @@ class Bench:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What every run of this bench depends on."""
-        return {
-            "world": self.world.name,
-            "rows": self.count,
-            "base_fingerprint": fingerprint(self.base),
-            **self.settings.to_dict(),
-        }
+        own = {"world": self.world.name, "rows": self.count, "base_fingerprint": fingerprint(self.base)}
+        return {**own, **self.settings.to_dict()}
 
     @cached_property
     def base(self) -> nn.Module:
@@ -76,14 +72,10 @@ class Bench:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         model, tokenizer = self.world.base()
-        return self._placed(model), tokenizer
+        return placed(model, self.device), tokenizer
 
     def fresh(self) -> nn.Module:
-        return self._placed(self.world.base()[0])
-
-    def _placed(self, model: nn.Module) -> nn.Module:
-        target = Placement(self.device).target()
-        return model if target is None else model.to(target)
+        return placed(self.world.base()[0], self.device)
 
     def tokens(self, twin: Twin = "harmful", *, seed: int | None = None) -> list[Tokens]:
         """Tuning rows as tokens with labels; made once."""
