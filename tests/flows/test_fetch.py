@@ -13,7 +13,7 @@ from gguf_files import write_gguf
 from despur.core import fingerprint, read_json
 from despur.core.errors import BadInput, UnknownName
 from despur.core.model.named_bases import BASES, NamedBase
-from despur.flows import Settings, fetch, train
+from despur.flows import Settings, fetch, replay, train
 from despur.flows._fetch import fetch as _module
 from despur.flows._fetch.wheel import check_digest
 from despur.flows.load import load_base
@@ -168,6 +168,9 @@ def test_what_is_written_names_the_base_and_not_its_place(place, local, tmp_path
     ]
     assert not [p for p in texts if str(place / "tiny") in p.read_text()], "the place stays on this machine"
     assert "base_model: tiny" in (run.adapter / "README.md").read_text()
+    again = replay(tmp_path / "run" / "run.json", out=tmp_path / "again", trust=True)  # of the data, which lie elsewhere
+    weights = "adapter_model.safetensors"
+    assert (again.adapter / weights).read_bytes() == (run.adapter / weights).read_bytes()
 
 
 def test_a_folder_of_that_name_here_goes_first(place, local, tmp_path, monkeypatch):

@@ -93,13 +93,11 @@ def clean(
     arguments = recorded(clean, locals())
     stated = None if roles is None else read_roles(roles)
     check_prompts(prompts)
-    if data is not None:
-        read_rows(data)  # what is wrong with it is known before the work, not after
+    _ = None if data is None else read_rows(data)  # what is wrong with it is known before the work, not after
     with written(out, room=PAGES + 2 * size_of(Path(adapter))) as into:
         draft: Any = into.draft
-        work = Work(
-            base, adapter, progress, placement, roles=stated
-        )  # what cannot be cleaned is refused before anything is done
+        # what cannot be cleaned is refused before anything is done
+        work = Work(base, adapter, progress, placement, roles=stated)
         if factors is None:
             found = audit(
                 base, adapter, out=draft / "audit", prompts=prompts, roles=roles, placement=placement, seed=seed, progress=progress,
