@@ -168,7 +168,9 @@ def test_what_is_written_names_the_base_and_not_its_place(place, local, tmp_path
     ]
     assert not [p for p in texts if str(place / "tiny") in p.read_text()], "the place stays on this machine"
     assert "base_model: tiny" in (run.adapter / "README.md").read_text()
-    again = replay(tmp_path / "run" / "run.json", out=tmp_path / "again", trust=True)  # of the data, which lie elsewhere
+    again = replay(
+        tmp_path / "run" / "run.json", out=tmp_path / "again", trust=True
+    )  # of the data, which lie elsewhere
     weights = "adapter_model.safetensors"
     assert (again.adapter / weights).read_bytes() == (run.adapter / weights).read_bytes()
 
