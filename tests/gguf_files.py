@@ -41,12 +41,14 @@ def tiny_llama(vocabulary: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def write_gguf(path: Path, *, quantised: bool = False, arch: str = "llama", leave_out: str = "") -> LlamaForCausalLM:
+def write_gguf(
+    path: Path, *, quantised: bool = False, arch: str = "llama", leave_out: str = "", blocks: int = 2
+) -> LlamaForCausalLM:
     """Write a tiny Llama; gives the model, whose weights the file has, rounded where it is quantised."""
     pairs = byte_pairs()
     model: Any = tiny_llama(pairs.get_vocab_size())
     config, writer = model.config, gguf.GGUFWriter(path, arch)
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(blocks)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)

@@ -78,6 +78,9 @@ def test_one_that_is_cut_off_or_lacks_a_tensor_or_is_something_else_is_refused(m
     write_gguf(file, leave_out="layers.1.mlp.down_proj")
     with pytest.raises(BadInput, match=r"lacks the tensor 'model.layers.1.mlp.down_proj.weight'"):
         load_base(str(file))
+    write_gguf(file, blocks=10**8)
+    with pytest.raises(BadInput, match=r"has num_hidden_layers=100000000, and its files have 21 tensors"):
+        load_base(str(file))
     file.write_text("{}")
     with pytest.raises(
         BadInput, match="is a file and no GGUF, the only one that is read as a base. Give that, a folder"

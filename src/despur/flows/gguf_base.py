@@ -83,9 +83,10 @@ def _tensors(file: Path) -> int:
 @contextlib.contextmanager
 def _without_bar() -> Iterator[None]:
     """Its bar is tqdm's own, which transformers does not switch off with its others."""
-    was = modeling_gguf_pytorch_utils.tqdm
-    modeling_gguf_pytorch_utils.tqdm = partial(was, disable=True)
+    reader: Any = modeling_gguf_pytorch_utils
+    was = reader.tqdm
+    reader.tqdm = partial(was, disable=True)
     try:
         yield
     finally:
-        modeling_gguf_pytorch_utils.tqdm = was
+        reader.tqdm = was

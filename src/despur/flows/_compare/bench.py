@@ -46,7 +46,8 @@ class Bench:
         self, root: Path, world: World, seed: int, *, steps: int | None = None, device: Device = "auto", progress: Progress = silent
     ) -> None:  # fmt: skip
         torch.set_num_threads(1)
-        self.world, self.seed, self.device, self.progress = world, seed, device, progress
+        self.world, self.seed, self.progress = world, seed, progress
+        self.device: Device = device
         given = settings_of(world.training)
         self.count, self.own_tokens = world.training["rows"], world.training.get("own_tokens", OWN_TOKENS)
         self.settings = replace(given, steps=steps or given.steps, seed=seed)
