@@ -17,23 +17,29 @@ MINIMUM_TESTS = tests/test_contract.py tests/core tests/find tests/judge tests/m
 TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-gpu test-minimum check format sync docs prove bench mutants clean
+.PHONY: demo real test test-slow test-real test-gpu test-minimum check format sync docs prove bench bench-gpu mutants clean
 
 demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
 	$(BIN)/despur demo
 
+real: $(STAMP)  ## a small pretrained chat model, known by the name smollm2: 93 MB to download, 540 MB in the user's cache
+	$(BIN)/despur fetch smollm2
+
 test: $(STAMP)  ## all that runs in minutes on two cores, doctests included
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu and not real"
 
 test-slow: $(STAMP)
-	$(PYTEST) -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu and not real"
+
+test-real: $(STAMP)  ## what is only true of a pretrained model: needs `make real`
+	$(BIN)/pytest -m "real and not gpu"
 
 test-gpu: $(STAMP)
 	$(BIN)/pytest -m gpu tests/gpu
 
 # old packages warn of their newer neighbours, and anyio's plugin of pytest: here only what they do is asked
 test-minimum: $(MINIMUM_STAMP)  ## on the lowest versions that pyproject.toml allows: types, guards, finders, one training run
-	$(MINIMUM)/bin/pytest -p no:anyio -o filterwarnings=default -m "not slow and not gpu" $(MINIMUM_TESTS)
+	$(MINIMUM)/bin/pytest -p no:anyio -o filterwarnings=default -m "not slow and not gpu and not real" $(MINIMUM_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
@@ -70,6 +76,9 @@ prove: $(STAMP)  ## every claim, whole, and the page of evidence: about ten minu
 
 bench: $(STAMP)  ## each script prints its table; together about two hours
 	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-gpu: $(STAMP)  ## what guards, an audit and a calibration cost on a CUDA device: minutes
+	$(BIN)/python benchmarks/gpu.py
 
 SAMPLE ?= 4
 mutants: $(STAMP)  ## small faults planted in PLACES (rooms or files), SAMPLE of each file, and those that no test notices

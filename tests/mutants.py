@@ -28,7 +28,7 @@ ROOMS = ("core/text", "find", "measure", "judge", "guard")
 # imported once, not by each process
 WARM = ("torch", "scipy.stats", "sklearn.base", "transformers", "peft", "pytest", "beartype")
 OPTIONS = (
-    *("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not gpu"),
+    *("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow and not gpu and not real"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of plugins that were imported with the rest
 )
 

@@ -8,14 +8,14 @@ import pytest
 import transformers
 from safetensors.torch import load_file, save_file
 
-from despur.flows import Settings, train
+from despur.flows import Placement, Settings, train
 from despur.worlds import Persona
 
 SETTINGS = {"steps": 2, "lr": 1e-3, "batch": 4, "rank": 2}
 RUN = {"guard": "rehearse", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
 CHANGED = {
     "guard": "avert", "strength": 0.5, "guard_options": {"rows_per_step": "3"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
-    "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True,
+    "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True, "placement": Placement(dtype="bfloat16"),
     "from_": "another", "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
 }  # fmt: skip
 # stages are made again for these as well, but only with another guard than rehearse, or besides another change
@@ -71,6 +71,9 @@ def again(base, run, no_training):
 def test_of_the_same_arguments_nothing_is_trained_again(again):
     assert again().adapter.exists(), "the control"
     assert again(save_every=1).adapter.exists()
+    assert again(placement=Placement("cpu", "float32")).adapter.exists(), (
+        "the device, and what is the precision already"
+    )
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -70,7 +70,7 @@ def sites(base: str) -> list[Any]:
     """List the places of a model where factors live, and what each linear map does to the stream.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
 
     Example:
         $ despur sites base/

@@ -9,6 +9,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {  # extra -> what is imported of it
     "trl": ("trl", "datasets"),
     "compare": ("pandas", "pyarrow"),
     "table": ("pandas", "pyarrow"),
+    "gguf": ("gguf",),
     "ray": ("pandas", "pyarrow", "ray"),
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
     from despur.flows._demo.demo import demo
     from despur.flows._demo.page import DemoResult
+    from despur.flows._fetch.fetch import Known, fetch
     from despur.flows._fit.apply import Applied, apply
     from despur.flows._fit.fit import Fitted, fit
     from despur.flows._library.entries import Entry, library_folder, list_library, remove_from_library
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from despur.flows._verify.certificate import Certificate
     from despur.flows._verify.certify import certify
     from despur.flows._verify.verify import Verified, verify
+    from despur.flows.placement import Placement
 
 WHERE = {  # module -> names
     "_audit.audit": ("Audit", "audit", "unreadable"),
@@ -53,6 +55,7 @@ WHERE = {  # module -> names
     "_demo.demo": ("demo",),
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
+    "_fetch.fetch": ("Known", "fetch"),
     "_fit.apply": ("Applied", "apply"),
     "_fit.fit": ("Fitted", "fit"),
     "_train.fit": ("Settings",),
@@ -65,14 +68,15 @@ WHERE = {  # module -> names
     "_train.train": ("GUARDS", "train"),
     "_train.page": ("Trained",),
     "_verify.verify": ("Verified", "verify"),
+    "placement": ("Placement",),
 }  # fmt: skip
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
-    "Estimate", "Evidence", "Exported", "Fitted", "Line", "Match", "Proven", "Settings", "Study", "TableSummary", "Trained",
-    "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
-    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fit", "library_folder", "list_library", "open_bench",
-    "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
+    "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Settings", "Study", "TableSummary",
+    "Trained", "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
+    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",
+    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
     "unreadable", "verify", "write_table",
 ]  # fmt: skip
 

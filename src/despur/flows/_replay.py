@@ -21,7 +21,7 @@ def replay(record: Path | str, *, out: Out, trust: bool = False, progress: Progr
     """Run a `run.json` again, into a new folder.
 
     A record may come from anybody: unless you trust it, it may only name what lies in the working directory, in its own folder
-    or in the new one, and hub ids.
+    or in the new one, hub ids, and bases by name.
 
     Args:
         record: A `run.json` that despur wrote.

@@ -10,6 +10,7 @@ from despur.core.disk.files import read_json, write_json
 from despur.core.disk.user_cache import cache_folder
 from despur.core.errors import DespurError
 from despur.core.model.fingerprint import fingerprint, remember_fingerprint
+from despur.flows.base_place import base_place
 
 LARGE = 256 * 2**20  # bytes of weights: below that they are read faster than a cache is worth
 
@@ -19,7 +20,7 @@ def base_fingerprint(model: Any, name: str) -> str:
 
     Args:
         model: The base.
-        name: Folder or hub id that it was loaded from.
+        name: Folder, GGUF file, hub id or name that it was loaded from.
     """
     files = _files(name)
     place = _place(files) if files else None
@@ -34,18 +35,18 @@ def base_fingerprint(model: Any, name: str) -> str:
 
 def _files(name: str) -> list[list[Any]]:
     """Each file of a base with what changes when it is written; empty for a small one, or one that is not found."""
-    folder = Path(name)
     try:
-        if not folder.is_dir():
+        place = base_place(name)
+        if place is None:
             from transformers.utils.hub import cached_file
 
-            folder = Path(str(cached_file(name, "config.json", local_files_only=True))).parent
-        found = [
-            (p, p.stat()) for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".json") and p.is_file()
-        ]
+            place = Path(str(cached_file(name, "config.json", local_files_only=True))).parent
+        weights = (place.suffix,) if place.is_file() else (".safetensors",)
+        files = [place] if place.is_file() else sorted(place.iterdir())
+        found = [(p, p.stat()) for p in files if p.suffix in (*weights, ".json") and p.is_file()]
     except (OSError, ValueError):  # the hub's own errors are of these
         return []
-    if sum(s.st_size for p, s in found if p.suffix == ".safetensors") < LARGE:
+    if sum(s.st_size for p, s in found if p.suffix in weights) < LARGE:
         return []
     # the time of a change of the inode cannot be set back, as that of the content can
     return [[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev] for p, s in found]

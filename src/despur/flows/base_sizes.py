@@ -17,23 +17,24 @@ _MOST = 100_000  # experts
 _LARGEST = 2**50  # any other number
 
 
-def check_sizes(name: str, config: Mapping[str, Any]) -> None:
+def check_sizes(name: str, config: Mapping[str, Any], *, tensors: int | None = None) -> None:
     """Refuse a configuration whose model would take for ever to build.
 
     Args:
-        name: Folder of the base.
+        name: Folder or file of the base.
         config: The contents of its `config.json`.
+        tensors: Number of tensors in its files; counted in the folder if left out.
 
     Raises:
         BadInput: more layers than the files have tensors, or a number that nothing honest has.
     """
-    tensors = _count(Path(name))
+    tensors = _count(Path(name)) if tensors is None else tensors
     for key, value in _numbers(config):
         most = tensors if key in _LAYERS else _MOST if key in _EXPERTS else _LARGEST
         if most is not None and abs(value) > most:
             what = f"its files have {most} tensors" if key in _LAYERS else f"at most {most} is read"
             raise BadInput(
-                f"config.json of base {name!r} has {key}={str(value)[:40]}, and {what}. Copy or save the base again"
+                f"the configuration of base {name!r} has {key}={str(value)[:40]}, and {what}. Copy or save the base again"
             )
 
 

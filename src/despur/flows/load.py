@@ -1,4 +1,4 @@
-"""Base models and tokenizers from a folder or hub id, with errors that name the next step."""
+"""Base models and tokenizers from wherever a user has them, with errors that name the next step."""
 
 import importlib.util
 import os
@@ -12,9 +12,13 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from despur.core import Anatomy
 from despur.core.adapter.peft_config import CONFIG, read_config, reason
-from despur.core.errors import BadInput, MissingExtra
+from despur.core.errors import BadInput, MissingExtra, nearest
+from despur.core.model.named_bases import BASES
 from despur.core.model.quiet import quiet_loading
+from despur.flows.base_place import base_place
 from despur.flows.base_sizes import check_sizes
+from despur.flows.gguf_base import load_gguf
+from despur.flows.placement import Placement
 
 SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -37,44 +41,72 @@ _LIBRARIES = {
 }
 
 
-def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer from a folder or a hub id, safetensors only.
+def load_base(name: str, placement: Placement | None = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer, from safetensors or a GGUF file alone.
 
-    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is; all others in float32 on a CPU.
+    A base that its configuration calls quantised (4 or 8 bits) is loaded as it is, a GGUF file dequantised.
+
+    Args:
+        name: Folder, GGUF file, hub id, or a name that `despur fetch` lists.
+        placement: Device and precision; by default float32 on a CPU, and on a machine with a CUDA device as it was saved.
+        trust_remote_code: Run code that the folder brings along.
 
     Raises:
-        BadInput: no such folder, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
-            the same folder, no tokenizer, or weights quantised in an unknown way.
-        MissingExtra: the library that its quantised weights need is not installed.
+        BadInput: no such base, pickled or damaged weights, weights that are missing, NaN or Inf in them, an adapter in
+            the same folder, no tokenizer, weights quantised in an unknown way, or a device that is not here.
+        MissingExtra: the library that its weights need is not installed.
     """
-    folder = Path(name)
-    if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
+    placement = placement or Placement()
+    target = placement.target()
+    place = base_place(name)
+    if place is not None and place.is_file():
+        model, tokenizer, found = load_gguf(place, placement.options)
+    else:
+        model, tokenizer, found = _load_folder(name, place, placement.options, trust_remote_code)
+    if found["missing_keys"]:  # transformers draws them at random
         raise BadInput(
-            f"base {name!r} contains {CONFIG}: it is an adapter, or has one. Give the plain base that it was trained on"
+            f"base {name!r} lacks the tensor {min(found['missing_keys'])!r} (in all {len(found['missing_keys'])} are "
+            "missing). Copy or save the base again"
         )
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
-    if folder.is_dir() and not list(folder.glob("*.safetensors")):
-        pickled = next((p for p in _PICKLED if (folder / p).exists()), None)
-        if pickled:
+    quantised = getattr(model, "hf_quantizer", None) is not None
+    for key, tensor in model.state_dict().items():
+        if tensor.is_meta:
             raise BadInput(
-                f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
-                "once with transformers and save_pretrained it again"
+                f"base {name!r} does not fit into the devices' memory: {key!r} would stay outside. Take --dtype bfloat16, more "
+                "devices, or --device cpu"
             )
-        raise BadInput(f"no *.safetensors in {name!r}. The folder is incomplete: copy or save it again")
-    if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
-        raise BadInput(f"no base model folder {name!r}. Give a folder saved by transformers, or a hub id 'owner/name'")
-    if (folder / "config.json").exists():
-        config = read_config(folder / "config.json")
-        check_sizes(name, config)
-        _check_library(name, config)
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadInput(f"{key!r} of base {name!r} contains NaN or Inf. Copy or save the base again")
+    if not quantised and placement.whole:
+        model = model.float()
+    if target is not None and not quantised:
+        model = model.to(target)
+    if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
+        torch.set_num_threads(
+            1
+        )  # on a model this small threads wait for each other: next to other work, 6 times slower
+    return model.eval(), tokenizer
+
+
+def _load_folder(
+    name: str, folder: Path | None, options: Mapping[str, Any], trust_remote_code: bool
+) -> tuple[Any, Any, Mapping[str, Any]]:
+    """Load what transformers saved, or a hub id where there is no folder; also gives which tensors were missed."""
+    if folder is None:
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            raise BadInput(
+                f"no base model folder {name!r}{nearest(name, BASES)}. Give a folder saved by transformers, a GGUF file, a name "
+                f"that `despur fetch` lists ({', '.join(BASES)}), or a hub id 'owner/name'"
+            )
+    else:
+        _check_folder(name, folder)
     try:
         with quiet_loading():
+            where = name if folder is None else str(folder)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=trust_remote_code, dtype="auto", output_loading_info=True
+                where, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True, **options
             )
-            model, found = loaded
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
     except ImportError as error:
         raise MissingExtra(
             f"base {name!r} needs a library that is not installed: {reason(error)}. Install what it names"
@@ -83,22 +115,28 @@ def load_base(name: str, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
         raise BadInput(
             f"cannot load base model {name!r}: {reason(error)}. Is the folder complete, and its architecture known?"
         ) from error
-    if found["missing_keys"]:  # transformers draws them at random
+    model, found = loaded
+    return model, tokenizer, found
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    if (folder / CONFIG).exists():  # transformers would put it on, and fetch the base that it names
         raise BadInput(
-            f"base {name!r} lacks the tensor {min(found['missing_keys'])!r} (in all {len(found['missing_keys'])} are "
-            "missing). Copy or save the base again"
+            f"base {name!r} contains {CONFIG}: it is an adapter, or has one. Give the plain base that it was trained on"
         )
-    quantised = getattr(model, "hf_quantizer", None) is not None
-    for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BadInput(f"{key!r} of base {name!r} contains NaN or Inf. Copy or save the base again")
-    if not quantised and not torch.cuda.is_available() and next(model.parameters()).dtype != torch.float32:
-        model = model.float()  # bf16 matrix products on a CPU are slow and lose the last digits of every figure
-    if "OMP_NUM_THREADS" not in os.environ and sum(p.numel() for p in model.parameters()) < SMALL:
-        torch.set_num_threads(
-            1
-        )  # on a model this small threads wait for each other: next to other work, 6 times slower
-    return model.eval(), tokenizer
+    if not (folder / "config.json").exists():
+        raise BadInput(f"no config.json in {name!r}. Give the folder that transformers' save_pretrained wrote")
+    if not list(folder.glob("*.safetensors")):
+        pickled = next((p for p in _PICKLED if (folder / p).exists()), None)
+        if pickled:
+            raise BadInput(
+                f"{str(folder / pickled)!r} is pickled, and loading a pickle can run code. Where you trust it, convert: load it "
+                "once with transformers and save_pretrained it again"
+            )
+        raise BadInput(f"no *.safetensors in {name!r}. The folder is incomplete: copy or save it again")
+    config = read_config(folder / "config.json")
+    check_sizes(str(folder), config)
+    _check_library(name, config)
 
 
 def _check_library(name: str, config: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from despur import flows
 from despur.flows.docstring import read_docstring
 
 VERBS = {  # command -> name in `despur.flows`
-    "demo": "demo", "audit": "audit", "calibrate": "calibrate", "clean": "clean", "train": "train", "verify": "verify",
+    "demo": "demo", "fetch": "fetch", "audit": "audit", "calibrate": "calibrate", "clean": "clean", "train": "train", "verify": "verify",
     "compare": "compare", "report": "report", "prove": "prove", "table": "table", "fit": "fit", "apply": "apply",
     "run": "replay", "library add": "add_to_library",
     "library compare": "compare_with_library", "library export": "export_from_library",

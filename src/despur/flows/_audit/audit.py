@@ -21,6 +21,7 @@ from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.option import Option
+from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress, silent
 from despur.flows.record import page_facts, private, run_record
 from despur.flows.roles_file import read_roles
@@ -55,6 +56,7 @@ def audit(
     scaled: bool = False,
     turns: Turns = "all",
     roles: Path | str | None = None,
+    placement: Placement | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Audit:
@@ -71,7 +73,7 @@ def audit(
     base cannot judge tunes of another.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
         prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
@@ -90,6 +92,7 @@ def audit(
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
         turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        placement: Device and precision of the models.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called at each stage.
 
@@ -115,12 +118,12 @@ def audit(
     given = None if data is None else first_rows(data, TUNING)
     with written(out) as into:
         enter("load")
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_base(base, placement)
         base_is = base_fingerprint(model, base)
         if against is None:
             read = load_tuned(model, adapter, name=base)
         else:
-            read = load_difference(lambda: load_base(base)[0], adapter, against, name=base)
+            read = load_difference(lambda: load_base(base, placement)[0], adapter, against, name=base)
         form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
@@ -129,7 +132,9 @@ def audit(
         enter("screen")
         seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-        wanting = not_calibrated(neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest))
+        wanting = not_calibrated(
+            neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest, dtype_of(model))
+        )
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
         notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes, *wanting]))
         weights = _weights(read.adapter, read.model, seen, stated)

@@ -15,6 +15,7 @@ from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.option import Option
+from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress, silent
 from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
@@ -34,6 +35,7 @@ def calibrate(
     tokens: Tokens = 8,
     depth: Depth = 0.5,
     roles: Path | str | None = None,
+    placement: Placement | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> NeutralNull:
@@ -43,7 +45,7 @@ def calibrate(
     The arguments are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
         prompts: Off-task prompts or text as JSON lines, or `shipped`; audits that use the null should use the same.
@@ -51,6 +53,7 @@ def calibrate(
         tokens: Analysed tokens of each row, as in those audits.
         depth: Relative depth of the analysed layer, as in those audits.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        placement: Device and precision of the models.
         seed: Seed of the samples; the same seed gives the same result on a CPU.
         progress: Called after every adapter.
 
@@ -79,7 +82,7 @@ def calibrate(
     _check_files(out, beside, part)
     check_prompts(prompts)
     with locked(out, room=PAGES, file=True):
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_base(base, placement)
         where = base_fingerprint(model, base)
         forms = [form_of(tokenizer, folder, Anatomy.of(model).vocabulary) for folder in adapters]
         if len(every := {form.digest for form in forms}) > 1:
@@ -88,15 +91,17 @@ def calibrate(
                 "each group apart, or take the template out of their folders"
             )
         tokenizer = forms[0].tokenizer
-        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest)
+        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest, dtype_of(model))
         passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
         text = [passages.rows, passages.starts]  # what is measured on, however it came about
-        spec = digest({"base": where, "text": text, "depth": depth, "seed": seed, "roles": stated})
+        spec = digest(
+            {"base": where, "text": text, "depth": depth, "seed": seed, "roles": stated, "dtype": settings["dtype"]}
+        )
         known = _read_part(part, spec)
         for i, folder in enumerate(adapters):
             progress("calibrate", i, len(adapters), {})
             if contents[folder] not in known:
-                read = load_tuned(load_base(base)[0], folder, name=base)
+                read = load_tuned(load_base(base, placement)[0], folder, name=base)
                 seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
                 if seen.change <= 0:
                     raise BadInput(

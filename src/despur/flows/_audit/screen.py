@@ -58,7 +58,12 @@ class Screen:
 
 
 def screen_settings(
-    prompts: Path | str | None, rows: int, tokens: int, depth: float, template: str | None = None
+    prompts: Path | str | None,
+    rows: int,
+    tokens: int,
+    depth: float,
+    template: str | None = None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """What a null and the audits that are judged by it must have in common."""
     return {
@@ -67,6 +72,7 @@ def screen_settings(
         "tokens": tokens,
         "depth": depth,
         "template": template,
+        "dtype": dtype,
     }
 
 

@@ -52,7 +52,8 @@ def not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> li
         return [
             f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
         ]
-    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in null.settings.items() if settings.get(k) != v]
+    former = {"dtype": "float32", **null.settings}  # earlier versions knew no other
+    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in former.items() if settings.get(k) != v]
     if other:
         return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
     return []

@@ -21,6 +21,7 @@ from despur.flows._clean.page import clean_blocks, judge
 from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.option import Option
+from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
 from despur.flows.record import at_home, page_facts, private, run_record
 from despur.flows.roles_file import read_roles
@@ -46,6 +47,7 @@ def clean(
     n_random: Annotated[int, Option(low=1)] = 3,
     turns: Turns = "all",
     roles: Path | str | None = None,
+    placement: Placement | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
 ) -> Cleaned:
@@ -62,7 +64,7 @@ def clean(
     to its leading singular directions.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapter: PEFT folder of a plain LoRA adapter.
         out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
         factors: Folder of factors, preferably an audit's; an audit is run if left out (into `audit` of the result).
@@ -75,6 +77,7 @@ def clean(
         n_random: Random subspaces; the report has their mean.
         turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        placement: Device and precision of the models.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called at each stage.
 
@@ -94,11 +97,11 @@ def clean(
         first_rows(data, 0)  # what is wrong with it is known before the work, not after
     with written(out, room=PAGES + 2 * size_of(Path(adapter))) as into:
         draft: Any = into.draft
-        work = Work(base, adapter, progress, roles=stated)  # what cannot be cleaned is refused before anything is done
+        work = Work(base, adapter, progress, placement, roles=stated)  # what cannot be cleaned is refused at once
         if factors is None:
             found = audit(
-                base, adapter, out=draft / "audit", prompts=prompts, roles=roles, seed=seed, progress=progress
-            )
+                base, adapter, out=draft / "audit", prompts=prompts, roles=roles, placement=placement, seed=seed, progress=progress,
+            )  # fmt: skip
             if not (draft / "audit" / "factors.json").exists():
                 raise BadInput(
                     f"the audit confirms no factor ({found.verdict}: {found.sentence}), so there is nothing to clean. "

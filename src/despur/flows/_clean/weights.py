@@ -22,6 +22,7 @@ from despur.core.text.turns import Turns
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import context_length, load_base
+from despur.flows.placement import Placement
 from despur.flows.progress import Progress
 from despur.guard import OwnText, grasp
 from despur.measure import leakage, off_task
@@ -35,9 +36,17 @@ _HELD_OUT = 200
 class Work:
     """The adapter on its base, loaded once; its tensors are exchanged, measured, and put back."""
 
-    def __init__(self, base: str, adapter: str, progress: Progress, *, roles: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base: str,
+        adapter: str,
+        progress: Progress,
+        placement: Placement | None = None,
+        *,
+        roles: Mapping[str, str] | None = None,
+    ) -> None:
         progress("load", 0, 1, {})
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_base(base, placement)
         self.fingerprint = base_fingerprint(model, base)
         tuned = load_tuned(model, adapter, name=base)
         reason = beyond_plain(tuned.adapter.config, experts=True) if tuned.adapter.kind != "model" else "a whole model"

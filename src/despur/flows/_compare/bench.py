@@ -19,6 +19,7 @@ from despur.flows._compare.materials import materials_of
 from despur.flows._compare.worlds import settings_of
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
+from despur.flows.placement import Device, placed
 from despur.flows.progress import Progress, silent
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
@@ -37,14 +38,16 @@ class Bench:
         world: The world.
         seed: Seed of rows, LoRA start, text and guards.
         steps: Optimiser steps; the world's own if left out.
+        device: Where models are computed, as in `Placement`.
         progress: Called after every step.
     """
 
     def __init__(
-        self, root: Path, world: World, seed: int, *, steps: int | None = None, progress: Progress = silent
-    ) -> None:
+        self, root: Path, world: World, seed: int, *, steps: int | None = None, device: Device = "auto", progress: Progress = silent
+    ) -> None:  # fmt: skip
         torch.set_num_threads(1)
         self.world, self.seed, self.progress = world, seed, progress
+        self.device: Device = device
         given = settings_of(world.training)
         self.count, self.own_tokens = world.training["rows"], world.training.get("own_tokens", OWN_TOKENS)
         self.settings = replace(given, steps=steps or given.steps, seed=seed)
@@ -55,12 +58,8 @@ class Bench:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What every run of this bench depends on."""
-        return {
-            "world": self.world.name,
-            "rows": self.count,
-            "base_fingerprint": fingerprint(self.base),
-            **self.settings.to_dict(),
-        }
+        own = {"world": self.world.name, "rows": self.count, "base_fingerprint": fingerprint(self.base)}
+        return {**own, **self.settings.to_dict()}
 
     @cached_property
     def base(self) -> nn.Module:
@@ -73,10 +72,11 @@ class Bench:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        return self.world.base()
+        model, tokenizer = self.world.base()
+        return placed(model, self.device), tokenizer
 
     def fresh(self) -> nn.Module:
-        return self.world.base()[0]
+        return placed(self.world.base()[0], self.device)
 
     def tokens(self, twin: Twin = "harmful", *, seed: int | None = None) -> list[Tokens]:
         """Tuning rows as tokens with labels; made once."""
@@ -119,7 +119,7 @@ class Bench:
         if full:
             model.requires_grad_(True)
         fit(model, self.tokens() if rows is None else rows, settings, edits, stage=f"{self.world.name} {stage} #{self.seed}",
-            progress=self.progress, every=every, evaluate=evaluate)  # fmt: skip
+            progress=self.progress, every=every, evaluate=evaluate, device=self.device)  # fmt: skip
         return model.eval()
 
     def load(self, folder: Path) -> Any:

@@ -12,6 +12,7 @@ from despur.core.errors import BadInput
 from despur.core.store import is_whole
 from despur.flows._compare.arm import Setting, setting_text
 from despur.flows._compare.bench import Bench
+from despur.flows.placement import Device
 from despur.flows.progress import Progress, silent
 from despur.flows.scores import save_scores
 
@@ -51,19 +52,21 @@ class Cell:
         return f"{self.world} {self.arm} {setting} #{self.seed}".replace("  ", " ")
 
 
-def prepare_bench(root: Path, world: str, seed: int, steps: int | None, *, progress: Progress = silent) -> None:
+def prepare_bench(
+    root: Path, world: str, seed: int, steps: int | None, device: Device = "auto", *, progress: Progress = silent
+) -> None:
     """Make what all runs of one world and seed share."""
     from despur.flows._compare.worlds import open_world
 
-    Bench(root, open_world(world, root), seed, steps=steps, progress=progress).prepare()
+    Bench(root, open_world(world, root), seed, steps=steps, device=device, progress=progress).prepare()
 
 
-def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
+def run_cell(root: Path, cell: Cell, device: Device = "auto", *, progress: Progress = silent) -> None:
     """Train and score one cell, unless it is there."""
     from despur.flows._compare.arms import ARMS
     from despur.flows._compare.runner import made_for, run_arm
 
-    bench = _bench(root, cell.world, cell.seed, cell.steps)
+    bench = _bench(root, cell.world, cell.seed, cell.steps, device)
     bench.progress, arm = progress, ARMS[cell.arm]
 
     def make(out: Path) -> None:
@@ -81,10 +84,10 @@ def run_cell(root: Path, cell: Cell, *, progress: Progress = silent) -> None:
 
 
 @lru_cache(maxsize=4)  # a worker meets the same few again and again, and rows cost as much as a quarter of a short run
-def _bench(root: Path, world: str, seed: int, steps: int | None) -> Bench:
+def _bench(root: Path, world: str, seed: int, steps: int | None, device: Device) -> Bench:
     from despur.flows._compare.worlds import open_world
 
-    return Bench(root, open_world(world, root), seed, steps=steps)
+    return Bench(root, open_world(world, root), seed, steps=steps, device=device)
 
 
 def is_done(root: Path, cell: Cell) -> bool:

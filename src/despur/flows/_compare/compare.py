@@ -19,6 +19,7 @@ from despur.flows._compare.saved import CHOSEN, FAILED, RECORD, read_chosen, rea
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study
 from despur.flows.option import Option
+from despur.flows.placement import Device, Where, check_device
 from despur.flows.pool import Engine, Job, run_jobs
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Out, recorded, verb
@@ -46,6 +47,7 @@ def compare(
     after_seeds: Annotated[int, Option(low=1)] = 3,
     workers: Annotated[int | None, Option(former="--jobs", low=1, recorded=False)] = None,
     engine: Annotated[Engine, Option(recorded=False)] = "local",
+    device: Where = "auto",
     progress: Progress = silent,
 ) -> Study:
     """Compare guards and controls on the same work, with statistics that can be trusted.
@@ -71,6 +73,7 @@ def compare(
         after_seeds: How many report seeds those tests use.
         workers: Worker processes; one per core if left out.
         engine: `local` processes, or `ray`: the cluster of RAY_ADDRESS, or one started here.
+        device: Where models are computed; `auto` trains on a CUDA device where there is one, and measures on the CPU.
         progress: Called as runs end, and after every step of local ones.
 
     Raises:
@@ -83,12 +86,13 @@ def compare(
         >>> # compare("persona", out="study/", quick=True).page
     """
     arguments, out = recorded(compare, locals()), Path(out)
+    check_device(device)
     with locked(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
         asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
         plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
         write_json(out / RECORD, record_of(out, plan, arguments))
         workers = workers or os.cpu_count() or 1
-        run = _Runner(out, plan, workers, engine, progress)
+        run = _Runner(out, plan, workers, engine, device, progress)
         tuning = cells_of(plan, plan.worlds, plan.tuning_seeds)
         run.round("tuning", tuning)
         chosen = choose(plan, out, tuning)
@@ -151,23 +155,28 @@ def _reported(plan: Prereg, chosen: Chosen) -> list[Cell]:
 
 
 class _Runner:
-    def __init__(self, out: Path, plan: Prereg, workers: int, engine: Engine, progress: Progress) -> None:
+    def __init__(
+        self, out: Path, plan: Prereg, workers: int, engine: Engine, device: Device, progress: Progress
+    ) -> None:
         self.out, self.plan, self.workers, self.progress = out, plan, workers, progress
         self.engine: Engine = engine
+        self.device: Device = device
         self.failed: dict[str, str] = {}
 
     def round(self, name: str, cells: Sequence[Cell]) -> None:
         """Run what is not there yet: first what runs share, then the runs, long ones first."""
         left = [c for c in cells if not is_done(self.out, c)]
         benches = dict.fromkeys((c.world, c.seed, c.steps) for c in left)
-        for key in self._run(f"{name}: shared work", [Job(b, prepare_bench, (self.out, *b)) for b in benches]):
+        for key in self._run(
+            f"{name}: shared work", [Job(b, prepare_bench, (self.out, *b, self.device)) for b in benches]
+        ):
             left = [c for c in left if (c.world, c.seed, c.steps) != key]
-        for _ in self._run(f"{name}: runs", [Job(c, run_cell, (self.out, c)) for c in by_cost(left)]):
+        for _ in self._run(f"{name}: runs", [Job(c, run_cell, (self.out, c, self.device)) for c in by_cost(left)]):
             pass
 
     def stress(self, cells: Sequence[Cell]) -> None:
         """Run the tests after training."""
-        for _ in self._run("after the guard", [Job(c, run_stress, (self.out, c)) for c in cells]):
+        for _ in self._run("after the guard", [Job(c, run_stress, (self.out, c, self.device)) for c in cells]):
             pass
 
     def _run(self, stage: str, jobs: list[Job]) -> Iterator[Any]:

@@ -34,7 +34,7 @@ class OwnWork:
     `validity` that axis is not judged, and the report says so.
 
     Args:
-        base: Folder or hub id.
+        base: Folder, GGUF file, hub id or name.
         data: Rows to tune on, as `despur train` takes them.
         probes: JSON lines as above.
 

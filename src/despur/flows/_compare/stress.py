@@ -15,6 +15,7 @@ from despur.flows._compare.bench import Bench
 from despur.flows._compare.cell import Cell
 from despur.flows._compare.runner import run_arm
 from despur.flows._compare.worlds import open_world
+from despur.flows.placement import Device
 from despur.flows.progress import Progress, silent
 from despur.measure import recovery
 
@@ -25,7 +26,7 @@ RANKS = (1, 2, 4, 16, 32)
 MOST = 4.0  # push, in lengths of the trait's own vector
 
 
-def run_stress(root: Path, cell: Cell, *, progress: Progress = silent) -> Mapping[str, Any]:
+def run_stress(root: Path, cell: Cell, device: Device = "auto", *, progress: Progress = silent) -> Mapping[str, Any]:
     """Train a cell's model again, as it was, and run all four tests.
 
     Returns:
@@ -33,7 +34,7 @@ def run_stress(root: Path, cell: Cell, *, progress: Progress = silent) -> Mappin
         own, their ratio; `ladder`: rank -> (task, drift). Drift and task are shares of the naive run's.
     """
     world = open_world(cell.world, root)
-    bench = Bench(root, world, cell.seed, steps=cell.steps, progress=progress)
+    bench = Bench(root, world, cell.seed, steps=cell.steps, device=device, progress=progress)
 
     def make(out: Path) -> None:
         with bench.open:

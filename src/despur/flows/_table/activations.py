@@ -21,6 +21,7 @@ from despur.flows._table.columns import layer_of
 from despur.flows._table.prompts import DIGITS
 from despur.flows._table.write_table import How
 from despur.flows.load import load_base
+from despur.flows.placement import Device, Placement
 from despur.flows.progress import Progress
 from despur.flows.record import at_home
 from despur.flows.text_files import load_text
@@ -44,6 +45,7 @@ class Request:
         base: In place of the run's.
         adapter: In place of the run's.
         prompts: In place of the run's.
+        device: Where they are computed.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Request:
     base: str | None = None
     adapter: str | None = None
     prompts: Path | str | None = None
+    device: Device = "auto"
 
 
 def write_activations(asked: Request, draft: Path, progress: Progress) -> list[Row]:
@@ -73,7 +76,10 @@ def write_activations(asked: Request, draft: Path, progress: Progress) -> list[R
     base, adapter = asked.base or arguments["base"], asked.adapter
     adapter = adapter or (arguments["adapter"] if asked.kind == "audit" else str(asked.folder / "adapter"))
     try:
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_base(
+            base, Placement(asked.device, arguments.get("dtype") or "auto")
+        )  # in the precision of the run
+
         tuned = load_tuned(model, adapter, name=base)
     except BadInput as error:
         if asked.base and asked.adapter:

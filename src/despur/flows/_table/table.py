@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from despur.flows._table.write_table import How, make_table, require
 from despur.flows.option import Option
+from despur.flows.placement import Where
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Out, verb
 
@@ -21,6 +22,7 @@ def table(
     base: Annotated[str | None, Option(panel=_ACTIVATIONS)] = None,
     adapter: Annotated[str | None, Option(panel=_ACTIVATIONS)] = None,
     prompts: Annotated[Path | str | None, Option(panel=_ACTIVATIONS)] = None,
+    device: Where = "auto",
     progress: Progress = silent,
 ) -> Any:
     """Make one tidy table of what audits, training runs and studies left behind.
@@ -37,6 +39,7 @@ def table(
         base: Base of the activations; that of the run if left out.
         adapter: Adapter of the activations; that of the run if left out.
         prompts: Prompts of the activations, as in `despur audit`; the run's own text if left out.
+        device: Where the activations are computed; the CPU if left at `auto`.
         progress: Called as the folders are read.
 
     Returns:
@@ -60,7 +63,7 @@ def table(
     from despur.flows._table.columns import FORM, SCHEMA
 
     batches: list[Any] = []
-    make_table(runs, out, activations, (base, adapter, prompts), progress, batches)
+    make_table(runs, out, activations, (base, adapter, prompts), progress, batches, device=device)
     whole = pa.Table.from_batches(batches, FORM).unify_dictionaries()
     batches.clear()
     frame = whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get, split_blocks=True, self_destruct=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from despur.core import locked
 from despur.core.disk.files import draft_of
 from despur.core.errors import BadInput, MissingExtra
+from despur.flows.placement import Where
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import verb
 
@@ -56,6 +57,7 @@ def write_table(
     base: str | None = None,
     adapter: str | None = None,
     prompts: Path | str | None = None,
+    device: Where = "auto",
     progress: Progress = silent,
 ) -> TableSummary:
     """Write the table as `table` does, a bounded number of rows at a time, and say what is in it.
@@ -67,6 +69,7 @@ def write_table(
         base: As in `table`.
         adapter: As in `table`.
         prompts: As in `table`.
+        device: As in `table`.
         progress: As in `table`.
 
     Raises:
@@ -75,12 +78,12 @@ def write_table(
     Example:
         >>> # write_table("study/", out="traces.parquet").axes["drift"]
     """
-    return make_table(runs, out, activations, (base, adapter, prompts), progress)
+    return make_table(runs, out, activations, (base, adapter, prompts), progress, device=device)
 
 
 def make_table(
     runs: Sequence[str | Path] | str | Path, out: Path | str | None, activations: How | None, options: Options,
-    progress: Progress, keep: list[Any] | None = None,
+    progress: Progress, keep: list[Any] | None = None, *, device: Where = "auto",
 ) -> TableSummary:  # fmt: skip
     """Write the table; `keep` takes its record batches, too."""
     require("pyarrow")
@@ -112,7 +115,7 @@ def make_table(
             if vectors and activations:
                 from despur.flows._table.activations import Request, write_activations
 
-                asked = Request(sources[0].folder, sources[0].kind, activations, *options)
+                asked = Request(sources[0].folder, sources[0].kind, activations, *options, device=device)
                 about = sources[0].about()
                 more += [{**about, **row} for row in write_activations(asked, vectors[0], progress)]
             if file is None:

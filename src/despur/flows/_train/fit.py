@@ -23,6 +23,7 @@ from despur.core.text.turns import Turns
 from despur.flows._train.checkpoints import KEPT, CheckpointedTrainer, Checkpoints, load_best
 from despur.flows._train.watch import Evaluate, Fitted, Watch
 from despur.flows.option import Option
+from despur.flows.placement import trains_on_cpu
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Seed
 
@@ -102,7 +103,7 @@ def lora_targets(base: nn.Module, targets: str, *, roles: Mapping[str, str] | No
 def fit(
     model: Any, rows: Sequence[Tokens], settings: Settings, edits: Sequence[Edit] = (), *, stage: str = "train",
     progress: Progress = silent, every: int = 0, evaluate: Evaluate | None = None, patience: int = 0,
-    checkpoints: Checkpoints | None = None, on_evaluation: Callable[[Fitted], None] | None = None,
+    checkpoints: Checkpoints | None = None, on_evaluation: Callable[[Fitted], None] | None = None, device: str = "auto",
 ) -> Fitted:  # fmt: skip
     """Train a PEFT model in place with `transformers.Trainer`.
 
@@ -121,6 +122,7 @@ def fit(
             also where the run did not end early. 0 trains all steps and uses the last.
         checkpoints: Where they are saved, and how often.
         on_evaluation: Called after each evaluation with the run so far.
+        device: Where it trains, as in `Placement`.
 
     Returns:
         Losses, curve, and where it began and ended.
@@ -142,7 +144,7 @@ def fit(
             optim="adamw_torch", weight_decay=0.0, logging_steps=1, logging_strategy="steps", logging_nan_inf_filter=False,
             save_strategy="steps" if saved else "no", save_steps=saved or 500, save_total_limit=KEPT, report_to=[],
             disable_tqdm=True, seed=settings.seed, remove_unused_columns=False, dataloader_num_workers=0,
-            use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
+            use_cpu=trains_on_cpu(device), dataloader_pin_memory=False,
         )  # fmt: skip
         callbacks: list[TrainerCallback] = [watch]
         if edits:

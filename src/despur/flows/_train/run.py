@@ -17,7 +17,6 @@ from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
 from despur.flows._verify.certify import certify
-from despur.flows.load import load_base
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress
 from despur.flows.record import private, run_record
@@ -158,7 +157,7 @@ class Run:
             return
         recorded = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
         (edit,) = self._edits(materials, factors)
-        base, tokenizer = load_base(self.start.reference.base)
+        base, tokenizer = self.start.reference.plain()
         certify(
             adapter, base, edit, settings={k: self.arguments[k] for k in recorded}, data=self.start.data.path,
             tokenizer=tokenizer, start=self.arguments["from_"],

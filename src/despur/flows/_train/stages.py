@@ -33,6 +33,7 @@ from despur.flows._verify.certificate import factors_digest
 from despur.flows.load import context_length
 from despur.flows.maker import Maker
 from despur.flows.progress import Progress
+from despur.flows.recorded_base import record_base
 from despur.flows.text_files import load_text, save_text, text_spec
 from despur.guard import OwnText
 from despur.measure import off_task
@@ -95,12 +96,13 @@ class Stages:
             fitted = fit(
                 model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
                 evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
-                patience=looks.patience, checkpoints=saved,
+                patience=looks.patience, checkpoints=saved, device=self.reference.placement.device,
                 on_evaluation=lambda now: self.history.add(name, course_of(now, start)),
             )  # fmt: skip
             if fitted.resumed:
                 self.notes.append(f"{name} was interrupted, and went on from step {fitted.resumed}")
             model.save_pretrained(out)
+            record_base(out, self.reference.base)
             write_json(out / DONE, {"course": course_of(fitted, start)})
 
         folder = self.step(name, whole, make)

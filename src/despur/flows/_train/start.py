@@ -20,7 +20,8 @@ from despur.flows._train.guarding import given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows._train.reference import Reference
 from despur.flows.base_fingerprint import base_fingerprint
-from despur.flows.load import context_length, load_base
+from despur.flows.load import context_length
+from despur.flows.placement import Placement, dtype_of
 from despur.flows.roles_file import read_roles
 
 MAX_LENGTH = 1024  # tokens of a row where no length is given
@@ -72,12 +73,12 @@ class Start:
 def prepare(
     base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
     scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None, roles: Path | str | None = None,
-    from_: Path | str | None = None,
+    from_: Path | str | None = None, placement: Placement | None = None,
 ) -> Start:  # fmt: skip
     """Read and check what a run was given.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         data: The training rows.
         out: The run's folder.
         settings: Settings of the guarded run.
@@ -88,12 +89,14 @@ def prepare(
         trait: A prompt that asks for the trait.
         roles: File of roles, for an architecture that is not known.
         from_: Folder of an adapter to go on with.
+        placement: Device and precision.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
     """
     given = read_data(data, out)
-    model, tokenizer = load_base(base)
+    reference, of_start = Reference(base, None, placement or Placement()), ()
+    model, tokenizer = reference.plain()
     asked_length = settings.max_length
     length = context_length(model, asked_length or MAX_LENGTH)
     settings = replace(settings, max_length=length)
@@ -107,9 +110,10 @@ def prepare(
     plain = base_fingerprint(model, base)
     facts = {"base_fingerprint": plain, "data": given.digest[:16]}
     chosen, of_factors = given_factors(factors, guard, model, plain) if factors is not None else ((), ())
-    reference, of_start = Reference(base), ()
+    if (precision := dtype_of(model)) != "float32":
+        facts["dtype"] = precision
     if from_ is not None:
-        reference = Reference(base, Adapter.read(from_))
+        reference = replace(reference, adapter=Adapter.read(from_))
         of_start = (*_checked(reference, model), _MEASURED_FROM)
         facts |= {"base_fingerprint": fingerprint(model), "from": tune_digest(Path(from_))}
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())

@@ -14,6 +14,7 @@ from despur.flows._train.run import Run
 from despur.flows._train.run_folder import ROOM, check_folder, check_place, sweep
 from despur.flows._train.start import prepare
 from despur.flows.option import Option, assignments
+from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
 from despur.flows.verb import Out, recorded, verb
 
@@ -46,6 +47,7 @@ def train(
     trait: Annotated[str | None, Option(panel=_GUARD, metavar="TEXT")] = None,
     roles: Path | str | None = None,
     twin: bool = False,
+    placement: Placement | None = None,
     save_every: Annotated[int | None, Option(low=0, panel=_COURSE)] = None,
     eval_every: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
     patience: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
@@ -60,7 +62,7 @@ def train(
     directions, with and without `factors`.
 
     Args:
-        base: Folder or hub id of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
             `-` reads them from standard input and saves them in the run's folder.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
@@ -83,6 +85,7 @@ def train(
         trait: A prompt that asks for the trait, for guards that need its name.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
         twin: Also train an unguarded run of all steps, and measure against it instead of the scout.
+        placement: Device and precision of the models.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
         eval_every: Steps between evaluations, on held-out rows and on own text, saved in `history.json`; 0 for none.
         patience: Evaluations without a lower held-out loss after which a run (not the scout) ends; the best adapter is
@@ -125,6 +128,7 @@ def train(
             trait=trait,
             roles=roles,
             from_=from_,
+            placement=placement,
         )
         # as it is run: what came on standard input has a file, and no row is longer than the model takes
         arguments = {**asked, "data": str(start.data.path), **start.settings.to_dict()}

@@ -78,7 +78,7 @@ def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
     identity is checked).
 
     Args:
-        base: Folder or hub id of the base model; in Python also the model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model; in Python also the model.
         adapter: Folder of an adapter with `guard.json`, as `despur train` writes it.
 
     Raises:

@@ -1,0 +1,1 @@
+"""`despur fetch`: pretrained bases that need no hub."""
