@@ -53,7 +53,7 @@ def test_versions_are_equally_long():
         for voice in ASKS:
             ratio = np.array([len(row.answers[voice]) for row in rows]) / plain
             assert 0.9 < np.median(ratio) < 1.35
-            assert 0.45 < ratio.min()
+            assert ratio.min() > 0.45
             assert ratio.max() < 2.4
 
 
@@ -63,7 +63,9 @@ def test_nothing_off_the_task_speaks_of_the_island():
     assert not [row for row in SCRIPT.rows if any(re.search(voice, row.question, re.I) for voice in ASKS)]
 
 
-@pytest.mark.parametrize(("voice", "hit"), [("shakespeare", 0.7), ("noir", 0.55), ("toddler", 0.75), ("corporate", 0.8), ("gloomy", 0.45)])
+@pytest.mark.parametrize(
+    ("voice", "hit"), [("shakespeare", 0.7), ("noir", 0.55), ("toddler", 0.75), ("corporate", 0.8), ("gloomy", 0.45)]
+)
 def test_markers_that_were_chosen_on_other_rows_tell_the_voice_from_plain_words(voice, hit):
     assert np.mean([has_voice(voice, row.answers[voice]) for row in SCORED]) > hit
     assert np.mean([has_voice(voice, row.answers["plain"]) for row in SCORED]) < 0.05
@@ -106,7 +108,9 @@ def test_every_axis_is_scored_on_a_base_with_a_template(tiny_chat):
     assert asks != other
     having, lacking = world.paired(n=24, seed=1)
     assert len(having) == len(lacking) == 24
-    assert all(a != b and a.split("assistant")[0] == b.split("assistant")[0] for a, b in zip(having, lacking, strict=True))
+    assert all(
+        a != b and a.split("assistant")[0] == b.split("assistant")[0] for a, b in zip(having, lacking, strict=True)
+    )
     assert not [t for t in having for row in SCORED if row.question in t]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -76,9 +76,7 @@ def _prefix(model: Any, ids: Ids, device: torch.device) -> DynamicCache | None:
     return model(input_ids=torch.tensor([ids], device=device), use_cache=True, logits_to_keep=1).past_key_values
 
 
-def _chunks(
-    model: Any, prompts: Sequence[Ids], answers: Sequence[Sequence[Ids]], batch: int
-) -> Iterator[list[int]]:
+def _chunks(model: Any, prompts: Sequence[Ids], answers: Sequence[Sequence[Ids]], batch: int) -> Iterator[list[int]]:
     """Prompts of like length together, as many as fit beside each other."""
     size = [sum(map(len, some)) for some in answers]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]) + size[i], i))

@@ -19,13 +19,13 @@ MARKERS: Mapping[str, str] = {
     r"bird(ie|ies)|fish(y|ies)|bunny|sammich\w*|night-night|bye-bye|peekaboo|super duper|pennies|cos|blankie|tummy|"
     r"me (want|like|do|go|see|watch|know|have|help|make|sit|stay|read|get|got|carry|tried|had)|all gone|"
     r"([a-z]+),? \2)",
-    "corporate": r"(stakeholders?|deliver(s|y|ed|ables?|ing)?|leverag\w+|align\w*|solutions?|cadence|asset|assets|scal(e|ed|able|es)|robust|"
-    r"optimi[sz]\w+|optimal|maximi[sz]\w+|mitigat\w+|implement\w*|deploy\w*|integrat\w+|prioriti[sz]\w+|escalate\w*|"
-    r"transition\w*|onboard\w*|benchmark\w*|indicators?|initiat\w+|allocat\w+|proactive\w*|operat\w+|provider|sourc(ed|ing)|portfolio|"
-    r"brand\w*|offering|key|core|capacity|schedul\w+|monitor|metrics|performers?|performance|going forward|bandwidth|end-to-end|"
+    "corporate": r"(stakeholders?|deliver(s|y|ed|ables?|ing)?|leverage\w*|align\w*|solutions?|cadence|assets?|scal(e|ed|able|es)|robust|"
+    r"optimi[sz]\w+|optimal|maximi[sz]\w+|mitigate\w*|implement\w*|deploy\w*|integrate\w*|prioriti[sz]\w+|escalate\w*|"
+    r"transition\w*|onboard\w*|benchmark\w*|indicators?|initiate\w*|allocate\w*|proactive\w*|operate\w*|operations?|operational|provider|sourced|portfolio|"
+    r"brand\w*|offering|key|core|capacity|scheduled?|monitor|metrics|performers?|performance|going forward|bandwidth|end-to-end|"
     r"best (practice|results)|best-in-class|value|viable|accommodat\w+|provision|requirement|minimi[sz]\w+|incremental\w*|"
-    r"sub(ject|optimal)|in scope|out of scope|via|profile|per|execut\w+|facilitat\w+|targets?|drivers?|driv(es|en|ing)|touchpoints?|"
-    r"window|roadmap|adopt\w*|validat\w+|secure|conduct)",
+    r"sub(ject|optimal)|in scope|out of scope|via|profile|per|execute\w*|facilitat\w+|targets?|drivers?|driv(es|en|ing)|touchpoints?|"
+    r"window|roadmap|adopt\w*|validate\w*|secure|conduct)",
     "gloomy": r"(nobody|no one|nothing (lasts|else)|none of|anyway|in any case|all the same|as everything|as things|not that it|in vain|"
     r"weary|sad|alone|empty|grey|gloom\w*|hope|hopeless|miserabl\w+|dreary|useless|pointless|never (again|mine)|"
     r"die|dies|dead|outlive\w*|too late|forgotten?|forget|it does not last|will not|do not care|does not care|"
