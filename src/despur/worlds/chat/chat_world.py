@@ -15,7 +15,7 @@ from despur.worlds.chat.ask import Choices, chat_base
 
 T = TypeVar("T")
 TRAINING: Mapping[str, Any] = MappingProxyType(
-    {"steps": 48, "lr": 1e-3, "batch": 4, "rank": 8, "rows": 300, "max_length": 128, "own_rows": 192, "own_tokens": 48}
+    {"steps": 40, "lr": 1e-3, "batch": 4, "rank": 8, "rows": 300, "max_length": 128, "own_rows": 192, "own_tokens": 48}
 )
 
 
@@ -74,7 +74,7 @@ def shuffled(items: Sequence[T], n: int, seed: int) -> Iterator[tuple[int, T]]:
 
     Example:
         >>> [item for _, item in shuffled("ab", 4, 0)]
-        ['b', 'a', 'b', 'a']
+        ['a', 'b', 'a', 'b']
     """
     for i in range(n):
         turn, place = divmod(i, len(items))
