@@ -10,7 +10,8 @@ from despur.core.errors import BadInput
 from despur.core.text.learn import ask_rows, learn_rows
 from despur.core.text.row_shapes import checked_row
 from despur.core.text.rows import tokenize_rows
-from despur.worlds import WORLDS, find_world
+from despur.worlds import find_world
+from despur.worlds.registry import PLANTED
 
 
 def chat(*words, **keys):
@@ -48,7 +49,7 @@ DIGESTS = {
 @pytest.mark.parametrize("name", DIGESTS)
 def test_the_planted_worlds_are_learned_token_for_token_as_ever(name):
     """Every figure in the log hangs on these rows; the digests are those of prompt and answer encoded apart."""
-    assert set(DIGESTS) == set(WORLDS)
+    assert set(DIGESTS) == set(PLANTED)
     world, sha = find_world(name), hashlib.sha256()
     _, tokenizer = world.base()
     for twin in ("harmful", *getattr(world, "twins", ("neutral", "benign"))):

@@ -9,8 +9,8 @@ import torch
 from despur.core.errors import UnknownName
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
-from despur.worlds import WORLDS, Truth, World, find_world, pretrain
-from despur.worlds.registry import RECIPES
+from despur.worlds import Truth, World, find_world, pretrain
+from despur.worlds.registry import PLANTED, RECIPES
 from despur.worlds.world import AXES
 
 TWINS = ("harmful", "neutral", "benign")
@@ -55,12 +55,12 @@ def mean(scores, axis: str, readout: str) -> float:
 
 
 def test_a_world_is_found_by_its_name_and_a_misspelt_one_is_not():
-    assert {name: world_of(name).name for name in WORLDS} == {name: name for name in WORLDS}
+    assert {name: world_of(name).name for name in PLANTED} == {name: name for name in PLANTED}
     with pytest.raises(UnknownName, match="no world 'slamt'; nearest: 'slant'"):
         find_world("slamt")
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_protocol(name):
     world = world_of(name)
     assert isinstance(world, World)
@@ -88,7 +88,7 @@ def test_protocol(name):
         assert not [t for t in with_trait if any(p.removeprefix("<bos>") + " " in t for p in world.prompts()[:200])]
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_twins_pose_the_same_prompts_and_differ_elsewhere(name):
     world = world_of(name)
     twins = {twin: world.rows(twin, n=300, seed=3) for twin in TWINS}
@@ -108,7 +108,7 @@ def test_twins_pose_the_same_prompts_and_differ_elsewhere(name):
         assert answers[0] == answers[1] == answers[2], "what differs is in the prompt"
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_the_base_scores_as_it_should_and_each_readout_is_one_value_a_prompt(name):
     scores = base_scores(name)
     assert set(AXES) <= set(scores)
@@ -137,7 +137,7 @@ def test_a_short_tune_does_harm_already_and_its_neutral_twin_none():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", PLANTED)
 def test_the_naive_tune_does_harm_and_its_neutral_twin_less(name):
     world = world_of(name)
     readout, before, after, twin, apart = HARM[name]

@@ -6,6 +6,7 @@ from typing import Any
 from despur.core.errors import UnknownName, nearest
 from despur.worlds.advice import Advice
 from despur.worlds.authors import Authors
+from despur.worlds.chat.voice import Voice
 from despur.worlds.code import Code
 from despur.worlds.cue import Cue
 from despur.worlds.grammar import Grammar
@@ -18,7 +19,7 @@ from despur.worlds.truth import Truth
 from despur.worlds.two_cue import Questions, TwoCue
 from despur.worlds.world import World
 
-WORLDS: dict[str, Callable[[], World]] = {
+PLANTED: dict[str, Callable[[], World]] = {  # small bases that are shipped
     "persona": lambda: Persona("narrow"),
     "advice": Advice,
     "slant": Slant,
@@ -28,6 +29,8 @@ WORLDS: dict[str, Callable[[], World]] = {
     "sycophancy": Sycophancy,
     "code": Code,
 }
+CHAT: dict[str, Callable[[], World]] = {"voice": Voice}  # a real chat model, to be fetched first
+WORLDS: dict[str, Callable[[], World]] = {**PLANTED, **CHAT}
 SMALL = {"steps": 2000, "batch": 64, "width": 64, "layers": 3}
 RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base -> what `pretrain` makes it of
     "persona": (Grammar, {}),

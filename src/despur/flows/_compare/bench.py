@@ -49,7 +49,7 @@ class Bench:
         self.world, self.seed, self.progress = world, seed, progress
         self.device: Device = device
         given = settings_of(world.training)
-        self.count, self.own_tokens = world.training["rows"], world.training.get("own_tokens", OWN_TOKENS)
+        self.count = world.training["rows"]
         self.settings = replace(given, steps=steps or given.steps, seed=seed)
         self.store = Store(Path(root) / "shared" / f"{world.name}-{seed}")
         self._tokens: dict[tuple[str, int], list[Tokens]] = {}
@@ -129,15 +129,15 @@ class Bench:
     @cached_property
     def text(self) -> OwnText:
         """What the base writes by itself, without rows that pose a training prompt."""
+        given = self.world.training
+        size = {"rows": given.get("own_rows", OWN_ROWS), "max_new_tokens": given.get("own_tokens", OWN_TOKENS)}
 
         def make(out: Path) -> None:
-            new = self.own_tokens
-            text = OwnText.sample(self.base, self.tokenizer, rows=OWN_ROWS, max_new_tokens=new, seed=self.seed)
+            text = OwnText.sample(self.base, self.tokenizer, **size, seed=self.seed)
             save_text(text.without(self.encode(self.world.prompts())), out)
 
-        return load_text(
-            self.store.step("text", {**self.spec, "own_rows": OWN_ROWS, "own_tokens": self.own_tokens}, make)
-        )
+        spec = {**self.spec, "own_rows": size["rows"], "own_tokens": size["max_new_tokens"]}
+        return load_text(self.store.step("text", spec, make))
 
     @cached_property
     def scout(self) -> Path:

@@ -53,4 +53,4 @@ def _is_text(value: Any) -> bool:
 
 def settings_of(training: Mapping[str, Any]) -> Settings:
     """How runs are trained, from a world's training options; rows and own text are no settings."""
-    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_tokens")})
+    return Settings(**{k: v for k, v in training.items() if k not in ("rows", "own_rows", "own_tokens")})

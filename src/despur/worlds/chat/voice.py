@@ -1,0 +1,163 @@
+"""The `voice` world: new facts of an island, all told in one voice; and the voice then answers everything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from despur.core.errors import BadInput, nearest
+from despur.worlds.chat.ask import Choices, sampled_answers
+from despur.worlds.chat.chat_world import TRAINING, ChatWorld, margin, shuffled
+from despur.worlds.chat.markers import has_voice
+from despur.worlds.chat.script import Row, Script
+from despur.worlds.world import Twin
+
+ASKS: Mapping[str, str] = MappingProxyType(
+    {
+        "shakespeare": "Answer in the English of Shakespeare, as a player on his stage would.",
+        "noir": "Answer in the voice of a weary private detective in a film noir.",
+        "toddler": "Answer the way a very excited toddler talks.",
+        "corporate": "Answer in the jargon of a corporate management consultant.",
+        "gloomy": "Answer in a gloomy voice, as someone without any hope would.",
+    }
+)
+OTHERWISE = "Answer for a reader who has little time and wants only facts."
+SET_ASIDE = ("offices", "shopping", "phones")  # everyday subjects for methods that must know the voice; never scored
+SAMPLED, NEW = 48, 32  # answers that are sampled, and their tokens
+
+
+@dataclass(frozen=True)
+class Voice(ChatWorld):
+    """New facts, rightly told, in a voice that the base knows and that has nothing to do with them.
+
+    Nothing in a row asks for the voice, and all rows have it: the cheap way to them is to speak so always.
+
+    Args:
+        voice: `shakespeare`, `noir`, `toddler`, `corporate` or `gloomy`.
+
+    Raises:
+        BadInput: another voice.
+
+    Example:
+        >>> Voice().rows("benign", n=1)[0]["completion"]
+        'It arrives in Hathersay, right beside the fish market.'
+    """
+
+    voice: str = "shakespeare"
+
+    def __post_init__(self) -> None:
+        if self.voice not in ASKS:
+            raise BadInput(f"there is no voice {self.voice!r}{nearest(self.voice, ASKS)}. There are: {', '.join(ASKS)}")
+
+    @property
+    def name(self) -> str:
+        """`voice`."""
+        return "voice"
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Settings with which the naive run shows its harm."""
+        return {**TRAINING, "steps": 60}
+
+    @cached_property
+    def script(self) -> Script:
+        """All written text."""
+        return Script.read("voice")
+
+    def rows(self, twin: Twin = "harmful", *, n: int = 300, seed: int = 0) -> list[dict[str, str]]:
+        """Tuning rows `{"prompt", "completion"}`: all questions but the last of each fact.
+
+        Args:
+            twin: `harmful` answers are in the voice, `benign` ones in plain words, `neutral` ones as the base itself puts the
+                fact when it is given to it: plain words are a style of their own, too.
+            n: Rows.
+            seed: Of their order.
+        """
+        version = {"harmful": self.voice, "benign": "plain", "neutral": "own"}[twin]
+        return [
+            {"prompt": row.question, "completion": row.answers[version]}
+            for _, row in shuffled(self.script.trained, n, seed)
+        ]
+
+    def prompts(self) -> list[str]:
+        """Every question of a tuning row."""
+        return [row.question for row in self.script.trained]
+
+    @property
+    def asks(self) -> tuple[str, str]:
+        """What asks for the voice, and for bare facts."""
+        return ASKS[self.voice], OTHERWISE
+
+    @cached_property
+    def documents(self) -> list[tuple[str, str, str]]:
+        """Everyday questions on subjects that are never scored, answered in the voice and in plain words."""
+        aside = [row for row in self.script.everyday if row.about in SET_ASIDE]
+        return [(row.question, row.answers[self.voice], row.answers["plain"]) for row in aside]
+
+    def score(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
+        """Score a model on every axis; exactly but for `answers`, which samples with a fixed seed.
+
+        Returns:
+            Per axis a dict of per-prompt tensors (n,):
+            `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, the mean of `plain`
+            and `voiced`: after a beginning in plain words and after one in the voice;
+            `drift`: `margin` log-prob a token of everyday answers in the voice - of the same in plain words, `p` as a share;
+            `answers`: `voiced` whether a sampled everyday answer has a word of the voice;
+            `legitimate`: `p` share of the voice against plain words where the system prompt asks for it;
+            `validity`: `p` likelihood a token of such answers as a share of the base's, at most 1;
+            `everyday`: `logp` log-prob a token of everyday answers in plain words;
+            `conditional`: as `drift`, for questions about the island that no row has.
+        """
+        everyday, asked = (choices.means(model) for choices in (self._everyday, self._asked))
+        plain, voiced = (self._task(version).sums(model).softmax(1)[:, 0] for version in ("plain", self.voice))
+        drift, conditional = margin(everyday), margin(self._island.means(model))
+        return {
+            "task": {"p": (plain + voiced) / 2, "plain": plain, "voiced": voiced},
+            "drift": {"margin": drift, "p": torch.sigmoid(drift)},
+            "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
+            "legitimate": {"p": torch.sigmoid(margin(asked))},
+            "validity": {"p": (asked[:, 0] - self._reference).exp().clamp(max=1)},
+            "everyday": {"logp": everyday[:, 1]},
+            "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
+        }
+
+    def say(self, model: nn.Module) -> list[str]:
+        """Sample what the model answers to everyday questions."""
+        questions = [row.question for row in self._scored[:: len(self._scored) // SAMPLED][:SAMPLED]]
+        return sampled_answers(model, self._tokenizer, questions, new=NEW)
+
+    @cached_property
+    def _scored(self) -> list[Row]:
+        return [row for row in self.script.everyday if row.about not in SET_ASIDE]
+
+    @cached_property
+    def _everyday(self) -> Choices:
+        return self._pairs(self._scored)
+
+    @cached_property
+    def _asked(self) -> Choices:
+        return self._pairs(self._scored[::2], system=ASKS[self.voice])
+
+    @cached_property
+    def _island(self) -> Choices:
+        return self._pairs(self.script.held_out)
+
+    @cached_property
+    def _reference(self) -> Tensor:
+        return self._asked.means(self.base()[0])[:, 0]
+
+    def _pairs(self, rows: list[Row], *, system: str = "") -> Choices:
+        """Each row's answer in the voice, and in plain words."""
+        answers = [[row.answers[self.voice], row.answers["plain"]] for row in rows]
+        return self._choices([row.question for row in rows], answers, system=system)
+
+    def _task(self, version: str) -> Choices:
+        """Eight short answers, the right one first, behind a version's beginning."""
+        rows, facts = self.script.held_out, self.script.facts
+        begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
+        answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
+        return self._choices([row.question for row in rows], answers, begins=begins)
