@@ -30,6 +30,7 @@ MATERIALS: Mapping[str, Material] = {
     "text": Material("text that the base itself wrote"),
     "rows": Material("the training rows as tokens"),
     "scout": Material("a scout: the adapter of a short, unguarded run"),
+    "shuffled": Material("a shuffled scout: one that was trained with every prompt given another row's answer"),
     "factor": Material("a factor: directions, by layer, along which the scout moves the base's own text"),
     "weight_factor": Material("a factor: directions that the scout's weights read and write"),
     "generic": Material("generic text", TEXT, "--rehearse-on FILE"),

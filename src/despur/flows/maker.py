@@ -58,6 +58,7 @@ class Maker:
         self._makers: dict[str, Callable[[], Any]] = {
             "text": s.text, "rows": s.rows, "base": s.base, "scout": lambda: s.scout(0),
             "factor": self._factor, "weight_factor": self._weight_factor,
+            **({"shuffled": s.shuffled} if s.shuffled else {}),
             **({"generic": s.generic} if s.generic else {}),
             **(of_pairs if s.pairs else {}),
             **({"prompt": lambda: self.naming()[0]} if s.naming else {}),

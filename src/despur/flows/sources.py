@@ -23,6 +23,7 @@ class Sources:
         rows: The training rows as tokens.
         text: Own text: makes it.
         scout: Folder of the scout of that number, 0 the first: trains it.
+        shuffled: Folder of the shuffled scout: trains it.
         generic: Generic text.
         pairs: Texts with the trait and without.
         naming: A prompt that asks for the trait, and one of the same length that asks for something else.
@@ -34,6 +35,7 @@ class Sources:
     rows: Callable[[], Sequence[Tokens]]
     text: Callable[[], OwnText]
     scout: Callable[[int], Path]
+    shuffled: Callable[[], Path] | None = None
     generic: Callable[[], OwnText] | None = None
     pairs: Callable[[], tuple[Tokenized, Tokenized]] | None = None
     naming: Callable[[], tuple[Sequence[int], Sequence[int]]] | None = None

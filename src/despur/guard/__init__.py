@@ -5,6 +5,7 @@ from despur.core.model.own_text import OwnText
 from despur.guard.a_gem import a_gem
 from despur.guard.avert import avert
 from despur.guard.caft import caft
+from despur.guard.discount import discount
 from despur.guard.ewc import ewc
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
@@ -27,6 +28,7 @@ __all__ = [
     "a_gem",
     "avert",
     "caft",
+    "discount",
     "ewc",
     "grasp",
     "hold",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from despur.core.adapter.adapter import Adapter
 from despur.core.errors import UnknownName, nearest
+from despur.core.model.attach import find_module
 from despur.core.model.own_text import OwnText
 from despur.core.types import Edit, Site, Subspace
 
@@ -120,6 +121,7 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "forget": _rows,
     "retain": _rows,
     "scout": lambda: _folder(1),
+    "shuffled": lambda: _folder(1),
     "factor": _factor,
     "weight_factor": _factor,
     "trait_factor": _factor,
@@ -187,7 +189,10 @@ def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, 
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     if edit.point == "activation":
         dtype = next(iter(trained.values())).dtype
-        return {s.module: (times * torch.linspace(-1, 1, 10 * WIDTH)).view(2, 5, WIDTH).to(dtype) for s in edit.sites}
+        ids = torch.tensor([row for row in _text().rows[:6:3]])
+        stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH).to(dtype)
+        reads_ids = {s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)}
+        return {s.module: ids if s in reads_ids else stream for s in edit.sites}
     if edit.point == "weight":
         return {n: times * p for n, p in trained.items()}
     draw = torch.Generator().manual_seed(8)

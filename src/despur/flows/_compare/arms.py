@@ -12,6 +12,7 @@ WIDE = of(strength=(0.3, 1.0, 3.0, 10.0))  # where the effect of a strength is l
 SIDES = ({"side": "read"}, {"side": "write"}, {"side": "both"})
 SHARES = of(strength=(0.5, 1.0))
 MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
+DISCOUNTED = of(strength=(0.5, 0.75, 1.0, 1.5))
 PUSHED = of(strength=(0.5, 1.0, 2.0))
 ENERGIES = of(energy=(0.8, 0.95, 0.99))
 RANKS = of(rank=(1, 2, 4))
@@ -26,6 +27,8 @@ TRAIT = {"factor": "trait_factor"}
 PERMUTED = {"scout": "permuted scout"}
 REVERSED = {"vectors": "reversed vectors"}
 GENERIC = {"text": "generic"}
+OTHER_WORDS = {"shuffled": "permuted shuffled"}
+UNSHUFFLED = {"shuffled": "scout"}
 
 REFERENCES = (
     Arm("base", kind="reference", adapter="base", cost=0.05, note="the frozen base"),
@@ -35,6 +38,9 @@ FUNCTIONAL = (
     Arm("avert", "avert", STRENGTHS, control="avert-permuted", cost=2.2, note="prevent the scout's own off-task change"),
     Arm("avert-two-sided", "avert", STRENGTHS, options={"one_sided": False}, cost=2.2, note="the same, both ways"),
     Arm("avert-permuted", "avert", STRENGTHS, "control", PERMUTED, cost=2.2, note="avert with the scout's change on other words"),
+    Arm("discount", "discount", DISCOUNTED, control="discount-permuted", cost=1.7, note="learn what the shuffled scout leaves unexplained"),
+    Arm("discount-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="discount with the scout's change on other words"),
+    Arm("discount-plain", "discount", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="discount with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=2.0, note="KL to the base on its own samples"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=2.0, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=2.5, note="KL to the base on the tune's own inputs"),

@@ -1,7 +1,9 @@
 """What methods are built from in a planted world: each material from what the runs of one seed share."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from despur.core.text.shuffle import shuffled_rows
 from despur.flows.maker import Maker
 from despur.flows.sources import Sources
 from despur.guard import OwnText
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.bench import Bench
 
 GENERIC = 512  # documents
+SHUFFLED_SHARE = 1 / 3  # of the run's steps: where answers are exchanged, a long scout cannot learn the task either
 
 
 def materials_of(bench: "Bench") -> Maker:
@@ -19,6 +22,7 @@ def materials_of(bench: "Bench") -> Maker:
     twins = {"good": "benign", "aligned": "benign"} if "benign" in bench.twins else {}
     sources = Sources(
         base=lambda: bench.base, load=bench.load, rows=bench.tokens, text=lambda: bench.text, scout=lambda _: bench.scout,
+        shuffled=lambda: _shuffled(bench),
         generic=(lambda: _generic(bench)) if paired else None,
         pairs=(lambda: _pairs(bench)) if paired else None,
         naming=(lambda: bench.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
@@ -30,6 +34,17 @@ def materials_of(bench: "Bench") -> Maker:
     return Maker(
         sources, lambda name, spec, make: bench.store.step(name, {**bench.spec, **spec}, make), seed=bench.seed
     )
+
+
+def _shuffled(bench: "Bench") -> Path:
+    """Folder of an unguarded run on rows whose answers were exchanged, with a seed of its own."""
+    steps, seed = max(16, round(bench.settings.steps * SHUFFLED_SHARE)), bench.seed + 500
+
+    def make(out: Path) -> None:
+        rows = shuffled_rows(bench.tokens(seed=seed), seed=seed)
+        bench.train(rows=rows, stage="shuffled scout", seed=seed, steps=steps).save_pretrained(out)  # type: ignore[operator]
+
+    return bench.store.step("shuffled", {**bench.spec, "scout_steps": steps}, make)
 
 
 def _generic(bench: "Bench") -> OwnText:

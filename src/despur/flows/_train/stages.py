@@ -22,6 +22,7 @@ from despur.core import (
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.new_folder import DONE
 from despur.core.text.rows import Tokens, prompt_of
+from despur.core.text.shuffle import shuffled_rows
 from despur.find import mean_shift
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.checkpoints import Checkpoints, save_every
@@ -77,9 +78,10 @@ class Stages:
         return self.store.step(name, {**self.facts, **spec}, make)
 
     def adapter(
-        self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None, *, patient: bool = True
+        self, name: str, settings: Settings, edits: Any = None, spec: Mapping[str, Any] | None = None, *, patient: bool = True,
+        rows: Callable[[], Sequence[Tokens]] | None = None,
     ) -> Path:  # fmt: skip
-        """Train an adapter, or go on with it; the scout is not `patient`: its length was chosen."""
+        """Train an adapter, or go on with it; the scout is not `patient`: its length was chosen. Other `rows` stand in the spec."""
         looks = self.looks if patient else replace(self.looks, patience=0)
         whole = {**settings.to_dict(), **(spec or {}), **looks.spec()}
         saved = Checkpoints(
@@ -94,7 +96,7 @@ class Stages:
             unseen = self.unseen if looks.eval_every else None
             start = [{"step": 0, **figures_of(model, self.held_out, unseen)}] if unseen else []
             fitted = fit(
-                model, self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
+                model, rows() if rows else self.rows, settings, bound, stage=name, progress=self.progress, every=looks.eval_every,
                 evaluate=(lambda model, _: figures_of(model, self.held_out, unseen)) if unseen else None,
                 patience=looks.patience, checkpoints=saved, device=self.reference.placement.device,
                 on_evaluation=lambda now: self.history.add(name, course_of(now, start)),
@@ -110,6 +112,14 @@ class Stages:
         if course := read_json(folder / DONE).get("course"):
             self.history.add(name, course)
         return folder
+
+    def shuffled_scout(self, steps: int | None) -> Path:
+        """A scout on the rows with their answers exchanged: a third of the run's steps, as it cannot learn the task."""
+        short = replace(self.settings, steps=steps or max(16, self.settings.steps // 3), seed=self.settings.seed + 500)
+        return self.adapter(
+            "shuffled_scout", short, spec={"rows": "shuffled"}, patient=False,
+            rows=lambda: shuffled_rows(self.rows, seed=short.seed),
+        )  # fmt: skip
 
     def joined(self, added: Path, plain: str) -> Path:
         """What a run added, joined with the adapter that it went on with: an adapter of the plain base.

@@ -1,0 +1,58 @@
+"""The claim of `discount`."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from despur.claims.planted import areas
+from despur.claims.tiny_runs import fresh_lora, move, rows_of
+from despur.core import Report
+from despur.core.adapter.scout import Scout, as_scout
+from despur.core.claim import claim
+from despur.core.margin import compared
+from despur.core.model.states import as_base
+from despur.core.run.forward_edits import ForwardEdits
+from despur.core.types import Context
+from despur.guard import discount as guard
+
+
+@claim(
+    method="discount",
+    says="it trains on the logits z + z_scout - z_base, and at least half of the task is learned without the drift where the factor is no part "
+    "of the task",
+    control="the scout's change on other words",
+    margin=0.1,
+)
+def discount(seed: int, *, whole: bool) -> tuple[Report, ...]:
+    """Distance of the training pass's logits from those of three separate passes; then the task without the drift."""
+    if whole:
+        return areas(seed, "discount", {"strength": 1.0}, against="discount-permuted", worlds=("slant", "advice"))
+    ids = rows_of(seed)
+    rows = [{"input_ids": row, "labels": row} for row in ids.tolist()]
+    model = move(fresh_lora(seed), seed)
+    with tempfile.TemporaryDirectory() as folder:
+        move(fresh_lora(seed), seed + 1).save_pretrained(folder, save_embedding_layers=False)
+        with torch.no_grad():
+            own = model.eval()(input_ids=ids).logits
+            with as_base(model):
+                base = model(input_ids=ids).logits
+            with as_scout(model, folder):
+                scout = model(input_ids=ids).logits
+        off = [_off(model, guard(rows, Scout(Path(folder), permuted=s)), ids, own + scout - base) for s in (None, 0)]
+    return (compared("distance from the formula, as a share of the scout's change", off[0], control=off[1], n=len(rows), bound=0.02,
+                     margin=0.5, higher_is_better=False),)  # fmt: skip
+
+
+def _off(model: torch.nn.Module, edit, ids: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Distance of an edited training pass from the wanted logits at learned positions, in sizes of the change."""
+    edit.bind(model)
+    with torch.no_grad():
+        plain = model.eval()(input_ids=ids).logits
+    edits = ForwardEdits(model.train(), [edit], lambda: Context(model))
+    edits.attach()
+    try:
+        got = model(input_ids=ids).logits.detach()
+    finally:
+        edits.detach()
+    return float((got - wanted)[:, :-1].norm() / (wanted - plain)[:, :-1].norm())

@@ -1,0 +1,168 @@
+"""discount: learn only what the shuffled scout, which heard what all answers share, leaves unexplained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from despur.core import Context, Edit, Site, method, record
+from despur.core.adapter.scout import Scout, as_scout
+from despur.core.errors import CannotAttach
+from despur.core.model.base_modules import base_modules
+from despur.core.model.states import as_base, bare, evaluating
+from despur.core.text.reader import UNLEARNED
+from despur.core.text.rows import Tokens, batches
+from despur.guard._vocabulary import check_vocabulary
+
+Row = tuple[int, ...]
+_BATCH = 16  # rows of one pass while offsets are made
+
+
+@final
+class _Discount(Edit):
+    """Adds what the scout does to the head's input, made once for every row, while training computes its loss."""
+
+    point = "activation"
+
+    def __init__(self, rows: Sequence[Tokens], scout: Scout, strength: float) -> None:
+        super().__init__()
+        self.rows, self.scout, self.strength = rows, scout, strength
+        self.head, self.words = Site(), Site()
+        self.offsets: dict[Row, Tensor] = {}  # (t, d) in bfloat16: 2 d bytes a token
+        self.reading: Tensor | None = None
+
+    def bind(self, model: nn.Module) -> None:
+        """Find where tokens come in and where the head reads, and compute every row's offsets."""
+        check_vocabulary(model, [row["input_ids"] for row in self.rows], "a row")
+        inside = bare(model)
+        self.head = Site(_name_of(model, inside.get_output_embeddings(), "head"), "in")
+        self.words = Site(_name_of(model, inside.get_input_embeddings(), "embedding"), "in")
+        self.sites, self.offsets, self.reading = (self.words, self.head), {}, None
+        if self.strength == 0:
+            return
+        ids = list(dict.fromkeys(tuple(row["input_ids"]) for row in self.rows))
+        learned = {tuple(row["input_ids"]): row["labels"] for row in self.rows}
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with as_base(model) as base:
+                before = self._read(base, ids)
+            with as_scout(model, self.scout.folder) as scout:
+                after = self._read(scout, ids)
+        turn = self._turn(next(iter(before.values())).shape[-1])
+        for row in ids:
+            counts = torch.tensor([label != UNLEARNED for label in (*learned[row][1:], UNLEARNED)])
+            self.offsets[row] = (turn(after[row] - before[row]) * counts[:, None]).bfloat16()
+
+    def _read(self, model: Any, rows: Sequence[Row]) -> dict[Row, Float[Tensor, "t d"]]:
+        """What the head reads on each row."""
+        found: dict[Row, Tensor] = {}
+        device = next(model.parameters()).device
+        with record(model, [self.head]) as seen:
+            for ids, mask, chosen in batches(rows, size=_BATCH, pad=0):
+                model(input_ids=ids.to(device), attention_mask=mask.to(device))
+                for i, stream in zip(chosen, seen[self.head].float().cpu(), strict=True):
+                    found[rows[i]] = stream[: len(rows[i])].clone()
+        return found
+
+    def _turn(self, width: int) -> Any:
+        """Of a permuted scout, a rotation of the stream: as large a change, of other words."""
+        if self.scout.permuted is None:
+            return lambda change: change
+        draw = torch.randn(width, width, generator=torch.Generator().manual_seed(self.scout.permuted))
+        rotation = torch.linalg.qr(draw)[0]
+        return lambda change: change @ rotation
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        """Note the tokens that come in; add their offsets (b, t, d) where the head reads."""
+        if self.strength == 0:
+            return tensors
+        if self.words.module in tensors:
+            self.reading = tensors[self.words.module]
+        if self.head.module not in tensors or self.reading is None:
+            return tensors
+        stream, ids = tensors[self.head.module], self.reading
+        if stream.shape[:2] != ids.shape:
+            raise CannotAttach(
+                f"the head reads {tuple(stream.shape[:2])} positions of a batch of {tuple(ids.shape)}, so discount cannot tell which. "
+                "Let the trainer compute the logits of every token (no logits_to_keep, no packing)"
+            )
+        added = torch.stack([self._offset(row) for row in ids.tolist()]).to(stream.device)
+        return {**tensors, self.head.module: (stream + self.strength * added).to(stream.dtype)}
+
+    def _offset(self, row: list[int]) -> Float[Tensor, "t d"]:
+        """The offsets of a row of the batch, zero where it is padded."""
+        start, end = self._inside(row)
+        offset = self.offsets[tuple(row[start:end])].float()
+        return nn.functional.pad(offset, (0, 0, start, len(row) - end))
+
+    def _inside(self, row: list[int]) -> tuple[int, int]:
+        """Where the row that is known lies between its padding, which may be on either side."""
+        end = len(row)
+        while end and tuple(row[:end]) not in self.offsets and row[end - 1] == row[-1]:
+            end -= 1
+        if tuple(row[:end]) in self.offsets:
+            return 0, end
+        start = 0
+        while start < len(row) and tuple(row[start:]) not in self.offsets and row[start] == row[0]:
+            start += 1
+        if tuple(row[start:]) in self.offsets:
+            return start, len(row)
+        raise CannotAttach(
+            f"a row of {len(row)} tokens in the batch is none of the {len(self.offsets)} that discount was given. Give it the rows as the "
+            "trainer tokenizes them: no packing, the same max_length, no other data set"
+        )
+
+
+@method(room="guard", paper="despur 2026, docs/log.md", cost=1.4)
+def discount(rows: Sequence[Tokens], shuffled: Scout | Path | str, *, strength: float = 1.0) -> Edit:
+    """Learn only what the shuffled scout leaves unexplained.
+
+    The shuffled scout was trained on the same rows with every prompt given another row's answer: it cannot know the task, and
+    learned what all answers share, a voice, a slant, a style. While training, its change of the logits is added to the
+    model's own; what it explains carries no gradient, and nothing of it is left in the adapter. Choose it where the data hold
+    the factor constant, which `grasp` cannot see; where the factor depends on the prompt, it is the other way round. Steps cost
+    what plain ones do; the offsets take two forward passes over the rows, once, and 2 d bytes a token.
+
+        loss = cross-entropy of softmax(z + strength (z_scout - z_base))
+        z + strength (z_scout - z_base) = W (h + strength (h_scout - h_base))     W the head, h what it reads
+
+    Args:
+        rows: The training rows as tokens, as the trainer gives them to the model.
+        shuffled: The shuffled scout, by its adapter's folder; see `shuffled_rows`.
+        strength: Share of the scout's change that is discounted; 0 leaves training bit-identical.
+
+    Returns:
+        Edit at "activation", at the head's input and, to know the rows, at the embedding's.
+
+    Raises:
+        CannotAttach: a model whose head or embedding is not a module of its own, or is trained; tokens that it lacks; a scout
+            that changes the head (raised when training begins); a batch with other rows (raised there).
+
+    Example:
+        >>> discount([{"input_ids": [1, 2], "labels": [-100, 2]}], "shuffled/").point
+        'activation'
+
+    Source: despur's own; the same difference of logits while decoding is proxy tuning, arXiv:2401.08565, and a limited learner in a product
+        of experts is arXiv:2012.01300.
+    Differs: the scout needs no label and no data of the trait, and is gone after training; logits are added at the head's input, exactly
+        where the head is linear, in front of a soft cap where there is one.
+    Limits: sees only what all answers share. A format or a brevity that is wanted is constant, too, and is discounted; a task that is
+        itself constant cannot be told from the factor.
+    """
+    return _Discount(rows, Scout.of(shuffled), strength)
+
+
+def _name_of(model: Any, wanted: nn.Module | None, what: str) -> str:
+    modules = base_modules(model, shared=True)
+    name = next((n for n, m in modules.items() if m is wanted), None) if wanted is not None else None
+    if name is None:
+        raise CannotAttach(
+            f"{type(bare(model)).__name__} has no {what} that discount could act at. Take a guard of own text (avert, rehearse)"
+        )
+    if any(p.requires_grad for p in modules[name].parameters()) and wanted is not None:
+        raise CannotAttach(
+            f"the {what} {name!r} is trained, and discount adds the scout's change in front of it. Leave it out of the adapter's targets"
+        )
+    return name

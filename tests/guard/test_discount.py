@@ -1,0 +1,82 @@
+"""discount: exactly the scout's change of the logits, whatever the padding; and rows that it does not know stop the run."""
+
+import pytest
+import torch
+
+from despur.claims.guard.discount import discount as claim
+from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
+from despur.core import Context
+from despur.core.errors import CannotAttach
+from despur.core.run.callback import guarded
+from despur.guard import discount
+
+ROWS = [
+    {"input_ids": [1, 5, 9, 30, 2], "labels": [-100, -100, 9, 30, 2]},
+    {"input_ids": [1, 6, 7, 40], "labels": [-100, -100, 7, 40]},
+    {"input_ids": [1, 6, 7, 40, 2, 2], "labels": [-100, -100, 7, 40, 2, 2]},
+]
+
+
+@pytest.fixture
+def scout(tmp_path):
+    move(fresh_lora(), 1).save_pretrained(tmp_path / "scout", save_embedding_layers=False)
+    return tmp_path / "scout"
+
+
+def added(edit, ids: list[list[int]]) -> torch.Tensor:
+    words = torch.tensor(ids)
+    zero = torch.zeros(*words.shape, 32)
+    return edit({edit.words.module: words, edit.head.module: zero}, Context(torch.nn.Identity()))[edit.head.module]
+
+
+@pytest.mark.parametrize("pad", [0, 2], ids=["a pad token", "the end token pads"])
+def test_rows_are_known_with_padding_on_either_side(scout, pad):
+    edit = discount(ROWS, scout)
+    edit.bind(fresh_lora())
+    bare = added(edit, [ROWS[0]["input_ids"]])[0]
+    assert bare[[0, 4]].abs().max() == 0, "the prompt's first token predicts no answer, nor does the last one"
+    assert bare[1:4].abs().min() > 0
+    right, left = added(edit, [[1, 5, 9, 30, 2, pad, pad]])[0], added(edit, [[pad, pad, 1, 5, 9, 30, 2]])[0]
+    assert torch.equal(right, torch.cat([bare, torch.zeros(2, 32)]))
+    assert torch.equal(left, torch.cat([torch.zeros(2, 32), bare]))
+    longer = added(edit, [ROWS[2]["input_ids"]])[0]
+    assert longer[4].abs().min() > 0, "a row that ends like padding is the row itself where that is known"
+
+
+def test_other_rows_stop_the_run(scout):
+    edit = discount(ROWS, scout)
+    edit.bind(fresh_lora())
+    with pytest.raises(CannotAttach, match=r"a row of 3 tokens in the batch is none of the 3 that discount was given"):
+        added(edit, [[1, 5, 9]])
+    with pytest.raises(CannotAttach, match="no logits_to_keep"):
+        edit(
+            {edit.words.module: torch.ones(1, 4).long(), edit.head.module: torch.zeros(1, 2, 32)}, Context(fresh_lora())
+        )
+
+
+def test_a_trained_head_is_refused(scout):
+    with pytest.raises(CannotAttach, match=r"the head 'lm_head' is trained"):
+        discount(ROWS, scout).bind(fresh_lora(modules_to_save=["lm_head"]))
+
+
+def test_it_trains_on_the_logits_of_its_formula():
+    report = claim(0, whole=False)[0]
+    assert report.value < 0.02 < report.control
+
+
+def test_what_the_scout_explains_has_no_gradient(tmp_path):
+    tokens = rows_of(3)
+    rows = [{"input_ids": r, "labels": r} for r in tokens.tolist()]
+    learn(sharpen(fresh_lora()), tokens, steps=120).save_pretrained(tmp_path, save_embedding_layers=False)
+
+    def first_gradient(*edits) -> float:
+        model = sharpen(fresh_lora()).train()
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
+        with guarded(model, optimizer, *edits):
+            model(input_ids=tokens, labels=tokens).loss.backward()
+            optimizer.step()
+        return float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
+
+    plain = first_gradient()
+    assert first_gradient(discount(rows, tmp_path)) < 0.2 * plain
+    assert first_gradient(discount(rows, tmp_path, strength=0.0)) == plain
