@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, method, record

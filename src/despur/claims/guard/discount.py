@@ -19,8 +19,8 @@ from despur.guard import discount as guard
 
 @claim(
     method="discount",
-    says="it trains on the logits z + z_scout - z_base, and at least half of the task is learned without the drift where the factor is no part "
-    "of the task",
+    says="it trains on the logits z + z_scout - z_base, and at least half of the task is learned without the drift where the "
+    "factor is no part of the task",
     control="the scout's change on other words",
     margin=0.1,
 )

@@ -39,7 +39,7 @@ FUNCTIONAL = (
     Arm("avert-two-sided", "avert", STRENGTHS, options={"one_sided": False}, cost=2.2, note="the same, both ways"),
     Arm("avert-permuted", "avert", STRENGTHS, "control", PERMUTED, cost=2.2, note="avert with the scout's change on other words"),
     Arm("discount", "discount", DISCOUNTED, control="discount-permuted", cost=1.7, note="learn what the shuffled scout leaves unexplained"),
-    Arm("discount-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="discount with the scout's change on other words"),
+    Arm("discount-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="discount with its change on other words"),
     Arm("discount-plain", "discount", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="discount with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=2.0, note="KL to the base on its own samples"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=2.0, note="KL to the base on documents without the trait"),

@@ -101,7 +101,8 @@ class Run:
         generic, naming, pairs = self.arguments["rehearse_on"], self.start.naming, self.start.pairs
         sources = Sources(
             base=lambda: start.reference.load()[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
-            scout=lambda number: scouts[number], shuffled=lambda: stages.shuffled_scout(self.arguments["scout_steps"]), generic=(lambda: text) if generic is not None else None,
+            scout=lambda number: scouts[number], shuffled=lambda: stages.shuffled_scout(self.arguments["scout_steps"]),
+            generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
         )  # fmt: skip
         return Maker(
