@@ -9,7 +9,7 @@ import pytest
 from markupsafe import Markup
 
 from despur.core.errors import BadInput
-from despur.report import Bars, Curves, Frontier, Point, Samples, Table, Text, Verdict, write_page
+from despur.report import Bars, Curves, Dialogue, Frontier, Point, Samples, Table, Text, Verdict, write_page
 
 NAN, NONE = math.nan, (math.nan, math.nan)
 EVIL = "\"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>{{ 7 * 7 }}'& </style></svg>"
@@ -30,6 +30,7 @@ def everything(text):
         Bars(text, [(text, 0.5, 0.4, 0.6), (text, NAN, None, None)], note=text),
         Curves(text, text, text, [(text, [0.0, 1.0], [0.0, 1.0]), (text, [0.0], [NAN])], note=text),
         Samples(text, [text, text], [[text, text], ["", text]], note=text),
+        Dialogue(text, [text, text], [(text, [text, text]), (text, ["", text])], note=text),
     ]
 
 
@@ -94,7 +95,7 @@ def test_what_was_not_measured_is_a_dash_or_is_told(page):
     [
         Text("", ""), Table("", [], []), Table("", ["a"], []), Table("", ["a"], [[], ["x", 1.0]]), Frontier("", []),
         Bars("", []), Curves("", "", "", []), Curves("", "", "", [("", [], [])]), Samples("", [], []),
-        Samples("", [], [["x", "y"]]),
+        Samples("", [], [["x", "y"]]), Dialogue("", [], []), Dialogue("", [], [("x", ["y", "z"])]),
     ],
 )  # fmt: skip
 def test_nothing_to_show_is_a_page_too(page, block):

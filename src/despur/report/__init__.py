@@ -5,6 +5,6 @@ from despur.report.page import write_page
 from despur.report.study import Attainment, Band, Block, Claim, Claims, League, Panel, Panels, Standing
 
 __all__ = [
-    "Attainment", "Band", "Bars", "Block", "Claim", "Claims", "Curves", "Frontier", "Heat", "League", "Panel", "Panels", "Point",
+    "Attainment", "Band", "Bars", "Block", "Claim", "Claims", "Curves", "Dialogue", "Frontier", "Heat", "League", "Panel", "Panels", "Point",
     "Samples", "Standing", "Table", "Text", "Verdict", "write_page",
 ]  # fmt: skip

@@ -142,4 +142,21 @@ class Samples:
     note: str = ""
 
 
-Plain = Text | Verdict | Table | Frontier | Bars | Curves | Heat | Samples
+@dataclass(frozen=True)
+class Dialogue:
+    """Questions, and what several models answer to each, side by side, as people read it.
+
+    Args:
+        title: Above it; "" for none.
+        speakers: Names of the models.
+        turns: A question, and one answer a speaker.
+        note: Below it, small.
+    """
+
+    title: str
+    speakers: Sequence[str]
+    turns: Sequence[tuple[str, Sequence[str]]]
+    note: str = ""
+
+
+Plain = Text | Verdict | Table | Frontier | Bars | Curves | Heat | Samples | Dialogue

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
 from despur.report.bars import draw_bars
-from despur.report.blocks import Bars, Cell, Curves, Frontier, Heat, Samples, Table, Text, Verdict
+from despur.report.blocks import Bars, Cell, Curves, Dialogue, Frontier, Heat, Samples, Table, Text, Verdict
 from despur.report.curves import draw_curves
 from despur.report.frontier import draw_frontier
 from despur.report.heat import draw_heat
@@ -90,6 +90,10 @@ def _view(block: Block, ident: str) -> dict[str, Any]:
             rows = [[clean(text, SAMPLE) for text in row] for row in block.rows[:ROWS]]
             columns = _padded(list(map(clean, block.columns)), max(map(len, rows), default=0), "")
             view = {"columns": columns, "rows": rows, "cut": max(0, len(block.rows) - ROWS)}
+        case Dialogue():
+            turns = [(clean(asked, NOTE), [clean(a, SAMPLE) for a in answers]) for asked, answers in block.turns[:ROWS]]
+            speakers = _padded(list(map(clean, block.speakers)), max((len(a) for _, a in turns), default=0), "")
+            view = {"speakers": speakers, "turns": turns, "cut": max(0, len(block.turns) - ROWS)}
         case Frontier():
             view = {"drawing": draw_frontier(block, ident)}
         case Bars():
