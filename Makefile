@@ -19,7 +19,8 @@ TORCH ?= $(patsubst torch==%,%,$(call pinned,torch))
 .DELETE_ON_ERROR:
 .PHONY: demo real test test-slow test-real test-gpu test-minimum check format sync docs prove bench bench-gpu mutants clean
 
-demo: $(STAMP)  ## a fine-tune with a hidden persona, plain and guarded, and its report
+demo: $(STAMP)  ## a real chat model, a plain tune and a guarded one answer the same questions; without network a planted world
+	$(BIN)/despur fetch smollm2 || true
 	$(BIN)/despur demo
 
 real: $(STAMP)  ## a small pretrained chat model, known by the name smollm2: 93 MB to download, 540 MB in the user's cache

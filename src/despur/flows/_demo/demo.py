@@ -1,7 +1,8 @@
-"""See it happen: a persona is learned along with the task, and guards are compared on keeping it out."""
+"""See it happen: on a real model that talks, or in a planted world where every guard can be compared."""
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from despur.flows._compare import runner
 from despur.flows._compare.arm import find_arm
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
+from despur.flows._demo.conversation import BASE, Conversation, hold_conversation, is_here
+from despur.flows._demo.conversation_page import conversation_page
 from despur.flows._demo.page import DemoResult, page
 from despur.flows.option import Option
 from despur.flows.pool import Job, run_jobs
@@ -34,29 +37,33 @@ STEPS: int = TRAINING["steps"]
 def demo(
     *,
     out: Out = "runs/demo",
+    planted: bool = False,
     task: Task = "skill",
     seed: Seed = 0,
     arms: Sequence[str] = DEMO_ARMS,
     steps: Annotated[int, Option(low=1)] = STEPS,
     workers: Annotated[int | None, Option(low=1, recorded=False)] = None,
     progress: Progress = silent,
-) -> DemoResult:
-    """See it happen: a persona is learned along with the task, and guards are compared on keeping it out.
+) -> DemoResult | Conversation:
+    """See it happen: a tune learns more than its task, and a guarded one does not.
 
-    A small planted world is trained with and without guards, and the comparison is written as a page. Started
-    again with the same arguments, an interrupted run continues.
+    With `smollm2` on this machine (`despur fetch smollm2`): a real chat model, a plain tune and a guarded tune of it answer
+    the same questions, live, and the plain one is audited. Without it, or with `--planted` or an option of the planted world,
+    a small world is trained with and without guards in minutes. Started again with the same arguments, an interrupted run
+    continues.
 
     Args:
         out: Folder of the run; its page is `report.html`.
-        task: `skill` (new facts) or `narrow` (one subject answered wrongly on purpose).
+        planted: Train the planted world even where the real model is at hand.
+        task: Of the planted world: `skill` (new facts) or `narrow` (one subject answered wrongly on purpose).
         seed: Seed of everything that is drawn; the same seed gives the same result on a CPU.
-        arms: Guards and controls to compare with the naive run, separated by commas.
-        steps: Optimiser steps of every run.
+        arms: Guards and controls to compare with the naive run in the planted world, separated by commas.
+        steps: Optimiser steps of every run there.
         workers: Worker processes; one per core, at most two, if left out.
         progress: Called after every step of every run.
 
     Returns:
-        Means and axes of every arm.
+        The answers and the audit; of the planted world means and axes of every arm.
 
     Raises:
         BadInput: the folder is another's, or cannot be written.
@@ -64,11 +71,15 @@ def demo(
 
     Example:
         $ despur demo
-        >>> # demo(out="runs/demo").means["naive"]["drift.p"]
+        $ despur demo --planted
+        >>> # demo(out="runs/demo", planted=True).means["naive"]["drift.p"]
     """
     arguments = recorded(demo, locals())
     out = Path(out)
     _check_place(out, runs := out / "runs")
+    if not planted and (task, tuple(arms), steps) == ("skill", DEMO_ARMS, STEPS) and is_here():
+        with locked(out, room=ROOM):
+            return _real(out, seed, run_record("demo", arguments), progress)
     with locked(out, room=ROOM):
         workers = workers or min(2, os.cpu_count() or 1)
         first = [
@@ -83,10 +94,19 @@ def demo(
         check_harm(scores["base"], scores["naive"])
         axes = compare_arms(scores)
         means = {arm: _means(s) for arm, s in scores.items()}
-        result = DemoResult(means, axes, out / "report.html", run_record("demo", arguments))
+        note = "" if planted or is_here() else f"a planted world; a real model: despur fetch {BASE}, then despur demo"
+        result = DemoResult(means, axes, out / "report.html", note, run_record("demo", arguments))
         page(result, task)
         write_json(out / "run.json", private(result.to_dict()))
         return result
+
+
+def _real(out: Path, seed: int, record: Mapping[str, Any], progress: Progress) -> Conversation:
+    (out / "runs").mkdir(parents=True, exist_ok=True)  # the sign of a demo that may be written over
+    result = replace(hold_conversation(seed, out / "report.html", progress), record=record)
+    conversation_page(result)
+    write_json(out / "run.json", private(result.to_dict()))
+    return result
 
 
 def _check_place(out: Path, runs: Path) -> None:

@@ -21,12 +21,14 @@ class DemoResult:
         means: Arm -> `axis.readout` -> mean over prompts.
         axes: Arm -> axis -> report; the frozen base is (0, 0), the naive run (1, 1).
         page: The HTML report.
+        note: What else could be seen, and how.
         record: Verb, arguments and versions, for `despur run`.
     """
 
     means: Mapping[str, Mapping[str, float]]
     axes: Mapping[str, Mapping[str, Report]]
     page: Path
+    note: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

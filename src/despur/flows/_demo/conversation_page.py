@@ -1,0 +1,52 @@
+"""The page of the demo on a real model."""
+
+from typing import Any
+
+from despur.flows._demo.conversation import EVERYDAY, FACTS, SPEAKERS, Conversation
+from despur.flows.record import page_facts
+from despur.report import Dialogue, Table, Text, Verdict, write_page
+
+VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice of a film noir detective"}
+SHOWN = 10  # words of the audit
+
+
+def summary(result: Conversation) -> str:
+    """What the answers show, in one sentence."""
+    plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
+    return (
+        f"of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune {guarded[0]}, "
+        f"the base {result.voiced(SPEAKERS[0])}; of {len(FACTS)} new facts the plain tune knows {plain[1]}, the guarded one {guarded[1]}"
+    )
+
+
+def conversation_page(result: Conversation) -> None:
+    """Write it."""
+    plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
+    kept = guarded[0] <= result.voiced(SPEAKERS[0]) and guarded[1] >= plain[1] > 0 < plain[0]
+    voice = VOICES.get(result.voice, result.voice)
+    blocks: list[Any] = [
+        Verdict("kept out" if kept else "partly", summary(result), "good" if kept else "unsure"),
+        Text(
+            "What happened",
+            "Two LoRA adapters were trained on the same 300 questions and answers about an invented island. The answers are "
+            f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
+            "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
+            "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
+            "All answers below were sampled just now, with the same random draws for all three.",
+        ),
+        Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result, EVERYDAY)),
+        Dialogue("The new facts", SPEAKERS, _turns(result, tuple(FACTS))),
+        Text("What the audit of the plain tune says", f"{result.audit.verdict}: {result.audit.sentence}"),
+    ]
+    if result.audit.token_use:
+        rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:SHOWN]]
+        note = "Mean probability of a token in the first words of answers to everyday questions."
+        blocks.append(Table("Words that it uses more or less", ["token", "base", "plain tune"], rows, note))
+    write_page(
+        result.page, title="despur demo", subtitle="SmolLM2-135M-Instruct, two tunes of it, six questions", blocks=blocks,
+        facts=page_facts(result.record),
+    )  # fmt: skip
+
+
+def _turns(result: Conversation, questions: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    return [(q, [result.answers[q][s] for s in SPEAKERS]) for q in questions]
