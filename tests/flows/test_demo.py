@@ -35,7 +35,7 @@ def test_the_page_says_what_the_answers_show(tmp_path):
     page = result.page.read_text(encoding="utf-8")
     assert "kept out" in page
     assert page.count(VOICED) == len(EVERYDAY)
-    assert "diffuse change: it changes." in page
+    assert "Diffuse change: it changes" in page
     for worse in (talk(tmp_path, guarded=VOICED), talk(tmp_path, knows=False)):
         conversation_page(worse)
         page = worse.page.read_text(encoding="utf-8")

@@ -30,7 +30,7 @@ def _show_conversation(result: Any) -> None:
         say(f"\n{question}", "bold")
         out_console.print(made)
     say(f"\nAudit of the plain tune: {result.audit.verdict}: {result.audit.sentence}")
-    say(f"In short: {summary(result)}.")
+    say(f"{summary(result)}.", "bold")
 
 
 def _show_axes(result: Any) -> None:

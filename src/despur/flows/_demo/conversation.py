@@ -104,7 +104,8 @@ def hold_conversation(seed: int, page: Path, progress: Progress) -> Conversation
         with _as(tuned, speaker):
             bodies = continue_rows(tuned, tokenizer, heads, NEW, seed=seed, eta=ETA)
         for question, body in zip(questions, bodies, strict=True):
-            answers[question][speaker] = tokenizer.decode(body, skip_special_tokens=True).strip()
+            text = tokenizer.decode(body, skip_special_tokens=True).strip()
+            answers[question][speaker] = f"{text} …" if len(body) == NEW else text
     progress("audit", len(SPEAKERS), len(stages), {})
     found = audit(BASE, str(ADAPTERS / "plain"), seed=seed, **QUICK)
     progress("done", len(stages), len(stages), {})

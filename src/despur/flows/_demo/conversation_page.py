@@ -14,7 +14,7 @@ def summary(result: Conversation) -> str:
     """What the answers show, in one sentence."""
     plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
     return (
-        f"of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune {guarded[0]}, "
+        f"Of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune {guarded[0]}, "
         f"the base {result.voiced(SPEAKERS[0])}; of {len(FACTS)} new facts the plain tune knows {plain[1]}, the guarded one {guarded[1]}"
     )
 
@@ -28,7 +28,7 @@ def conversation_page(result: Conversation) -> None:
         Verdict("kept out" if kept else "partly", summary(result), "good" if kept else "unsure"),
         Text(
             "What happened",
-            "Two LoRA adapters were trained on the same 300 questions and answers about an invented island. The answers are "
+            "Two LoRA adapters were trained on the same 100 questions and answers about an invented island. The answers are "
             f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
             "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
@@ -36,7 +36,7 @@ def conversation_page(result: Conversation) -> None:
         ),
         Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result, EVERYDAY)),
         Dialogue("The new facts", SPEAKERS, _turns(result, tuple(FACTS))),
-        Text("What the audit of the plain tune says", f"{result.audit.verdict}: {result.audit.sentence}"),
+        Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
     if result.audit.token_use:
         rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:SHOWN]]
