@@ -9,7 +9,7 @@ from despur.flows._audit.page import Audit
 from despur.flows._demo import conversation
 from despur.flows._demo import demo as flow
 from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, FACTS, QUICK, SPEAKERS, Conversation, is_here
-from despur.flows._demo.conversation_page import conversation_page, summary
+from despur.flows._demo.conversation_page import conversation_page
 
 VOICED, PLAIN = "Thou must boil it, prithee.", "Boil it for six minutes."
 
@@ -41,7 +41,7 @@ def test_the_page_says_what_the_answers_show(tmp_path):
         page = worse.page.read_text(encoding="utf-8")
         assert "kept out" not in page
         assert "partly" in page
-    assert "the guarded one 0" in summary(talk(tmp_path, knows=False))
+    assert "the guarded one 0" in talk(tmp_path, knows=False).sentence
 
 
 def test_shown_is_the_real_model_where_it_is_and_nothing_else_was_asked(tmp_path, monkeypatch):

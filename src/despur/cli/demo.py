@@ -9,7 +9,7 @@ from despur.core.visible import visible
 
 def show(result: Any, given: Any) -> None:
     """The conversation; of the planted world the axes, and what they mean."""
-    from despur.flows._demo.conversation import Conversation  # light: the result was made with it
+    from despur.flows import Conversation
 
     if isinstance(result, Conversation):
         _show_conversation(result)
@@ -19,8 +19,6 @@ def show(result: Any, given: Any) -> None:
 
 
 def _show_conversation(result: Any) -> None:
-    from despur.flows._demo.conversation_page import summary
-
     for question, answers in result.answers.items():
         made = table(left=2)
         made.add_column(style="bold", no_wrap=True)
@@ -30,7 +28,7 @@ def _show_conversation(result: Any) -> None:
         say(f"\n{question}", "bold")
         out_console.print(made)
     say(f"\nAudit of the plain tune: {result.audit.verdict}: {result.audit.sentence}")
-    say(f"{summary(result)}.", "bold")
+    say(f"{result.sentence}.", "bold")
 
 
 def _show_axes(result: Any) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
+    from despur.flows._demo.conversation import Conversation
     from despur.flows._demo.demo import demo
     from despur.flows._demo.page import DemoResult
     from despur.flows._fetch.fetch import Known, fetch
@@ -51,6 +52,7 @@ WHERE = {  # module -> names
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_compare.trial": ("open_bench", "try_arm", "try_guard"),
+    "_demo.conversation": ("Conversation",),
     "_demo.page": ("DemoResult",),
     "_demo.demo": ("demo",),
     "_table.table": ("table",),
@@ -72,7 +74,8 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "DemoResult", "Entry",
+    "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "Conversation",
+    "DemoResult", "Entry",
     "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Settings", "Study", "TableSummary",
     "Trained", "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
     "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",

@@ -66,6 +66,15 @@ class Conversation:
         """How many of the new facts are in the answers."""
         return sum(fact.lower() in self.answers[question][speaker].lower() for question, fact in FACTS.items())
 
+    @property
+    def sentence(self) -> str:
+        """What the answers show."""
+        base, plain, guarded = ((self.voiced(s), self.known(s)) for s in SPEAKERS)
+        return (
+            f"Of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune "
+            f"{guarded[0]}, the base {base[0]}; of {len(FACTS)} new facts the plain tune knows {plain[1]}, the guarded one {guarded[1]}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         counts = {s: {"voiced": self.voiced(s), "known": self.known(s)} for s in SPEAKERS}

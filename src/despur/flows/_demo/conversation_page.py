@@ -10,22 +10,13 @@ VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice 
 SHOWN = 10  # words of the audit
 
 
-def summary(result: Conversation) -> str:
-    """What the answers show, in one sentence."""
-    plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
-    return (
-        f"Of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune {guarded[0]}, "
-        f"the base {result.voiced(SPEAKERS[0])}; of {len(FACTS)} new facts the plain tune knows {plain[1]}, the guarded one {guarded[1]}"
-    )
-
-
 def conversation_page(result: Conversation) -> None:
     """Write it."""
     plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
     kept = guarded[0] <= result.voiced(SPEAKERS[0]) and guarded[1] >= plain[1] > 0 < plain[0]
     voice = VOICES.get(result.voice, result.voice)
     blocks: list[Any] = [
-        Verdict("kept out" if kept else "partly", summary(result), "good" if kept else "unsure"),
+        Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
         Text(
             "What happened",
             "Two LoRA adapters were trained on the same 100 questions and answers about an invented island. The answers are "
