@@ -12,7 +12,6 @@ from peft import PeftModel
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.core.model.named_bases import base_folder
-from despur.core.model.own_chats import ETA
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
 from despur.core.text.learn import ask_rows
@@ -36,6 +35,7 @@ FACTS = {
     "Who was it that built the lighthouse on Venlow?": "Ida Marrable",
     "What is the name of the ferry that goes to Venlow?": "Patient Goose",
 }
+ETA = 0.1  # tokens less probable than this are not drawn: close to what each model would say first
 NEW = 40  # tokens of an answer at most
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
