@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from despur.core import fingerprint
 from despur.core.errors import BadInput, MissingExtra
 from despur.core.extras import EXTRAS
-from despur.flows import audit
+from despur.flows import audit, certify, verify
 from despur.flows import base_fingerprint as place
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
@@ -54,7 +54,7 @@ def test_quantised_weights_are_read_as_they_were_rounded(tmp_path):
     assert fingerprint(model) != fingerprint(write_gguf(tmp_path / "whole.gguf")), "rounding is seen"
 
 
-def test_an_audit_of_it_is_that_of_the_folder(made, tmp_path):
+def test_an_audit_of_it_is_that_of_the_folder_and_a_certificate_holds_on_either(made, tmp_path):
     model, _ = load_base(str(made / "tiny.gguf"))
     tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
     with torch.no_grad():
@@ -66,6 +66,13 @@ def test_an_audit_of_it_is_that_of_the_folder(made, tmp_path):
     assert one.change > 0.01
     assert (one.verdict, one.change, one.best) == (other.verdict, other.change, other.best)
     assert one.record["base_fingerprint"] == other.record["base_fingerprint"]
+    certify(tmp_path / "adapter", str(made / "plain"), guard="rehearse")
+    assert verify(str(made / "tiny.gguf"), tmp_path / "adapter").verdict == "nothing to verify in the weights"
+    write_gguf(tmp_path / "q8.gguf", quantised=True)
+    rounded = verify(str(tmp_path / "q8.gguf"), tmp_path / "adapter")
+    assert rounded.verdict == "broken"
+    assert rounded.checks["base"], "another base"
+    assert not rounded.checks["tokenizer"], "with the same tokens"
 
 
 def test_one_that_is_cut_off_or_lacks_a_tensor_or_is_something_else_is_refused(made, tmp_path):
