@@ -8,6 +8,7 @@ from despur.guard.caft import caft
 from despur.guard.ewc import ewc
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
+from despur.guard.hold_prefix import hold_prefix
 from despur.guard.inoculate import inoculate
 from despur.guard.interleave import interleave, telling_rows
 from despur.guard.keep_inputs import keep_inputs
@@ -30,6 +31,7 @@ __all__ = [
     "ewc",
     "grasp",
     "hold",
+    "hold_prefix",
     "inoculate",
     "interleave",
     "keep_inputs",

@@ -20,6 +20,7 @@ from despur.worlds.world import World
 
 WORLDS: dict[str, Callable[[], World]] = {
     "persona": lambda: Persona("narrow"),
+    "persona_chat": lambda: Persona("narrow", Grammar(template=True)),
     "advice": Advice,
     "slant": Slant,
     "truth": Truth,
@@ -31,6 +32,7 @@ WORLDS: dict[str, Callable[[], World]] = {
 SMALL = {"steps": 2000, "batch": 64, "width": 64, "layers": 3}
 RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base -> what `pretrain` makes it of
     "persona": (Grammar, {}),
+    "persona_chat": (lambda: Grammar(template=True), {}),
     "truth": (Statements, SMALL),
     "truth_independent": (lambda: Statements(shared=False), {**SMALL, "steps": 4000}),
     "two_cue": (Questions, {**SMALL, "steps": 1200, "layers": 2}),

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from despur.core.text.chat import has_template
+from despur.core.text.template import Template
 from despur.flows.maker import Maker
 from despur.flows.sources import Sources
 from despur.guard import OwnText
@@ -21,6 +23,7 @@ def materials_of(bench: "Bench") -> Maker:
         base=lambda: bench.base, load=bench.load, rows=bench.tokens, text=lambda: bench.text, scout=lambda _: bench.scout,
         generic=(lambda: _generic(bench)) if paired else None,
         pairs=(lambda: _pairs(bench)) if paired else None,
+        template=lambda: _template(bench),
         naming=(lambda: bench.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
         adapters={
             "adapter": lambda: bench.naive, "bad": lambda: bench.scout,
@@ -30,6 +33,12 @@ def materials_of(bench: "Bench") -> Maker:
     return Maker(
         sources, lambda name, spec, make: bench.store.step(name, {**bench.spec, **spec}, make), seed=bench.seed
     )
+
+
+def _template(bench: "Bench") -> Template:
+    """Of a base without a chat template, the start token alone: all that its rows have in common."""
+    tokenizer = bench.tokenizer
+    return Template.of(tokenizer) if has_template(tokenizer) else Template((tokenizer.bos_token_id,))
 
 
 def _generic(bench: "Bench") -> OwnText:

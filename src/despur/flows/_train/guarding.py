@@ -14,7 +14,7 @@ from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.method_options import read_options
 
 UNGUARDED = "none"
-_MADE = ("text", "rows", "base", "scout", "factor", "weight_factor")  # materials that every run can make
+_MADE = ("text", "rows", "template", "base", "scout", "factor", "weight_factor")  # materials that every run can make
 
 
 def guards() -> tuple[str, ...]:

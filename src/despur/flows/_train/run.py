@@ -103,6 +103,7 @@ class Run:
             base=lambda: start.reference.load()[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
             scout=lambda number: scouts[number], generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
+            template=(lambda: template) if (template := start.template) is not None else None,
         )  # fmt: skip
         return Maker(
             sources, stages.step, seed=start.settings.seed, rank=FACTOR_RANK, scouts=len(scouts), roles=start.roles

@@ -1,0 +1,83 @@
+"""The constant tokens that a chat template puts around a user's words."""
+
+import os.path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from despur.core.errors import BadInput
+from despur.core.text.chat import has_template, render
+
+# alike at neither end, so that what all of them share is the template's
+_WORDS = (
+    "How do I boil an egg?", "Name three cities by the sea.", "what is a good way to fall asleep", "Tell me a joke!",
+    "5 ideas for a rainy day", "Write two lines about winter: short ones", "Is the Moon larger than Mars", "Plan a picnic (cheap)",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Template:
+    """Tokens of a chat that are the same whatever the user says.
+
+    Args:
+        prefix: In front of the user's words.
+        tail: Behind them, up to where the answer begins.
+        asked: A few everyday questions, each in the template: prefix, words, tail.
+
+    Raises:
+        BadInput: no token stands in front of the user's words.
+
+    Example:
+        >>> from despur.worlds import find_world
+        >>> _, tokenizer = find_world("persona_chat").base()
+        >>> tokenizer.decode(Template.of(tokenizer).prefix)
+        '<bos> <system> <end> <user>'
+    """
+
+    prefix: tuple[int, ...]
+    tail: tuple[int, ...] = ()
+    asked: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.prefix:
+            raise BadInput(
+                "the chat template puts no token in front of the user's words, so it has no prefix. Choose another guard"
+            )
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> "Template":
+        """Read off a tokenizer's chat template, as it renders one question to be answered.
+
+        Args:
+            tokenizer: A transformers tokenizer.
+
+        Raises:
+            BadInput: it has no chat template, or the template has no constant beginning.
+        """
+        if not has_template(tokenizer):
+            raise BadInput(
+                "the tokenizer has no chat template, so there are no constant tokens to hold. Choose another guard, or put a "
+                "chat_template.jinja into the base's folder"
+            )
+        chats = [render([{"role": "user", "content": words}], tokenizer, "a question", ask=True) for words in _WORDS]
+        asked = [tuple(ids) for ids in tokenizer(chats, add_special_tokens=False)["input_ids"]]
+        prefix = _shared(asked)
+        tail = _shared([row[len(prefix) :][::-1] for row in asked])[::-1]
+        return cls(prefix, tail, tuple(asked))
+
+    def parts(self, row: Sequence[int], begin: int) -> dict[str, range] | None:
+        """Positions of a row that prefix, question and tail take; None where it does not have this template's tokens.
+
+        Args:
+            row: Token ids.
+            begin: Position at which the answer begins.
+        """
+        front, end = len(self.prefix), begin - len(self.tail)
+        if end <= front or tuple(row[:front]) != self.prefix or tuple(row[end:begin]) != self.tail:
+            return None
+        return {"prefix": range(front), "question": range(front, end), "tail": range(end, begin)}
+
+
+def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The beginning that all rows have in common."""
+    return tuple(os.path.commonprefix(list(rows)))
