@@ -1,6 +1,6 @@
 """The constant tokens that a chat template puts around a user's words."""
 
-import os.path
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,4 +80,5 @@ class Template:
 
 def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """The beginning that all rows have in common."""
-    return tuple(os.path.commonprefix(list(rows)))
+    alike = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return tuple(column[0] for column in alike)
