@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from despur.core.errors import BadInput
-from despur.core.text.chat import has_template, render
+from despur.core.text.chat import MARK, has_template, render
 
 # alike at neither end, so that what all of them share is the template's
 _WORDS = (
@@ -59,10 +59,16 @@ class Template:
                 "the tokenizer has no chat template, so there are no constant tokens to hold. Choose another guard, or put a "
                 "chat_template.jinja into the base's folder"
             )
-        chats = [render([{"role": "user", "content": words}], tokenizer, "a question", ask=True) for words in _WORDS]
-        asked = [tuple(ids) for ids in tokenizer(chats, add_special_tokens=False)["input_ids"]]
-        prefix = _shared(asked)
-        tail = _shared([row[len(prefix) :][::-1] for row in asked])[::-1]
+        before, mark, behind = _rendered(MARK, tokenizer).partition(MARK)
+        if not mark:
+            raise BadInput(
+                "the chat template does not write what the user says. Put another chat_template.jinja into the base's folder"
+            )
+        asked = [_ids(_rendered(words, tokenizer), tokenizer) for words in _WORDS]
+        prefix = _shared(asked)[
+            : len(_ids(before, tokenizer))
+        ]  # words may begin alike, where a tokenizer knows none of them
+        tail = _shared([row[len(prefix) :][::-1] for row in asked])[: len(_ids(behind, tokenizer))][::-1]
         return cls(prefix, tail, tuple(asked))
 
     def parts(self, row: Sequence[int], begin: int) -> dict[str, range] | None:
@@ -76,6 +82,14 @@ class Template:
         if end <= front or tuple(row[:front]) != self.prefix or tuple(row[end:begin]) != self.tail:
             return None
         return {"prefix": range(front), "question": range(front, end), "tail": range(end, begin)}
+
+
+def _rendered(words: str, tokenizer: Any) -> str:
+    return render([{"role": "user", "content": words}], tokenizer, "a question", ask=True)
+
+
+def _ids(text: str, tokenizer: Any) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
