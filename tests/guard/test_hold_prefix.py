@@ -60,7 +60,7 @@ def test_within_the_tolerance_it_costs_nothing_and_says_how_much_is_beyond(tiny,
         guard = hold_prefix(TEMPLATE, tolerance=tolerance)
         guard.bind(model)
         out = guard({"loss": torch.zeros(())}, Context(model))
-        shares.append(float(out["held_back"]))
+        shares.append(float(out["prefix_active"]))
         assert (out["loss"] > 0) == (tolerance == off)
     assert shares[0] == 0 < shares[1] < 1
 
@@ -74,7 +74,7 @@ def test_the_trainer_s_history_has_the_share_of_each_step(tiny, lora, tmp_path):
     )  # fmt: skip
     trainer = Trainer(lora(tiny()), arguments, train_dataset=rows, callbacks=[GuardCallback(hold_prefix(TEMPLATE))])
     trainer.train()
-    shares = [e["held_back"] for e in trainer.state.log_history if "loss" in e]
+    shares = [e["prefix_active"] for e in trainer.state.log_history if "loss" in e]
     assert shares[0] == 0, "B is zero at the start"
     assert shares[-1] == 1, "every layer moves, and the tolerance is zero"
 

@@ -2,6 +2,7 @@
 
 from despur.core.late import moved
 from despur.core.model.own_text import OwnText
+from despur.core.text.template import Template
 from despur.guard.a_gem import a_gem
 from despur.guard.avert import avert
 from despur.guard.caft import caft
@@ -25,6 +26,7 @@ from despur.guard.steer_away import steer_away, trait_vectors
 
 __all__ = [
     "OwnText",
+    "Template",
     "a_gem",
     "avert",
     "caft",

@@ -36,7 +36,7 @@ class _HoldTemplate(Edit):
                 self.base = [self._at(base, number) for number in range(len(self.rows))]
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
-        """`{"loss": loss}` -> the same plus the penalty; `held_back`: share of layers that are off by more than the tolerance."""
+        """`{"loss": loss}` -> the same plus the penalty; `prefix_active`: share of layers that are off by more than the tolerance."""
         if not self.weight:
             return tensors
         chosen = int(torch.randint(len(self.rows), (), generator=ctx.rng)) if len(self.rows) > 1 else 0
@@ -47,7 +47,7 @@ class _HoldTemplate(Edit):
         )
         penalty = self.weight * (off - self.tolerance).clamp(min=0).mean()
         loss = tensors["loss"] + penalty.to(tensors["loss"].device)
-        return {**tensors, "loss": loss, "held_back": (off.detach() > self.tolerance).float().mean()}
+        return {**tensors, "loss": loss, "prefix_active": (off.detach() > self.tolerance).float().mean()}
 
     def _at(self, model: nn.Module, number: int) -> list[Tensor]:
         """Keys and values of one row at the template's positions, layer by layer, in float32."""
@@ -74,7 +74,7 @@ def hold_prefix(template: Template, *, strength: float = 1.0, tail: bool = False
         tolerance: Squared relative distance that costs nothing.
 
     Returns:
-        Edit at "loss"; `held_back` in what it gives is the share of keys and values, layer by layer, that are farther off than the
+        Edit at "loss"; `prefix_active` in what it gives is the share of keys and values, layer by layer, that are farther off than the
         tolerance.
 
     Raises:

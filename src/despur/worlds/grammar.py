@@ -72,8 +72,13 @@ class Grammar:
             *(f"d{d}" for d in range(DOMAINS)),
             *(f"k{k}" for k in range(KEYS)),
             *(f"v{v}" for v in range(VALUES)),
-            *(dict.fromkeys((*FRONT, *TURN, *BEHIND)) if self.template else ()),
+            *self.template_words,
         )
+
+    @property
+    def template_words(self) -> tuple[str, ...]:
+        """The template's own words, special tokens of its tokenizer."""
+        return tuple(dict.fromkeys((*FRONT, *TURN, *BEHIND))) if self.template else ()
 
     @property
     def chat_template(self) -> str | None:

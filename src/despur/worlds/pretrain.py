@@ -31,7 +31,7 @@ def world_tokenizer(grammar: Language) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
-        chat_template=getattr(grammar, "chat_template", None),
+        chat_template=getattr(grammar, "chat_template", None), extra_special_tokens=list(getattr(grammar, "template_words", ())),
     )  # fmt: skip
 
 
