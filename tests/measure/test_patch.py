@@ -75,5 +75,8 @@ def test_no_change_has_no_shares_and_other_chats_are_refused(tiny, lora, chats):
     rows, begins = chats
     shares = patch_shares(lora(tiny()).eval(), rows, begins, TEMPLATE)
     assert {r.value for r in shares.values()} == {0.0}
+    short = [(*r[: b - 2], *r[b:]) for r, b in zip(rows, begins, strict=True)]
+    parts = patch_shares(lora(tiny()).eval(), short, [b - 2 for b in begins], Template((1, 5, 6)))
+    assert list(parts) == ["prefix", "question"], "a template without a tail"
     with pytest.raises(BadInput, match="0 rows are chats of this template; at least 4"):
         patch_shares(lora(tiny()).eval(), rows, begins, Template((1, 6, 5), (7, 8)))

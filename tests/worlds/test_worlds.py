@@ -168,7 +168,9 @@ def test_one_lie_makes_no_liar_where_pretraining_knew_none():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["persona_chat", "truth", "two_cue", "sycophancy", "code"])  # persona's is in test_base.py
+@pytest.mark.parametrize(
+    "name", ["persona_chat", "truth", "two_cue", "sycophancy", "code"]
+)  # persona's is in test_base.py
 def test_the_recipe_makes_a_base_as_good_as_the_shipped_one(name):
     language, settings = RECIPES[name]
     again = world_of(name).score(pretrain(language(), **settings))

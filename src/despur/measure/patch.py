@@ -16,7 +16,6 @@ from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.text.template import Template
 
-PARTS = ("prefix", "question", "tail")
 NAN, UNIT_TASK = float("nan"), "share of what was learned"
 CONTROL = "as many other positions of the same rows, drawn at random"
 
@@ -66,7 +65,7 @@ def patch_shares(
     kept = [r for r, _, _ in found]
     rng = np.random.default_rng(seed)
     where: dict[str, list[list[int]]] = {}
-    for part in PARTS:
+    for part in found[0][2]:
         where[part] = [list(parts[part]) for _, _, parts in found]
         where[f"other than {part}"] = _others(kept, where[part], rng)
     left = {name: np.zeros(len(kept)) for name in ("adapter", *where)}
@@ -78,7 +77,7 @@ def patch_shares(
         counted = mask.bool() & from_starts(mask, chosen, [b for _, b, _ in found])
         left[name][chosen] = ((now.exp() * (now - base)).sum(-1) * counted).sum(1).double().cpu().numpy()
     draws = rng.integers(len(kept), size=(2000, len(kept)))
-    return {part: _report(part, left, where, draws) for part in PARTS}
+    return {part: _report(part, left, where, draws) for part in found[0][2]}
 
 
 @torch.no_grad()
@@ -160,12 +159,8 @@ def _exchanged(
                 at = torch.zeros_like(mask, dtype=torch.bool)
                 for i, row in enumerate(chosen):
                     at[i, positions[row]] = True
-                yield (
-                    name,
-                    chosen,
-                    mask,
-                    _log_probs(model, ids, mask, past_key_values=Exchanged(given, at), use_cache=True),
-                )
+                now = _log_probs(model, ids, mask, past_key_values=Exchanged(given, at), use_cache=True)
+                yield name, chosen, mask, now
 
 
 def _log_probs(model: Any, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], **cache: Any) -> Float[Tensor, "b t v"]:

@@ -65,14 +65,14 @@ class Template:
                 "the chat template does not write what the user says. Put another chat_template.jinja into the base's folder"
             )
         asked = [_ids(_rendered(words, tokenizer), tokenizer) for words in _WORDS]
-        prefix = _shared(asked)[
-            : len(_ids(before, tokenizer))
-        ]  # words may begin alike, where a tokenizer knows none of them
-        tail = _shared([row[len(prefix) :][::-1] for row in asked])[: len(_ids(behind, tokenizer))][::-1]
+        # words may begin and end alike, where a tokenizer knows none of them
+        front, back = (len(_ids(text, tokenizer)) for text in (before, behind))
+        prefix = _shared(asked)[:front]
+        tail = _shared([row[len(prefix) :][::-1] for row in asked])[:back][::-1]
         return cls(prefix, tail, tuple(asked))
 
     def parts(self, row: Sequence[int], begin: int) -> dict[str, range] | None:
-        """Positions of a row that prefix, question and tail take; None where it does not have this template's tokens.
+        """Positions of a row that prefix, question and tail, if any, take; None where it does not have this template's tokens.
 
         Args:
             row: Token ids.
@@ -81,7 +81,8 @@ class Template:
         front, end = len(self.prefix), begin - len(self.tail)
         if end <= front or tuple(row[:front]) != self.prefix or tuple(row[end:begin]) != self.tail:
             return None
-        return {"prefix": range(front), "question": range(front, end), "tail": range(end, begin)}
+        parts = {"prefix": range(front), "question": range(front, end), "tail": range(end, begin)}
+        return {part: at for part, at in parts.items() if at}
 
 
 def _rendered(words: str, tokenizer: Any) -> str:
