@@ -28,10 +28,8 @@ class Template:
         BadInput: no token stands in front of the user's words.
 
     Example:
-        >>> from despur.worlds import find_world
-        >>> _, tokenizer = find_world("persona_chat").base()
-        >>> tokenizer.decode(Template.of(tokenizer).prefix)
-        '<bos> <system> <end> <user>'
+        >>> Template((1, 5), (7,)).parts((1, 5, 20, 21, 7, 30), begin=5)
+        {'prefix': range(0, 2), 'question': range(2, 4), 'tail': range(4, 5)}
     """
 
     prefix: tuple[int, ...]
