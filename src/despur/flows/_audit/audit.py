@@ -146,9 +146,8 @@ def audit(
             best = max(seen.checks, key=lambda n: scores.get(n, -1e9), default=None)
             result = replace(
                 result, best=best, scores=scores, null=neutral.origin, p_value=neutral.p_value(seen.change, seen.evidence),
-                token_share=seen.tokens.share,
+                token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
-                patch=patched(read.model, tokenizer, passages, seed=seed),
             )  # fmt: skip
         if result.best is not None:
             _, check = passages.halves()
