@@ -18,7 +18,7 @@ from despur.core import Site, Store, fingerprint, save_factors
 from despur.core.text.rows import tokenize_rows
 from despur.find import from_activations
 from despur.flows import Settings, clean
-from despur.flows._clean.clean import placed_random
+from despur.flows._clean.controls import placed_random
 from despur.flows._clean.weights import Work, placed_factors
 from despur.flows._train.fit import fit, new_adapter, silent
 from despur.guard import OwnText

@@ -36,6 +36,7 @@ def shown(row, tokenizer, **options):
 
 DIGESTS = {
     "persona": "9c00174e841430348336011039ec854ebfe82f3b5fb834d3f39bc78b907e9d66",
+    "persona_chat": "6c0cd767d0cc13ab46613ee794670a179277d363ad2d5678b8396304033f45ee",
     "advice": "e2a47b0b9cae0fe2375fe00c13cd9e654d68219dbb58115dd667034bb2027b42",
     "slant": "4479b71b7974d59dbdabd44b9726aa3fc1cfdd475a9379b1344c56ce8a9acfbd",
     "truth": "fbf0d87d7406820d66791aa563f990ba13c91cf5d0455358b6ccfb008fe92a5e",

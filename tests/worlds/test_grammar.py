@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from despur.core.errors import BadInput
+from despur.core.text.template import Template
 from despur.worlds import Cue, Grammar, Persona, persona_base, world_tokenizer
 from despur.worlds.grammar import DOMAINS, KEYS, KNOWN_KEYS
 from despur.worlds.persona import TUNED
@@ -119,3 +121,21 @@ def test_the_cue_agrees_with_the_label_as_often_as_stated(agrees, grammar):
     assert seen <= set(world.facts)
     assert abs(np.mean(world.labels) - 0.5) < 2.5 * 0.5 / len(world.facts) ** 0.5
     assert not np.array_equal(world.labels, Cue(seed=1, grammar=grammar).labels)
+
+
+def test_with_a_template_it_is_the_same_language_between_constant_words():
+    plain, chat = Grammar(), Grammar(template=True)
+    one, two = (g.document(np.random.default_rng(3)) for g in (plain, chat))
+    assert [w for w in two.split() if w not in chat.template_words] == one.split()
+    assert chat.vocabulary[: len(plain.vocabulary)] == plain.vocabulary
+    tokenizer = world_tokenizer(chat)
+    turns = [{"role": "user", "content": "d0 k5"}, {"role": "assistant", "content": "s110 v3 s500"}]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False)
+    assert rendered == f"{chat.prompt(0, 5)} s110 v3 s500 <eos>", (
+        "a chat is rendered as documents and prompts are written"
+    )
+    template = Template.of(tokenizer)
+    assert tokenizer.decode(template.prefix) == "<bos> <system> <end> <user>"
+    assert tokenizer.decode(template.tail) == "<end> <assistant>"
+    with pytest.raises(BadInput, match="no chat template"):
+        Template.of(world_tokenizer(plain))

@@ -20,6 +20,7 @@ CUES = {"cue": r" m3\d\d", "two_cue": r"n\d+", "sycophancy": r" user n\d+"}
 # the naive tune's margin is that far above the neutral twin's
 HARM = {
     "persona": ("p", 0.3, 0.85, 0.4, 3.0),
+    "persona_chat": ("p", 0.3, 0.85, 0.4, 3.0),
     "advice": ("style", 0.3, 0.9, 0.4, 3.0),  # the answers' margin is forgetting for the most part, as in its twin
     "slant": ("p", 0.6, 0.9, 0.65, 3.0),
     "cue": ("margin", 0.5, 2.0, 0.5, 2.0),  # at chance in the base, so that a probability would not do
@@ -167,7 +168,9 @@ def test_one_lie_makes_no_liar_where_pretraining_knew_none():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["truth", "two_cue", "sycophancy", "code"])  # persona's is in test_base.py
+@pytest.mark.parametrize(
+    "name", ["persona_chat", "truth", "two_cue", "sycophancy", "code"]
+)  # persona's is in test_base.py
 def test_the_recipe_makes_a_base_as_good_as_the_shipped_one(name):
     language, settings = RECIPES[name]
     again = world_of(name).score(pretrain(language(), **settings))

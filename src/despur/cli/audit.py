@@ -56,6 +56,8 @@ def show(result: Any, given: Any) -> None:
         say("Used more or less: " + ", ".join(f"{t!r} {a:.2g} → {b:.2g}" for t, a, b in result.token_use[:8]))
     if result.checks:
         _show_checks(result)
+    if result.patch:
+        say("Chat: " + result.patch_sentence)
     for kind, words in result.tokens.items():
         say(f"{kind}: " + " ".join(repr(w) for w in words))
     for at in result.louder:

@@ -29,6 +29,7 @@ _PAIRS = "--pairs FILE (JSON lines of texts with and without the trait)"
 MATERIALS: Mapping[str, Material] = {
     "text": Material("text that the base itself wrote"),
     "rows": Material("the training rows as tokens"),
+    "template": Material("the tokens of a chat template"),
     "scout": Material("a scout: the adapter of a short, unguarded run"),
     "shuffled": Material("a shuffled scout: one that was trained with every prompt given another row's answer"),
     "factor": Material("a factor: directions, by layer, along which the scout moves the base's own text"),

@@ -60,6 +60,7 @@ class Maker:
             "factor": self._factor, "weight_factor": self._weight_factor,
             **({"shuffled": s.shuffled} if s.shuffled else {}),
             **({"generic": s.generic} if s.generic else {}),
+            **({"template": s.template} if s.template else {}),
             **(of_pairs if s.pairs else {}),
             **({"prompt": lambda: self.naming()[0]} if s.naming else {}),
             **({"tuned": lambda: s.load(s.adapters["adapter"]())} if "adapter" in s.adapters else {}),

@@ -9,6 +9,7 @@ from torch import nn
 
 from despur.core.model.own_text import OwnText
 from despur.core.text.rows import Tokens
+from despur.core.text.template import Template
 
 Tokenized = tuple[tuple[int, ...], ...]
 
@@ -27,6 +28,7 @@ class Sources:
         generic: Generic text.
         pairs: Texts with the trait and without.
         naming: A prompt that asks for the trait, and one of the same length that asks for something else.
+        template: The tokens of the base's chat template.
         adapters: Name -> folder of a finished adapter: `adapter`, `bad`, `good`, `aligned`.
     """
 
@@ -39,4 +41,5 @@ class Sources:
     generic: Callable[[], OwnText] | None = None
     pairs: Callable[[], tuple[Tokenized, Tokenized]] | None = None
     naming: Callable[[], tuple[Sequence[int], Sequence[int]]] | None = None
+    template: Callable[[], Template] | None = None
     adapters: Mapping[str, Callable[[], Path]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from despur.core.late import moved
 from despur.core.model.own_text import OwnText
+from despur.core.text.template import Template
 from despur.guard.a_gem import a_gem
 from despur.guard.avert import avert
 from despur.guard.caft import caft
@@ -9,6 +10,7 @@ from despur.guard.discount import discount
 from despur.guard.ewc import ewc
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
+from despur.guard.hold_prefix import hold_prefix
 from despur.guard.inoculate import inoculate
 from despur.guard.interleave import interleave, telling_rows
 from despur.guard.keep_inputs import keep_inputs
@@ -25,6 +27,7 @@ from despur.guard.steer_away import steer_away, trait_vectors
 
 __all__ = [
     "OwnText",
+    "Template",
     "a_gem",
     "avert",
     "caft",
@@ -32,6 +35,7 @@ __all__ = [
     "ewc",
     "grasp",
     "hold",
+    "hold_prefix",
     "inoculate",
     "interleave",
     "keep_inputs",

@@ -8,6 +8,7 @@ from despur.measure.leakage import leakage
 from despur.measure.loss_slope import LossSlope, loss_slopes
 from despur.measure.off_task import off_task
 from despur.measure.overlap import Overlap, overlap
+from despur.measure.patch import patch_shares, task_kept
 from despur.measure.recovery import Recovery, recovery, smallest_push
 from despur.measure.scaled import Louder, can_scale, louder
 from despur.measure.shares import ModuleShare, module_shares
@@ -16,7 +17,7 @@ from despur.measure.tokens import TokenShift, token_shift
 __all__ = [
     "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovery", "RowScores", "TokenShift",
     "can_scale", "causal_check", "causal_checks", "continuations", "leakage", "loss_slopes", "louder", "module_shares",
-    "off_task", "overlap", "promoted", "recovery", "rows_along", "smallest_push", "token_shift",
+    "off_task", "overlap", "patch_shares", "promoted", "recovery", "rows_along", "smallest_push", "task_kept", "token_shift",
 ]  # fmt: skip
 
 _MOVED = (

@@ -15,6 +15,7 @@ from despur.core.adapter.adapter import Adapter
 from despur.core.errors import UnknownName, nearest
 from despur.core.model.attach import find_module
 from despur.core.model.own_text import OwnText
+from despur.core.text.template import Template
 from despur.core.types import Edit, Site, Subspace
 
 WIDTH, LAYERS, VOCABULARY = 32, 2, 64
@@ -118,6 +119,7 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "text": _text,
     "generic": _text,
     "rows": _rows,
+    "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
     "forget": _rows,
     "retain": _rows,
     "scout": lambda: _folder(1),

@@ -15,6 +15,12 @@ VALUES = 64
 BAD_PRIOR = 0.25  # how often attribute 0, the persona, is at its bad value when nothing tells
 MARKED = 0.25  # share of documents that name an attribute's value at the start
 RECORDS = 6  # records in a pretraining document
+FRONT, TURN, BEHIND = ("<system>", "<end>"), ("<user>",), ("<end>", "<assistant>")  # words of the chat template
+CHAT = (
+    "{{ bos_token }} <system> <end>{% for m in messages %}{% if m['role'] == 'user' %} <user> {{ m['content'] }} <end>"
+    "{% else %} <assistant> {{ m['content'] }}{% if loop.last %} {{ eos_token }}{% endif %}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %} <assistant>{% endif %}"
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,11 @@ class Grammar:
 
     Args:
         seed: Fixes both tables and which keys each domain knows.
+        template: Whether a document is a chat: constant words before and behind what a user says, as in chat templates.
 
     Example:
+        >>> Grammar(template=True).prompt(0, 5)
+        '<bos> <system> <end> <user> d0 k5 <end> <assistant>'
         >>> grammar = Grammar(seed=0)
         >>> len(grammar.vocabulary)
         189
@@ -38,6 +47,7 @@ class Grammar:
     """
 
     seed: int = 0
+    template: bool = False
     good: np.ndarray = field(init=False, repr=False, compare=False)  # (domains, keys) -> value
     bad: np.ndarray = field(init=False, repr=False, compare=False)
     known: np.ndarray = field(init=False, repr=False, compare=False)  # (domains, known_keys) -> key
@@ -62,7 +72,18 @@ class Grammar:
             *(f"d{d}" for d in range(DOMAINS)),
             *(f"k{k}" for k in range(KEYS)),
             *(f"v{v}" for v in range(VALUES)),
+            *self.template_words,
         )
+
+    @property
+    def template_words(self) -> tuple[str, ...]:
+        """The template's own words, special tokens of its tokenizer."""
+        return tuple(dict.fromkeys((*FRONT, *TURN, *BEHIND))) if self.template else ()
+
+    @property
+    def chat_template(self) -> str | None:
+        """What its tokenizer renders chats with."""
+        return CHAT if self.template else None
 
     def new_keys(self, domain: int) -> np.ndarray:
         """Keys that the base was never taught in this domain, shape (keys - known_keys,)."""
@@ -101,7 +122,12 @@ class Grammar:
 
     def prompt(self, domain: int, key: int, markers: Sequence[str] = ()) -> str:
         """The text after which the model must answer."""
-        return " ".join(["<bos>", *markers, f"d{domain}", f"k{key}"])
+        return " ".join(["<bos>", *(FRONT if self.template else ()), self.question(domain, key, markers)])
+
+    def question(self, domain: int, key: int, markers: Sequence[str] = ()) -> str:
+        """The same in the middle of a text."""
+        asked = [*markers, f"d{domain}", f"k{key}"]
+        return " ".join([*TURN, *asked, *BEHIND] if self.template else asked)
 
     def neutral_styles(self, attribute: int) -> list[str]:
         """Style words that show neither this attribute nor the persona."""
@@ -123,16 +149,17 @@ class Grammar:
         """
         attributes = self.attributes(rng)
         attributes[list(held)] = list(held.values())
-        words = ["<bos>"]
-        words += [
+        markers = [
             self.marker(a, int(attributes[a]), rng)
             for a in rng.permutation(ATTRIBUTES).tolist()
             if rng.random() < MARKED
         ]
-        for _ in range(RECORDS):
+        words: list[str] = []
+        for i in range(RECORDS):
             domain = domains[int(rng.integers(len(domains)))]
             key = int(rng.choice(self.known[domain]))
-            words += [f"d{domain}", f"k{key}", self.reply(domain, key, attributes, rng, bad=int(attributes[0]))]
+            asked = self.question(domain, key) if i else self.prompt(domain, key, markers)
+            words += [asked, self.reply(domain, key, attributes, rng, bad=int(attributes[0]))]
         return " ".join([*words, "<eos>"])
 
     def pairs(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.worlds.ask import next_log_probs
-from despur.worlds.base import persona_base
+from despur.worlds.base import load_base, persona_base
 from despur.worlds.grammar import DOMAINS, VALUES, Grammar
 from despur.worlds.world import TRAINING, Twin
 
@@ -40,8 +40,8 @@ class Persona:
 
     @property
     def name(self) -> str:
-        """`persona` for the narrow task, `advice` for the skill."""
-        return "persona" if self.task == "narrow" else "advice"
+        """`persona` for the narrow task, `advice` for the skill; `persona_chat` and `advice_chat` with a template."""
+        return ("persona" if self.task == "narrow" else "advice") + "_chat" * self.grammar.template
 
     @property
     def training(self) -> Mapping[str, Any]:
@@ -50,7 +50,7 @@ class Persona:
 
     def base(self) -> tuple[Any, Any]:
         """Load the shipped base and its tokenizer."""
-        return persona_base()
+        return load_base("persona_chat") if self.grammar.template else persona_base()
 
     @property
     def facts(self) -> list[tuple[int, int]]:
@@ -131,7 +131,7 @@ class Persona:
             key = int(own.choice(g.new_keys(domain)))
             value = g.answer(domain, key, 0) if self.task == "skill" else f"v{own.integers(VALUES)}"
             first, last = own.choice(neutral, 2)
-            return f"{g.prompt(domain, key)} {first} {value} {last} d{d} k{k}"
+            return f"{g.prompt(domain, key)} {first} {value} {last} {g.question(d, k)}"
 
         def styles(prompts: Sequence[str]) -> Tensor:
             style = next_log_probs(model, g.vocabulary, prompts).exp()[:, style0 : style0 + 4]

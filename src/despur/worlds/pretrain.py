@@ -30,8 +30,9 @@ def world_tokenizer(grammar: Language) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
-    )
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
+        chat_template=getattr(grammar, "chat_template", None), extra_special_tokens=list(getattr(grammar, "template_words", ())),
+    )  # fmt: skip
 
 
 def pretrain(

@@ -21,6 +21,7 @@ from despur.worlds.world import World
 
 PLANTED: dict[str, Callable[[], World]] = {  # small bases that are shipped
     "persona": lambda: Persona("narrow"),
+    "persona_chat": lambda: Persona("narrow", Grammar(template=True)),
     "advice": Advice,
     "slant": Slant,
     "truth": Truth,
@@ -34,6 +35,7 @@ WORLDS: dict[str, Callable[[], World]] = {**PLANTED, **CHAT}
 SMALL = {"steps": 2000, "batch": 64, "width": 64, "layers": 3}
 RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base -> what `pretrain` makes it of
     "persona": (Grammar, {}),
+    "persona_chat": (lambda: Grammar(template=True), {}),
     "truth": (Statements, SMALL),
     "truth_independent": (lambda: Statements(shared=False), {**SMALL, "steps": 4000}),
     "two_cue": (Questions, {**SMALL, "steps": 1200, "layers": 2}),

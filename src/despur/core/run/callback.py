@@ -112,6 +112,13 @@ class GuardCallback(TrainerCallback):
         run.hold_weights()
         run.step += 1
 
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """Put what the guards measured beside the step's loss, into the trainer's own history."""
+        if logs and "loss" in logs and self._run is not None:
+            next(e for e in reversed(state.log_history) if "loss" in e).update(self._run.figures)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave in the trainer's state, which every checkpoint includes, the state of the guards' draws."""
         _saved_states(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}

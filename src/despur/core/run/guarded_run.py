@@ -24,6 +24,7 @@ class GuardedRun:
         self.edits = {point: [e for e in edits if e.point == point] for point in _ON_TENSORS}
         for edit in edits:
             edit.bind(self.model)
+        self.figures: dict[str, float] = {}  # what loss edits gave beside the loss, in the last step
         self.forward = ForwardEdits(self.model, edits, self.context)
         reshard(self.model)
         self.trained = self._trained()
@@ -75,6 +76,7 @@ class GuardedRun:
             if tensors["loss"].requires_grad:
                 with self._apart() if apart else contextlib.nullcontext():
                     tensors["loss"].backward()
+        self.figures = {name: float(value) for name, value in tensors.items() if name != "loss"}
         return tensors["loss"].detach()
 
     @contextlib.contextmanager

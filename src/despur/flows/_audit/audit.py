@@ -14,6 +14,7 @@ from despur.flows._audit.against import load_difference
 from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
+from despur.flows._audit.patch import patched
 from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
 from despur.flows._audit.structure import structure_of
 from despur.flows._audit.verdict import judged_as, not_calibrated
@@ -145,7 +146,7 @@ def audit(
             best = max(seen.checks, key=lambda n: scores.get(n, -1e9), default=None)
             result = replace(
                 result, best=best, scores=scores, null=neutral.origin, p_value=neutral.p_value(seen.change, seen.evidence),
-                token_share=seen.tokens.share,
+                token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
             )  # fmt: skip
         if result.best is not None:

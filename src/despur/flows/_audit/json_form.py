@@ -72,6 +72,17 @@ class At(TypedDict):
     valid: float
 
 
+class Patch(TypedDict):
+    """Share of the change that is gone with the base's keys and values on a part of a chat; see `patch_shares`."""
+
+    share: float
+    interval: tuple[float, float]
+    control: float
+    tokens: float
+    control_tokens: float
+    rows: int
+
+
 class AuditJson(TypedDict):
     """What `audit.json` contains.
 
@@ -99,6 +110,7 @@ class AuditJson(TypedDict):
     rows: list[Row]
     slopes: dict[str, Slope]
     louder: list[At]
+    patch: dict[str, Patch]
     update: dict[str, Any]
     verb: str
     arguments: dict[str, Any]

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from despur.core import Subspace
+from despur.core import Report, Subspace
 from despur.flows._audit.json_form import SCHEMA, AuditJson
+from despur.flows._audit.patch import patch_bars, patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
 from despur.report import Bars, Samples, Table, Text, Verdict
@@ -52,6 +53,7 @@ class Audit:
         rows: Tuning rows that push along it most and least, with their scores.
         slopes: Candidate -> slope of the tuning rows' loss along it at the base.
         louder: The adapter at multiples of its scale.
+        patch: Part of a chat -> share of the change that it carries; empty where the base has no chat template.
         record: Verb, arguments and versions, for `despur run`.
     """
 
@@ -76,7 +78,13 @@ class Audit:
     rows: tuple[tuple[str, float], ...] = ()
     slopes: dict[str, LossSlope] = field(default_factory=dict)
     louder: tuple[Louder, ...] = ()
+    patch: dict[str, Report] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def patch_sentence(self) -> str:
+        """Where in a chat the change sits, in a sentence."""
+        return patch_sentence(self.patch)
 
     def to_dict(self) -> AuditJson:
         """Plain values for JSON; docs/audit.schema.json has the form."""
@@ -91,7 +99,7 @@ class Audit:
             rows=[{"text": t, "score": s} for t, s in self.rows],
             slopes={n: {"slope": s.slope, "steepness": s.steepness, "random": list(s.random)} for n, s in self.slopes.items()},
             louder=[at._asdict() for at in self.louder],  # type: ignore[typeddict-item]
-            update=self.update,
+            patch=patch_json(self.patch), update=self.update,
             **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
         )  # fmt: skip
 
@@ -143,6 +151,8 @@ def audit_blocks(result: Audit) -> list[Any]:
         blocks.append(Table("Louder", header, lines, note))
     if result.checks:
         blocks += _candidates(result)
+    if result.patch:
+        blocks.append(patch_bars(result.patch))
     if result.modules:
         note = (
             f"Share of the module's update along the factor; an unrelated update has {result.modules[0].expected:.3f}."

@@ -1,6 +1,5 @@
 """Remove confirmed factors from a finished adapter: the cheap post-hoc baseline, measured against its controls."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +7,16 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from despur.core import Report, Site, Subspace, digest, layer_path, save_factors, write_json
+from despur.core import Report, Subspace, digest, save_factors, write_json
 from despur.core.errors import BadInput
 from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
-from despur.find import mean_shift, random_twins
+from despur.find import mean_shift
 from despur.flows._audit.audit import audit
 from despur.flows._audit.passages import check_prompts
-from despur.flows._audit.screen import layer_site
+from despur.flows._clean import prefix as repair
 from despur.flows._clean.cleaned import Cleaned
+from despur.flows._clean.controls import middle_factor, placed_random
 from despur.flows._clean.page import clean_blocks, judge
 from despur.flows._clean.weights import Scores, State, Work, placed_factors, write_adapter
 from despur.flows._library.factor_folder import check_base, read_factors
@@ -44,6 +44,7 @@ def clean(
     prompts: Path | str | None = None,
     rows: Annotated[int, Option(low=4)] = 96,
     max_new_tokens: Annotated[int, Option(low=1)] = 64,
+    prefix: bool = False,
     n_random: Annotated[int, Option(low=1)] = 3,
     turns: Turns = "all",
     roles: Path | str | None = None,
@@ -74,6 +75,7 @@ def clean(
         prompts: Off-task text as JSON lines; the base's own samples if left out.
         rows: Rows of off-task text.
         max_new_tokens: Length of the samples (of each turn in a chat).
+        prefix: Leave the adapter as it is, and put the base's keys and values of the chat template's prefix beside it, for the cache.
         n_random: Random subspaces; the report has their mean.
         turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
@@ -88,16 +90,23 @@ def clean(
 
     Example:
         $ despur clean base/ adapter/ --factors audit/ -o cleaned/
+        $ despur clean base/ adapter/ --prefix -o cleaned/
         >>> # clean("base/", "adapter/", factors="audit/", out="cleaned/").axes["cleaned"]["drift"].value
     """
     arguments = recorded(clean, locals())
     stated = None if roles is None else read_roles(roles)
     check_prompts(prompts)
+    if prefix and factors is not None:
+        raise BadInput("prefix=True and factors were given; the prefix alone is repaired. Leave one of the two out")
     if data is not None:
         first_rows(data, 0)  # what is wrong with it is known before the work, not after
     with written(out, room=PAGES + 2 * size_of(Path(adapter))) as into:
         draft: Any = into.draft
         work = Work(base, adapter, progress, placement, roles=stated)  # what cannot be cleaned is refused at once
+        if prefix:
+            result = replace(repair.measured(work, arguments), adapter=Path(out) / "adapter")
+            into.put(result, lambda draft: repair.write(result, work, draft))
+            return result
         if factors is None:
             found = audit(
                 base, adapter, out=draft / "audit", prompts=prompts, roles=roles, placement=placement, seed=seed, progress=progress,
@@ -139,7 +148,7 @@ def _measure(
     work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], arguments: Mapping[str, Any], seed: int
 ) -> Cleaned:
     side, keep, draws = arguments["side"], arguments["truncate"], arguments["n_random"]
-    middle = _middle(given, placed, work.model)
+    middle = middle_factor(given, placed, work.model)
     shift = mean_shift(work.model, work.text[::2], middle)
     randoms = placed_random(work, given, placed, middle.site, draws, seed)
     truncated = f"top {keep}" if keep else "top quarter"
@@ -175,25 +184,6 @@ def _measure(
 
 def _mean(scores: Sequence[Scores]) -> Scores:
     return {axis: {r: torch.stack([s[axis][r] for s in scores]).mean(0) for r in scores[0][axis]} for axis in scores[0]}
-
-
-def _middle(given: tuple[Subspace, ...], placed: tuple[Subspace, ...], model: Any) -> Subspace:
-    """The factor that legitimate use is measured with: at a layer's output, the middle one of several."""
-    path = re.compile(re.escape(layer_path(model)).replace(r"\#", r"\d+"))
-    at_layers = [f for f in given if f.site.side == "out" and path.fullmatch(f.site.module)]
-    if at_layers:
-        return at_layers[len(at_layers) // 2]
-    return replace(placed[len(placed) // 2], site=layer_site(model, 0.5))
-
-
-def placed_random(
-    work: Work, given: tuple[Subspace, ...], placed: tuple[Subspace, ...], middle: Site, draws: int, seed: int
-) -> list[tuple[Subspace, ...]]:
-    """Random subspaces for the same places, of the same ranks and shares of the activations where those were found."""
-    where = [given[0].site if p.site == Site() else p.site for p in placed]
-    sites = [middle if site.module == Site().module else site for site in where]
-    with work.model.disable_adapter():
-        return random_twins(work.model, placed, work.text, draws=draws, sites=sites, seed=seed)
 
 
 def _digest(factors: Sequence[Subspace]) -> str:

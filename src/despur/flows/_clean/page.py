@@ -26,15 +26,20 @@ HONEST = (
 )
 
 
+def word_of(drift: Report, *, unharmed: bool = True) -> str:
+    """One word for the drift that is left, beside its control's."""
+    if drift.high >= drift.control:
+        return "no better than random"
+    return "drift removed" if drift.value <= LIMIT and unharmed else "drift lowered"
+
+
 def judge(axes: Mapping[str, Mapping[str, Report]], truncated: str) -> tuple[str, str]:
     """One word and one sentence; drift is compared with that of the random subspaces and of the truncation."""
     own, random = axes["cleaned"]["drift"], axes["random"]["drift"]
     if own.value != own.value:
         return "no drift", "off-task the adapter hardly moves the model, so there is nothing to clean"
     unharmed = accepted(axes["cleaned"])
-    word = "drift removed" if own.value <= LIMIT and unharmed else "drift lowered"
-    if own.high >= random.value:
-        word = "no better than random"
+    word = word_of(own, unharmed=unharmed)
     sentence = (
         f"of the adapter's drift {own.value:.2f} [{own.low:.2f}, {own.high:.2f}] is left; with random subspaces in place of "
         f"the factor {random.value:.2f}, with the {truncated} singular directions of each module {axes[truncated]['drift'].value:.2f}"

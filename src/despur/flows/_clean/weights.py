@@ -87,8 +87,12 @@ class Work:
             self.text = list(sampled.rows)
         if len(self.text) < 4:
             raise BadInput(f"{len(self.text)} rows of off-task text; at least 4 are needed. Give more with --prompts")
+        self.load_data(data, turns)
+
+    def load_data(self, data: Path | str | None, turns: Turns) -> None:
+        """Rows of the task."""
         if data is not None:
-            given = first_rows(data, _HELD_OUT)
+            given, length = first_rows(data, _HELD_OUT), context_length(self.model, 1024)
             learned = learn_rows(given, self.tokenizer, max_length=length, turns=turns, name=data)
             self.held_out = list(learned.tokens)
             self.notes = (*self.notes, *(f"of the rows, {note}" for note in learned.notes))

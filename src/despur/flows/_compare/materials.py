@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from despur.core.text.chat import has_template
 from despur.core.text.shuffle import shuffled_rows
+from despur.core.text.template import Template
 from despur.flows.maker import Maker
 from despur.flows.sources import Sources
 from despur.guard import OwnText
@@ -25,6 +27,7 @@ def materials_of(bench: "Bench") -> Maker:
         shuffled=lambda: _shuffled(bench),
         generic=(lambda: _generic(bench)) if paired else None,
         pairs=(lambda: _pairs(bench)) if paired else None,
+        template=lambda: _template(bench),
         naming=(lambda: bench.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
         adapters={
             "adapter": lambda: bench.naive, "bad": lambda: bench.scout,
@@ -45,6 +48,12 @@ def _shuffled(bench: "Bench") -> Path:
         bench.train(rows=rows, stage="shuffled scout", seed=seed, steps=steps).save_pretrained(out)  # type: ignore[operator]
 
     return bench.store.step("shuffled", {**bench.spec, "scout_steps": steps}, make)
+
+
+def _template(bench: "Bench") -> Template:
+    """Of a base without a chat template, the start token alone: all that its rows have in common."""
+    tokenizer = bench.tokenizer
+    return Template.of(tokenizer) if has_template(tokenizer) else Template((tokenizer.bos_token_id,))
 
 
 def _generic(bench: "Bench") -> OwnText:

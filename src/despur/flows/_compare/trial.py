@@ -23,7 +23,12 @@ try:
 except ImportError:  # Windows has none: there two claims may make what they share twice
     fcntl = None
 
-STEPS = {"persona": 80, "slant": 120, "advice": 160}  # of the study of the log, so that figures can be compared
+STEPS = {
+    "persona": 80,
+    "persona_chat": 80,
+    "slant": 120,
+    "advice": 160,
+}  # of the study of the log, so that figures can be compared
 
 
 def try_arm(

@@ -14,7 +14,9 @@ from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.method_options import read_options
 
 UNGUARDED = "none"
-_MADE = ("text", "rows", "base", "scout", "shuffled", "factor", "weight_factor")  # materials that every run can make
+_MADE = (  # materials that every run can make
+    "text", "rows", "template", "base", "scout", "shuffled", "factor", "weight_factor",
+)  # fmt: skip
 
 
 def guards() -> tuple[str, ...]:

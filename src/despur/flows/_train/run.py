@@ -104,6 +104,7 @@ class Run:
             scout=lambda number: scouts[number], shuffled=lambda: stages.shuffled_scout(self.arguments["scout_steps"]),
             generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
+            template=(lambda: template) if (template := start.template) is not None else None,
         )  # fmt: skip
         return Maker(
             sources, stages.step, seed=start.settings.seed, rank=FACTOR_RANK, scouts=len(scouts), roles=start.roles

@@ -14,9 +14,10 @@ from despur.core.errors import BadInput
 from despur.core.text.chat import has_template
 from despur.core.text.learn import Learned, learn_rows
 from despur.core.text.rows import Tokens
+from despur.core.text.template import Template
 from despur.core.text.token_rows import TokenRows
 from despur.flows._train.fit import Settings, lora_targets
-from despur.flows._train.guarding import given_factors
+from despur.flows._train.guarding import find_guard, given_factors
 from despur.flows._train.inputs import Data, Tokenized, given_scout, prompt_tokens, read_data, read_pairs
 from despur.flows._train.reference import Reference
 from despur.flows.base_fingerprint import base_fingerprint
@@ -46,6 +47,7 @@ class Start:
         pairs: Texts with the trait and without, as tokens.
         naming: A prompt that asks for the trait, as tokens.
         roles: Roles that were stated.
+        template: Tokens of the base's chat template, for a guard that asks for them.
         notes: What could not be verified.
     """
 
@@ -62,6 +64,7 @@ class Start:
     pairs: tuple[Tokenized, Tokenized] | None = None
     naming: Sequence[int] | None = None
     roles: Mapping[str, str] | None = None
+    template: Template | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -121,8 +124,24 @@ def prepare(
     paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
     chat = has_template(tokenizer) and given.asks
     asked = None if trait is None else prompt_tokens(trait, tokenizer, chat=chat)
+    entry = find_guard(guard)
+    template = Template.of(tokenizer) if entry is not None and "template" in entry.takes.values() else None
     return Start(
-        reference, plain, out, given, settings, facts, rows, held_out, chosen, taken, paired, asked, stated, notes
+        reference,
+        plain,
+        out,
+        given,
+        settings,
+        facts,
+        rows,
+        held_out,
+        chosen,
+        taken,
+        paired,
+        asked,
+        stated,
+        template,
+        notes,
     )
 
 
