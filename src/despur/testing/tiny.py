@@ -97,8 +97,8 @@ def _draw(*shape: int, seed: int = 3) -> Tensor:
 
 
 def _text() -> OwnText:
-    draw = torch.Generator().manual_seed(3)
-    return OwnText(tuple((1, *torch.randint(3, VOCABULARY, (5 + i % 3,), generator=draw).tolist()) for i in range(9)))
+    draw, lengths = torch.Generator().manual_seed(3), [5 + i % 3 for i in range(9)]
+    return OwnText(tuple((1, *torch.randint(3, VOCABULARY, (n,), generator=draw).tolist()) for n in lengths))
 
 
 def _rows() -> list[dict[str, list[int]]]:
@@ -122,8 +122,7 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
     "forget": _rows,
     "retain": _rows,
-    "scout": lambda: _folder(1),
-    "shuffled": lambda: _folder(1),
+    **dict.fromkeys(("scout", "shuffled"), lambda: _folder(1)),
     "factor": _factor,
     "weight_factor": _factor,
     "trait_factor": _factor,
@@ -190,11 +189,11 @@ def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, 
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     if edit.point == "activation":
-        dtype = next(iter(trained.values())).dtype
-        ids = torch.tensor([row for row in _text().rows[:6:3]])
-        stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH).to(dtype)
-        reads_ids = {s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)}
-        return {s.module: ids if s in reads_ids else stream for s in edit.sites}
+        ids = torch.tensor(_text().rows[:6:3])  # of one length
+        stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH)
+        stream = stream.to(next(iter(trained.values())).dtype)
+        words = [s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)]
+        return {s.module: ids if s in words else stream for s in edit.sites}
     if edit.point == "weight":
         return {n: times * p for n, p in trained.items()}
     draw = torch.Generator().manual_seed(8)
