@@ -7,7 +7,7 @@ import torch
 
 from despur.claims.planted import areas
 from despur.claims.tiny_runs import fresh_lora, move, rows_of
-from despur.core import Report
+from despur.core import Edit, Report
 from despur.core.adapter.scout import Scout, as_scout
 from despur.core.claim import claim
 from despur.core.margin import compared
@@ -44,7 +44,7 @@ def discount(seed: int, *, whole: bool) -> tuple[Report, ...]:
                      margin=0.5, higher_is_better=False),)  # fmt: skip
 
 
-def _off(model: torch.nn.Module, edit, ids: torch.Tensor, wanted: torch.Tensor) -> float:
+def _off(model: torch.nn.Module, edit: Edit, ids: torch.Tensor, wanted: torch.Tensor) -> float:
     """Distance of an edited training pass from the wanted logits at learned positions, in sizes of the change."""
     edit.bind(model)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor
 
 from despur.core import Adapter, Anatomy, Site, Subspace
@@ -103,6 +104,7 @@ def layer_moved(tuned: Any, passages: Passages, depth: float) -> tuple[Site, Ten
     That at a relative depth in [0, 1]; where the adapter moves nothing there, the first behind it at which it does.
     """
     sites, asked = Anatomy.of(tuned).sites, layer_site(tuned, depth)
+    moved = torch.empty(0)
     for site in sites[sites.index(asked) :]:
         moved = activation_differences(tuned, passages.rows, [site], starts=passages.starts)[site]
         if moved.any():

@@ -64,7 +64,7 @@ def measured(work: Work, arguments: Mapping[str, Any]) -> Cleaned:
     return Cleaned(word, sentence, None, (), axes, {}, {}, tuple(work.notes), record)
 
 
-def _report(like: Report, name: str, **figures: float) -> Report:
+def _report(like: Report, name: str, **figures: Any) -> Report:
     return replace(like, name=name, unit="share of the adapter's", higher_is_better=name == "task", **figures)
 
 
