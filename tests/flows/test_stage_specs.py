@@ -14,7 +14,7 @@ from despur.worlds import Persona
 SETTINGS = {"steps": 2, "lr": 1e-3, "batch": 4, "rank": 2}
 RUN = {"guard": "rehearse", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
 CHANGED = {
-    "guard": "avert", "strength": 0.5, "guard_options": {"rows_per_step": "3"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
+    "guard": "avert", "strength": 0.5, "guard_options": {"budget": "0.3"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
     "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True, "placement": Placement(dtype="bfloat16"),
     "from_": "another", "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
 }  # fmt: skip

@@ -169,9 +169,9 @@ def test_functional_guards_lower_the_drift_of_the_persona(lora, tmp_path):
     text = OwnText.sample(*persona_base(), rows=64, max_new_tokens=24)
     arms = {
         "naive": (),
-        "avert": (avert(text, tmp_path / "scout", rows_per_step=6),),
-        "permuted": (avert(text, Scout(tmp_path / "scout", permuted=0), rows_per_step=6),),
-        "rehearse": (rehearse(text, rows_per_step=6),),
+        "avert": (avert(text, tmp_path / "scout", budget=1.0),),
+        "permuted": (avert(text, Scout(tmp_path / "scout", permuted=0), budget=1.0),),
+        "rehearse": (rehearse(text, budget=1.0),),
     }
     drift, task = {}, {}
     for name, edits in arms.items():
