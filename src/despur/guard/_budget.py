@@ -1,13 +1,13 @@
 """Which rows of text a step can pay for, in tokens: the unit in which a step's price is counted."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from despur.core.errors import BadInput
 
-BUDGET, LOW = 0.2, 0.08  # tokens of text for each token of the task; a token of the text costs a little more than one of the task
+BUDGET = 0.2  # tokens of text for each token of the task; a token of the text costs a little more than one of the task
 
 
 def check_budget(budget: float) -> None:
@@ -52,20 +52,3 @@ def draw_rows(lengths: Sequence[int], tokens: float, *, step: int, rng: torch.Ge
         if chosen and (len(chosen) + 1) * longest > every * tokens:
             return chosen, every
         chosen.append(row)
-
-
-def parts(rows: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[list[int]]:
-    """Split rows, in their order, into parts whose sizes sum to no more than the room; a row alone may be larger.
-
-    Example:
-        >>> list(parts([0, 1, 2, 3], [4, 4, 4, 9], 8))
-        [[0, 1], [2], [3]]
-    """
-    part: list[int] = []
-    for row in rows:
-        if part and sum(sizes[i] for i in part) + sizes[row] > room:
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part

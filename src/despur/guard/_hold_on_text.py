@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from despur.core import Anatomy, Context, Edit, Site, record
-from despur.core.model.capture import ROOM, from_starts
+from despur.core import Context, Edit, Site, record
+from despur.core.model.capture import fitting_positions, from_starts
 from despur.core.model.chosen_logits import logits_at
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import evaluating
-from despur.core.text.rows import Tokens, pad_rows
-from despur.guard._budget import check_budget, draw_rows, parts
+from despur.core.text.rows import Tokens, pad_rows, parts
+from despur.guard._budget import check_budget, draw_rows
 from despur.guard._lines import joined_lines
 from despur.guard._vocabulary import check_vocabulary
 
@@ -74,7 +74,7 @@ class HoldOnOwnText(Edit):
         if self.weight == 0:
             return
         check_vocabulary(model, self.text.rows, "own text")
-        self.room = min(LONGEST, ROOM // Anatomy.of(model).vocabulary)
+        self.room = min(LONGEST, fitting_positions(model))
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             alike = sorted(self.drawn, key=lambda i: len(self.text.rows[i]))  # rows of one length need no padding
             several = list(parts(alike, self.counts, self.room))

@@ -28,6 +28,11 @@ def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     return max(1, min(len(rows), _room(model) // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
 
 
+def fitting_positions(model: nn.Module) -> int:
+    """Positions whose next-token distributions fit into memory beside each other."""
+    return max(1, ROOM // Anatomy.of(model).vocabulary)
+
+
 @torch.no_grad()
 def capture(
     model: nn.Module,
