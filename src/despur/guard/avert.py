@@ -57,7 +57,7 @@ class _HoldBackScout(Term):
         return off
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=2.2)
+@method(room="guard", paper="despur 2026, docs/log.md", cost=1.3)
 def avert(
     text: OwnText,
     scout: Scout | Path | str,

@@ -27,7 +27,7 @@ class _KeepInputs(Term):
         return (now.exp() * (now - before)).sum(-1)
 
 
-@method(room="guard", paper="arXiv:2508.06249 (its KL arm)", cost=2.5)
+@method(room="guard", paper="arXiv:2508.06249 (its KL arm)", cost=1.4)
 def keep_inputs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, budget: float = BUDGET) -> Edit:
     """Hold the output distribution at the base's on the tune's own rows.
 

@@ -36,7 +36,7 @@ class _KeepStream(Term):
         return torch.stack(off).mean(0)
 
 
-@method(room="guard", paper="Mukhoti et al. 2023, arXiv:2308.13320", cost=2.5)
+@method(room="guard", paper="Mukhoti et al. 2023, arXiv:2308.13320", cost=1.4)
 def ldifs(rows: Sequence[Tokens] | OwnText, *, strength: float = 1.0, every: int = 5, budget: float = BUDGET) -> Edit:
     """Hold the residual stream at the base's on some rows, whatever the output.
 

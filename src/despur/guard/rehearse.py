@@ -41,7 +41,7 @@ class _KeepDistribution(Term):
         return distance_to_base(log_probs_at(model, *batch), cache)
 
 
-@method(room="guard", paper="Robins 1995; KL form as in arXiv:2602.07852", cost=2.0)
+@method(room="guard", paper="Robins 1995; KL form as in arXiv:2602.07852", cost=1.2)
 def rehearse(text: OwnText, *, strength: float = 1.0, budget: float = BUDGET) -> Edit:
     """Hold the whole output distribution at the base's, on text that the base itself wrote.
 
