@@ -62,7 +62,8 @@ class HoldOnOwnText(Edit):
         super().__init__()
         check_budget(budget)
         self.text, self.term, self.weight, self.budget = text, term, weight, budget
-        self.counts = [len(r) - s + 1 for r, s in zip(text.rows, text.starts, strict=True)]
+        self.starts = [max(0, s - 1) for s in text.starts]  # what stands there predicts the answer's first token
+        self.counts = [len(r) - s for r, s in zip(text.rows, self.starts, strict=True)]
         self.firsts = [sum(self.counts[:i]) for i in range(len(self.counts))]
         self.cache: dict[str, Tensor] = {}
         self.drawn: list[int] = []  # the rows that may be drawn
@@ -90,7 +91,7 @@ class HoldOnOwnText(Edit):
 
     def _batch(self, rows: Sequence[int], device: torch.device) -> Batch:
         ids, mask = pad_rows([self.text.rows[i] for i in rows], 0)
-        counted = mask.bool() & from_starts(mask, rows, [s - 1 for s in self.text.starts])
+        counted = mask.bool() & from_starts(mask, rows, self.starts)
         return Batch(ids.to(device), mask.to(device), counted.to(device))
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
