@@ -56,7 +56,9 @@ def off_task(
     with evaluating(model):
         answers, counts = label_log_probs(model, held_out, batch=batch)
         scores["task"]["logp"] = answers / counts.clamp(min=1)
-        firsts = [max(0, s - 1) for s in starts or [1] * len(own_text)]  # what stands there predicts the answer's first token
+        firsts = [
+            max(0, s - 1) for s in starts or [1] * len(own_text)
+        ]  # what stands there predicts the answer's first token
         sizes, room = [len(r) - f for r, f in zip(own_text, firsts, strict=True)], fitting_positions(model)
         alike = sorted(range(len(own_text)), key=lambda i: len(own_text[i]))
         for chosen in parts(alike, [max(s, room // batch) for s in sizes], room):

@@ -26,6 +26,7 @@ TRAIT = {"factor": "trait_factor"}
 PERMUTED = {"scout": "permuted scout"}
 REVERSED = {"vectors": "reversed vectors"}
 GENERIC = {"text": "generic"}
+READ_MUCH = {"budget": 1.6}  # of hold: on a fifth of the task's tokens it cannot be told from random directions
 
 REFERENCES = (
     Arm("base", kind="reference", adapter="base", cost=0.05, note="the frozen base"),
@@ -38,8 +39,8 @@ FUNCTIONAL = (
     Arm("rehearse", "rehearse", STRENGTHS, cost=1.2, note="KL to the base on its own samples"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
-    Arm("hold", "hold", STRENGTHS, control="hold-random", cost=1.2, note="the factor's coordinates on own samples"),
-    Arm("hold-random", "hold", STRENGTHS, "control", RANDOM, cost=1.2, note="random coordinates on own samples"),
+    Arm("hold", "hold", STRENGTHS, control="hold-random", options=READ_MUCH, cost=2.0, note="the factor's coordinates on own samples"),
+    Arm("hold-random", "hold", STRENGTHS, "control", RANDOM, READ_MUCH, cost=2.0, note="random coordinates on own samples"),
     Arm("ldifs", "ldifs", WIDE, options={"every": 1}, cost=1.4, note="the whole stream on the tune's own inputs"),
     Arm("l2-sp", "l2-sp", WIDE, cost=1.2, note="size of the update"),
     Arm("ewc", "ewc", WIDE, cost=2.0, note="Fisher-weighted size of the update, on own samples"),
