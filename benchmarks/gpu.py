@@ -80,12 +80,12 @@ def guards_of(args: argparse.Namespace, scout: str) -> dict[str, list[Edit]]:
         return Subspace.orthonormal(torch.randn(RANK, args.width, generator=draw), site=Site(module))
 
     layers = [directions(f"model.layers.{i}") for i in range(0, args.layers, 4)]
-    some = args.own_rows
+    budget = args.own_rows / args.rows  # its rows are as long as the task's
     return {
         "plain": [],
-        "avert": [avert(text, scout, rows_per_step=some)],
-        "rehearse": [rehearse(text, rows_per_step=some)],
-        "hold": [hold(layers, text, rows_per_step=some)],
+        "avert": [avert(text, scout, budget=budget)],
+        "rehearse": [rehearse(text, budget=budget)],
+        "hold": [hold(layers, text, budget=budget)],
         "grasp": [grasp(directions())],
     }
 

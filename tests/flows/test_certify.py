@@ -70,7 +70,7 @@ def certified(original, tmp_path):
 def functional(tmp_path):
     """An adapter of a guard that acts on what the model says."""
     text = OwnText(tuple((1, *range(i + 3, i + 9)) for i in range(12)))
-    model = train_on(fresh(), rehearse(text, rows_per_step=2))
+    model = train_on(fresh(), rehearse(text, budget=1.0))
     model.save_pretrained(tmp_path / "adapter")
     certify(tmp_path / "adapter", model, guard="rehearse")
     return tmp_path / "adapter"

@@ -12,13 +12,14 @@ from despur.flows import Placement, Settings, train
 from despur.worlds import Persona
 
 SETTINGS = {"steps": 2, "lr": 1e-3, "batch": 4, "rank": 2}
-RUN = {"guard": "rehearse", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
+RUN = {"guard": "avert", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
 CHANGED = {
-    "guard": "avert", "strength": 0.5, "guard_options": {"rows_per_step": "3"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
+    "guard": "rehearse", "strength": 0.5, "guard_budget": 0.3, "guard_options": {"one_sided": "false"},
+    "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
     "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True, "placement": Placement(dtype="bfloat16"),
     "from_": "another", "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
 }  # fmt: skip
-# stages are made again for these as well, but only with another guard than rehearse, or besides another change
+# stages are made again for these as well, but only with another guard than avert, or besides another change
 ELSEWHERE = {
     "base": "test_fingerprint", "data": "test_train_killed", "factors": "test_train_inputs", "pairs": "test_train_inputs",
     "trait": "test_train_inputs", "roles": "test_roles_file", "scouts": "test_train_inputs", "rounds": "test_train_inputs",

@@ -94,8 +94,8 @@ def test_the_permuted_control_holds_back_other_words(scouted):
     guard, control, other = (avert(text, Scout(scout, permuted=seed), keep=0.0) for seed in (None, 0, 1))
     for edit in (guard, control, other):
         edit.bind(model)
-    assert torch.equal(guard.cache[0]["kl"], control.cache[0]["kl"]), "weighted alike"
-    assert not torch.equal(control.cache[0]["index"], other.cache[0]["index"])
+    assert torch.equal(guard.cache["kl"], control.cache["kl"]), "weighted alike"
+    assert not torch.equal(control.cache["index"], other.cache["index"])
     set_b(model, 0.06)
     assert penalty(control, model) < 0.5 * penalty(guard, model)
 
@@ -169,9 +169,9 @@ def test_functional_guards_lower_the_drift_of_the_persona(lora, tmp_path):
     text = OwnText.sample(*persona_base(), rows=64, max_new_tokens=24)
     arms = {
         "naive": (),
-        "avert": (avert(text, tmp_path / "scout", rows_per_step=6),),
-        "permuted": (avert(text, Scout(tmp_path / "scout", permuted=0), rows_per_step=6),),
-        "rehearse": (rehearse(text, rows_per_step=6),),
+        "avert": (avert(text, tmp_path / "scout", budget=1.0),),
+        "permuted": (avert(text, Scout(tmp_path / "scout", permuted=0), budget=1.0),),
+        "rehearse": (rehearse(text, budget=1.0),),
     }
     drift, task = {}, {}
     for name, edits in arms.items():

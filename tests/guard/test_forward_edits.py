@@ -47,12 +47,12 @@ def same(one, other) -> bool:
 def test_acts_while_training_and_not_while_evaluating_or_in_another_guard(trainer, own_text):
     probe = Probe()
     made = trainer(
-        GuardCallback(probe, rehearse(own_text, rows_per_step=3)), evaluate=True, eval_strategy="steps", eval_steps=1,
+        GuardCallback(probe, rehearse(own_text, budget=1.0)), evaluate=True, eval_strategy="steps", eval_steps=1,
         gradient_accumulation_steps=2,
     )  # fmt: skip
     made.train()
     assert [(step, b) for step, _, b, _ in probe.seen] == [(s, 2) for s in range(4) for _ in range(2)]
-    free = trainer(GuardCallback(rehearse(own_text, rows_per_step=3)), gradient_accumulation_steps=2)
+    free = trainer(GuardCallback(rehearse(own_text, budget=1.0)), gradient_accumulation_steps=2)
     free.train()
     assert not same(trained(made.model), trained(free.model)), "and it changed what was learned"
     assert hooks(made.model) == 0

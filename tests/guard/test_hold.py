@@ -23,7 +23,7 @@ def penalty(guard, model) -> float:
 
 def test_penalty_is_the_squared_shift_in_units_of_the_spread(factor, own_text, tiny, lora):
     model = lora(tiny()).eval()
-    guard = hold(factor, own_text, strength=0.5, rows_per_step=4)
+    guard = hold(factor, own_text, strength=0.5, budget=1.0)
     guard.bind(model)
     assert penalty(guard, model) == pytest.approx(0, abs=1e-6)
     seen, _ = capture(model, own_text.rows, [LAYER], drop_first=0)

@@ -51,7 +51,7 @@ def test_killed_and_resumed_is_uninterrupted(trainer, tiny, lora, own_text, fact
     def work(out: Path) -> None:
         """What a user's script does, killed or not: go on after the last checkpoint that is there."""
         made = trainer(
-            GuardCallback(avert(own_text, tmp_path / "scout", rows_per_step=3), grasp(factor)), Count(),
+            GuardCallback(avert(own_text, tmp_path / "scout", budget=1.0), grasp(factor)), Count(),
             model=lora(tiny(), lora_dropout=0.2), output_dir=str(out), max_steps=STEPS, save_strategy="steps",
             save_steps=EVERY, gradient_accumulation_steps=2, save_total_limit=3,
         )  # fmt: skip

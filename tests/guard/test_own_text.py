@@ -195,5 +195,5 @@ def test_text_from_a_file(tmp_path, chat_tokenizer):
 def test_words_that_the_model_lacks_stop_the_run(tiny):
     with pytest.raises(CannotAttach, match="beyond this model's vocabulary of 64"):
         rehearse(OwnText(((1, 2, 64),))).bind(tiny())
-    with pytest.raises(BadInput, match="rows_per_step=0"):
-        rehearse(OwnText(((1, 2, 3),)), rows_per_step=0)
+    with pytest.raises(BadInput, match="budget=0"):
+        rehearse(OwnText(((1, 2, 3),)), budget=0.0)

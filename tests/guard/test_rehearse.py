@@ -8,6 +8,7 @@ import torch
 from despur.core import Context
 from despur.core.model.capture import log_probs
 from despur.guard import OwnText, rehearse
+from despur.guard._budget import draw_rows
 from despur.guard.rehearse import KEPT_TOKENS, distance_to_base, remember_distribution
 from despur.worlds import persona_base
 
@@ -32,7 +33,7 @@ def nudged(lora):
 
 def penalty(edit, model, seed: int = 0) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
-    return edit({"loss": torch.zeros(())}, Context(model, rng=rng))["loss"]
+    return edit({"loss": torch.zeros(())}, Context(model, rng=rng, tokens=60))["loss"]
 
 
 @torch.no_grad()
@@ -49,11 +50,12 @@ def dense(model, row) -> torch.Tensor:
 def test_top_tokens_and_the_rest_agree_with_the_dense_formula(by, nudged):
     nudge, text = nudged
     model = nudge(0)
-    guard = rehearse(text, strength=0.5, rows_per_step=4)
+    guard = rehearse(text, strength=0.5, budget=1.0)
     guard.bind(model)
     assert penalty(guard, model).item() == pytest.approx(0, abs=1e-6)
     model = nudge(by)
-    chosen = torch.randint(len(text.rows), (4,), generator=torch.Generator().manual_seed(0)).tolist()
+    chosen, _ = draw_rows([len(r) for r in text.rows], 60.0, step=0, rng=torch.Generator().manual_seed(0))
+    assert len(chosen) > 2
     per_token = torch.cat([dense(model, text.rows[i]) for i in chosen])
     assert per_token.mean() > 5e-4
     assert penalty(guard, model).item() == pytest.approx(5 * per_token.mean().item(), rel=1e-2, abs=1e-4)

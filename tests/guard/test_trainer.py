@@ -71,7 +71,7 @@ def test_sft_trainer_saves_a_plain_adapter_that_leaks_nothing(
     rows, options, chat_tokenizer, tiny, factor, own_text, settings, tmp_path
 ):
     base = tiny()
-    callback = GuardCallback(grasp(factor), rehearse(own_text, rows_per_step=4))
+    callback = GuardCallback(grasp(factor), rehearse(own_text, budget=1.0))
     trainer = SFTTrainer(
         model=base, processing_class=chat_tokenizer, train_dataset=Dataset.from_list(rows), callbacks=[callback],
         args=SFTConfig(**settings, **options, output_dir=str(tmp_path), max_steps=4, max_length=32, activation_checkpointing=False),
@@ -153,7 +153,7 @@ def test_a_guards_loss_joins_the_gradients_before_they_are_clipped(accumulate, t
 
 
 def test_trainer_and_plain_loop_give_the_same_weights(trainer, lora, tiny, own_text, factor):
-    guards = lambda: (rehearse(own_text, rows_per_step=4), grasp(factor))  # noqa: E731
+    guards = lambda: (rehearse(own_text, budget=1.0), grasp(factor))  # noqa: E731
     made = trainer(GuardCallback(*guards(), seed=5), rows=1, max_grad_norm=0, per_device_train_batch_size=1)
     start, row = copy.deepcopy(made.model), made.train_dataset[0]["input_ids"][None]
     made.train()
@@ -173,7 +173,7 @@ def test_trainer_and_plain_loop_give_the_same_weights(trainer, lora, tiny, own_t
 
 def test_same_seed_same_adapter_bit_for_bit(trainer, own_text):
     def run(seed: int) -> dict[str, torch.Tensor]:
-        made = trainer(GuardCallback(rehearse(own_text, rows_per_step=2), seed=seed))
+        made = trainer(GuardCallback(rehearse(own_text, budget=1.0), seed=seed))
         made.train()
         return weights(made.model)
 

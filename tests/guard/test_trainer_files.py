@@ -36,7 +36,7 @@ def run(trainer, folder, *callbacks, **options):
 
 @pytest.mark.parametrize("options", [SAVES, BEST], ids=["checkpoints", "best at the end, one kept"])
 def test_the_files_are_those_of_an_unguarded_run(options, trainer, own_text, factor, tmp_path):
-    guard = GuardCallback(rehearse(own_text, rows_per_step=3), grasp(factor))
+    guard = GuardCallback(rehearse(own_text, budget=1.0), grasp(factor))
     run(trainer, tmp_path / "guarded", guard, **options)
     run(trainer, tmp_path / "plain", **options)
     assert files(tmp_path / "guarded") == files(tmp_path / "plain")
@@ -44,7 +44,7 @@ def test_the_files_are_those_of_an_unguarded_run(options, trainer, own_text, fac
 
 
 def test_their_content_is_too_but_for_weights_and_the_checkpoints_own_state(trainer, own_text, factor, tmp_path):
-    run(trainer, tmp_path / "guarded", GuardCallback(rehearse(own_text, rows_per_step=3), grasp(factor)), **SAVES)
+    run(trainer, tmp_path / "guarded", GuardCallback(rehearse(own_text, budget=1.0), grasp(factor)), **SAVES)
     run(trainer, tmp_path / "plain", **SAVES)
     differing = {
         name

@@ -53,7 +53,7 @@ def scout(tiny, lora, tmp_path):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_exact_and_acting_under(options, trainer, own_text, factor, tiny):
-    callback = GuardCallback(rehearse(own_text, rows_per_step=3), grasp(factor))
+    callback = GuardCallback(rehearse(own_text, budget=1.0), grasp(factor))
     made, free = trainer(callback, **options), trainer(**options)
     made.train()
     free.train()
@@ -115,8 +115,8 @@ def run_in_parts(trainer, build, edits, folder, *, forget: bool = False) -> tupl
 RESUMED = {
     "grasp": ("lora", lambda text, scout, factor: [grasp(factor)]),
     "half of grasp": ("lora", lambda text, scout, factor: [grasp(factor, strength=0.5)]),
-    "avert and grasp": ("lora", lambda text, scout, factor: [avert(text, scout, rows_per_step=3), grasp(factor)]),
-    "full": ("whole", lambda text, scout, factor: [rehearse(text, rows_per_step=3), grasp(factor)]),
+    "avert and grasp": ("lora", lambda text, scout, factor: [avert(text, scout, budget=1.0), grasp(factor)]),
+    "full": ("whole", lambda text, scout, factor: [rehearse(text, budget=1.0), grasp(factor)]),
 }
 
 
@@ -131,7 +131,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(kind, guards, trainer, own_text, s
 
 
 def test_what_the_checkpoint_keeps_of_the_guard_is_what_makes_it_so(trainer, own_text, tiny, lora, tmp_path):
-    build, edits = lambda: lora(tiny()), lambda: [rehearse(own_text, rows_per_step=3)]
+    build, edits = lambda: lora(tiny()), lambda: [rehearse(own_text, budget=1.0)]
     uninterrupted, resumed = run_in_parts(trainer, build, edits, tmp_path / "trainer", forget=True)
     assert not all(torch.equal(resumed[n], w) for n, w in uninterrupted.items()), "the control"
 
@@ -180,7 +180,7 @@ def test_of_several_adapters_the_trained_ones_are_held_and_the_others_left_alone
 
     model = with_two()
     other = {n: p.detach().clone() for n, p in model.named_parameters() if ".other." in n}
-    trainer(GuardCallback(avert(own_text, scout, rows_per_step=2), grasp(factor)), model=model).train()
+    trainer(GuardCallback(avert(own_text, scout, budget=1.0), grasp(factor)), model=model).train()
     assert leak(Adapter.of(model), tiny(), factor) <= EXACT
     assert leak(Adapter.of(model, "other"), tiny(), factor) > 0.05
     assert all(torch.equal(p, other[n]) for n, p in model.named_parameters() if n in other)
@@ -188,7 +188,7 @@ def test_of_several_adapters_the_trained_ones_are_held_and_the_others_left_alone
 
     both = with_two()
     both.base_model.set_adapter(["default", "other"])
-    trainer(GuardCallback(avert(own_text, scout, rows_per_step=2), grasp(factor)), model=both).train()
+    trainer(GuardCallback(avert(own_text, scout, budget=1.0), grasp(factor)), model=both).train()
     assert both.active_adapters == ["default", "other"]
     assert max(leak(Adapter.of(both, name), tiny(), factor) for name in both.peft_config) <= EXACT
 

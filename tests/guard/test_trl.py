@@ -63,10 +63,10 @@ def weights(model, name: str = "default") -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", ["dpo", "grpo"])
 def test_a_loss_guard_acts_beside_any_loss(kind, train, own_text):
     free, _ = train(kind)
-    held, callback = train(kind, rehearse(own_text, strength=3.0, rows_per_step=12))
+    held, callback = train(kind, rehearse(own_text, strength=3.0, budget=1.0))
     assert len(callback.losses) == 3
     assert callback.losses[0] == pytest.approx(0, abs=1e-5), "at the start the model is the base"
-    penalty = rehearse(own_text, rows_per_step=12)
+    penalty = rehearse(own_text, budget=1.0)
     off = {}
     for name, trainer in (("free", free), ("held", held)):
         model = trainer.model.eval()
@@ -91,7 +91,7 @@ def test_an_adapter_that_is_trained_on_keeps_its_reference_and_leaks_nothing(
                 weight.normal_(std=0.05)
     scout.save_pretrained(tmp_path / "scout")
     start = weights(scout)
-    trainer, _ = train(kind, avert(own_text, tmp_path / "scout", rows_per_step=3), grasp(factor), model=scout)
+    trainer, _ = train(kind, avert(own_text, tmp_path / "scout", budget=1.0), grasp(factor), model=scout)
     model = trainer.model
     assert list(model.peft_config) == ["default", "ref"], "the scout's own adapter is gone again"
     assert model.active_adapters == ["default"]

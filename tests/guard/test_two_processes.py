@@ -29,9 +29,9 @@ EXACT = 1e-6
 GUARDS = {
     "grasp": lambda text, scout, factor: [grasp(factor)],
     "half of grasp": lambda text, scout, factor: [grasp(factor, strength=0.5)],
-    "rehearse, grasp": lambda text, scout, factor: [rehearse(text, rows_per_step=3), grasp(factor)],
-    "avert": lambda text, scout, factor: [avert(text, scout, rows_per_step=3)],
-    "hold": lambda text, scout, factor: [hold(replace(factor, site=Site("model.layers.0")), text, rows_per_step=3)],
+    "rehearse, grasp": lambda text, scout, factor: [rehearse(text, budget=1.0), grasp(factor)],
+    "avert": lambda text, scout, factor: [avert(text, scout, budget=1.0)],
+    "hold": lambda text, scout, factor: [hold(replace(factor, site=Site("model.layers.0")), text, budget=1.0)],
     "project_gradient": lambda text, scout, factor: [project_gradient(factor)],
     "full fine-tune": lambda text, scout, factor: [grasp(factor)],
 }
@@ -195,7 +195,7 @@ CASES = {"DDP": (False, False), "FSDP2": (True, False), "FSDP2, full fine-tune":
 
 @pytest.mark.parametrize(("fsdp", "full"), CASES.values(), ids=CASES)
 def test_trainer_in_two_processes(fsdp, full, trainer, prepare, base, own_text, factor, tmp_path):
-    edits = [rehearse(own_text, rows_per_step=3), grasp(factor)]
+    edits = [rehearse(own_text, budget=1.0), grasp(factor)]
     in_two(trainer_run, trainer, prepare, edits, tmp_path, fsdp, full)
     alone = trainer(GuardCallback(*edits), model=prepare(full), per_device_train_batch_size=2, adam_epsilon=1e-4)
     alone.train()

@@ -152,12 +152,14 @@ class Context:
         step: Optimiser steps done so far.
         steps: Optimiser steps planned; 0 outside training.
         rng: The edit's own generator; drawing from it never moves the trainer's random state.
+        tokens: Tokens of the task, padding included, that training read since the losses were last edited; 0 where nobody counts.
     """
 
     model: nn.Module
     step: int = 0
     steps: int = 0
     rng: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
+    tokens: int = 0
 
 
 class Edit(nn.Module, ABC):

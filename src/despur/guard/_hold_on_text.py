@@ -1,33 +1,55 @@
 """The loss edit that functional guards make from text and a penalty on it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, final, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from despur.core import Context, Edit
-from despur.core.errors import BadInput
+from despur.core import Context, Edit, Site, record
+from despur.core.model.capture import fitting_positions, from_starts
+from despur.core.model.chosen_logits import logits_at
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import evaluating
-from despur.core.text.rows import Tokens, pad_rows
+from despur.core.text.rows import Tokens, pad_rows, parts
+from despur.guard._budget import check_budget, draw_rows
+from despur.guard._lines import joined_lines
 from despur.guard._vocabulary import check_vocabulary
 
+LONGEST = 2**13  # counted positions of one pass, whatever the vocabulary
 
-@runtime_checkable
-class Term(Protocol):
+
+class Batch(NamedTuple):
+    """Rows of text as a model reads them.
+
+    Args:
+        ids: Token ids, padded on the right.
+        mask: 1 where they are real.
+        counted: The n positions at which the penalty is measured: those that predict the answer, and the row's last.
+    """
+
+    ids: Int[Tensor, "b t"]
+    mask: Int[Tensor, "b t"]
+    counted: Bool[Tensor, "b t"]
+
+
+class Term(ABC):
     """What a functional guard holds constant: caches it once for each row, then measures how far the model is off."""
 
-    def remember(self, model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> dict[str, Tensor]:
-        """Cache for a batch of rows: tensors (b, t, ...)."""
-        ...
+    @abstractmethod
+    def remember(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[dict[str, Tensor]]:
+        """Cache for each batch of rows, by name (n, ...): a line for each counted position."""
 
-    def penalty(
-        self, model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], cache: Mapping[str, Tensor]
-    ) -> Float[Tensor, ""]:
-        """Mean over the tokens of how far the model is off."""
-        ...
+    @abstractmethod
+    def penalty(self, model: nn.Module, batch: Batch, cache: Mapping[str, Tensor]) -> Float[Tensor, " n"]:
+        """How far the model is off at each counted position."""
+
+    def finish(self, cache: Mapping[str, Tensor]) -> Bool[Tensor, " n"] | None:
+        """Read the whole text's cache; says at which lines there is something to hold, None for all."""
+        return None
 
 
 @final
@@ -36,48 +58,72 @@ class HoldOnOwnText(Edit):
 
     point = "loss"
 
-    def __init__(self, text: OwnText, term: Term, *, weight: float, rows_per_step: int) -> None:
+    def __init__(self, text: OwnText, term: Term, *, weight: float, budget: float) -> None:
         super().__init__()
-        if rows_per_step < 1:
-            raise BadInput(f"rows_per_step={rows_per_step}; at least 1 is needed")
-        self.text, self.term, self.weight, self.rows_per_step = text, term, weight, rows_per_step
-        self.cache: list[dict[str, Tensor]] = []
+        check_budget(budget)
+        self.text, self.term, self.weight, self.budget = text, term, weight, budget
+        self.starts = [max(0, s - 1) for s in text.starts]  # what stands there predicts the answer's first token
+        self.counts = [len(r) - s for r, s in zip(text.rows, self.starts, strict=True)]
+        self.firsts = [sum(self.counts[:i]) for i in range(len(self.counts))]
+        self.cache: dict[str, Tensor] = {}
+        self.drawn: list[int] = []  # the rows that may be drawn
+        self.room = 0  # counted positions of one pass
 
     def bind(self, model: nn.Module) -> None:
         """Cache what is needed of base and scout, so that training needs no second forward pass."""
-        self.cache = []
+        self.cache, self.drawn = {}, list(range(len(self.text.rows)))
         if self.weight == 0:
             return
-        device = next(model.parameters()).device
         check_vocabulary(model, self.text.rows, "own text")
+        self.room = min(LONGEST, fitting_positions(model))
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            for start in range(0, len(self.text.rows), 32):
-                rows = self.text.rows[start : start + 32]
-                ids, mask = (x.to(device) for x in pad_rows(rows, 0))
-                cache = self.term.remember(model, ids, mask)
-                for i, row in enumerate(rows):
-                    self.cache.append({k: v[i, : len(row)].clone() for k, v in cache.items()})
+            alike = sorted(self.drawn, key=lambda i: len(self.text.rows[i]))  # rows of one length need no padding
+            several = list(parts(alike, self.counts, self.room))
+            device = next(model.parameters()).device
+            lines = self.term.remember(model, (self._batch(some, device) for some in several))
+            self.cache = joined_lines(map(self._where, several), lines, sum(self.counts))
+        active = self.term.finish(self.cache)
+        if active is not None and active.any():
+            self.drawn = [i for i in self.drawn if active[self._where([i])].any()]
+
+    def _where(self, rows: Sequence[int]) -> Tensor:
+        return torch.cat([torch.arange(self.firsts[i], self.firsts[i] + self.counts[i]) for i in rows])
+
+    def _batch(self, rows: Sequence[int], device: torch.device) -> Batch:
+        ids, mask = pad_rows([self.text.rows[i] for i in rows], 0)
+        counted = mask.bool() & from_starts(mask, rows, self.starts)
+        return Batch(ids.to(device), mask.to(device), counted.to(device))
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """`{"loss": loss}` -> the same plus weight x penalty."""
         if self.weight == 0:
             return tensors
-        chosen = torch.randint(len(self.text.rows), (self.rows_per_step,), generator=ctx.rng).tolist()
-        device = tensors["loss"].device
-        ids, mask = (x.to(device) for x in pad_rows([self.text.rows[i] for i in chosen], 0))
-        cache = {
-            k: nn.utils.rnn.pad_sequence([self.cache[i][k] for i in chosen], batch_first=True) for k in self.cache[0]
-        }
-        return {**tensors, "loss": tensors["loss"] + self.weight * self.term.penalty(ctx.model, ids, mask, cache)}
+        lengths = [len(self.text.rows[i]) for i in self.drawn]
+        chosen, stands_for = draw_rows(lengths, self.budget * ctx.tokens, step=ctx.step, rng=ctx.rng)
+        if not chosen:
+            return tensors
+        rows, device = [self.drawn[i] for i in chosen], tensors["loss"].device
+        several = list(parts(sorted(rows, key=lambda i: len(self.text.rows[i])), self.counts, self.room))
+
+        def penalty(some: Sequence[int]) -> Tensor:
+            cache = {k: v[self._where(some)].to(device) for k, v in self.cache.items()}
+            return self.term.penalty(ctx.model, self._batch(some, device), cache).sum()
+
+        # more than fits at once is computed again, part by part, when the gradient is
+        sums = [penalty(s) if len(several) == 1 else checkpoint(penalty, s, use_reentrant=False) for s in several]
+        mean = torch.stack(sums).sum() / sum(self.counts[i] for i in rows)
+        return {**tensors, "loss": tensors["loss"] + self.weight * stands_for * mean}
 
 
-def token_mean(values: Float[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
-    """Mean over real tokens; the last of a row predicts nothing that is known, but its distribution counts."""
-    return (values * mask).sum() / mask.sum()
+def stream_at(model: nn.Module, batch: Batch, sites: Sequence[Site]) -> list[Float[Tensor, "n d"]]:
+    """The stream at some sites at the counted positions, in float32; no logits are made."""
+    with record(model, sites) as seen:
+        logits_at(model, batch.ids, batch.mask, torch.zeros_like(batch.counted))
+    return [seen[site][batch.counted.to(seen[site].device)].float() for site in sites]
 
 
 def as_text(rows: Sequence[Tokens] | OwnText) -> OwnText:
-    """Training rows as text for a guard, each once; own text unchanged."""
+    """Training rows as text for a guard, each once, prompts and answers; own text unchanged."""
     if isinstance(rows, OwnText):
         return rows
     return OwnText(tuple(dict.fromkeys(tuple(r["input_ids"]) for r in rows)), "training rows")

@@ -1,56 +1,53 @@
 """hold: keep only a factor's coordinates where the base has them, on the base's own text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from despur.core import EVERYWHERE, Edit, Subspace, method, record
+from despur.core import EVERYWHERE, Edit, Subspace, method
 from despur.core.errors import CannotAttach
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
-from despur.guard._hold_on_text import HoldOnOwnText, token_mean
+from despur.guard._budget import BUDGET
+from despur.guard._hold_on_text import Batch, HoldOnOwnText, Term, stream_at
 
 WEIGHT = 100.0  # lambda at strength 1
 
 
-class _KeepCoordinates:
+class _KeepCoordinates(Term):
     def __init__(self, factors: tuple[Subspace, ...]) -> None:
         self.factors = factors
+        self.spread: list[float] = []
 
-    def _coordinates(self, model: nn.Module, ids: Tensor, mask: Tensor) -> list[Tensor]:
-        with record(model, [f.site for f in self.factors]) as seen:
-            model(input_ids=ids, attention_mask=mask)
-        return [f.encode(seen[f.site].float()) for f in self.factors]
+    def _coordinates(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        at = stream_at(model, batch, [f.site for f in self.factors])
+        return {str(i): f.encode(h) for i, (f, h) in enumerate(zip(self.factors, at, strict=True))}
 
-    def remember(self, model: nn.Module, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def remember(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[dict[str, Tensor]]:
         with as_base(model) as base:
-            coordinates = self._coordinates(base, ids, mask)
-        real = mask[..., None]
+            for batch in batches:
+                yield self._coordinates(base, batch)
+
+    def finish(self, cache: Mapping[str, Tensor]) -> None:
         # each site in units of its own spread, so that deep layers with long vectors do not dominate
-        scale = [(c * real).square().sum().div(real.sum()).sqrt().clamp(min=1e-6) for c in coordinates]
-        spread = [(torch.ones_like(c[..., :1]) * s) for c, s in zip(coordinates, scale, strict=True)]
-        return {
-            f"{kind}{i}": t
-            for i, pair in enumerate(zip(coordinates, spread, strict=True))
-            for kind, t in zip("cs", pair, strict=True)
-        }
+        self.spread = [max(1e-6, float(c.square().sum(-1).mean().sqrt())) for c in cache.values()]
 
-    def penalty(self, model: nn.Module, ids: Tensor, mask: Tensor, cache: Mapping[str, Tensor]) -> Tensor:
-        now = self._coordinates(model, ids, mask)
-        off = [((c - cache[f"c{i}"]) / cache[f"s{i}"].clamp(min=1e-6)).square().sum(-1) for i, c in enumerate(now)]
-        return token_mean(torch.stack(off).mean(0), mask)
+    def penalty(self, model: nn.Module, batch: Batch, cache: Mapping[str, Tensor]) -> Tensor:
+        now = self._coordinates(model, batch)
+        off = [((now[i] - c) / s).square().sum(-1) for (i, c), s in zip(cache.items(), self.spread, strict=True)]
+        return torch.stack(off).mean(0)
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=2.0)
+@method(room="guard", paper="despur 2026, docs/log.md", cost=1.2)
 def hold(
-    factor: Subspace | Sequence[Subspace], text: OwnText, *, strength: float = 1.0, rows_per_step: int = 16
+    factor: Subspace | Sequence[Subspace], text: OwnText, *, strength: float = 1.0, budget: float = BUDGET
 ) -> Edit:
     """Hold only the factor's coordinates at the base's, on text that the base itself wrote.
 
     The functional counterpart of `grasp`: whatever route the update takes, the factor may not become more
     active where the task does not need it. Give one factor per layer. A step costs one forward and
-    backward pass over `rows_per_step` rows more.
+    backward pass over the tokens that `budget` allows.
 
         loss = task + 100 strength mean_t mean_l ||Vᵀ (h - h_base)||² / spread_l²
 
@@ -58,12 +55,13 @@ def hold(
         factor: Subspaces with a layer as site.
         text: Own text; see `OwnText.sample`.
         strength: Weight of the penalty; 1 is lambda = 100, 0 leaves training bit-identical.
-        rows_per_step: Rows of own text in each step.
+        budget: Tokens of own text in a step, for each token of the task; see `rehearse`.
 
     Returns:
         Edit at "loss".
 
     Raises:
+        BadInput: a budget of 0 or less.
         CannotAttach: a factor without a site, where its coordinates cannot be read.
 
     Example:
@@ -82,4 +80,4 @@ def hold(
         raise CannotAttach(
             "hold needs factors with a layer as site (found by from_activations). Got one for every layer"
         )
-    return HoldOnOwnText(text, _KeepCoordinates(factors), weight=WEIGHT * strength, rows_per_step=rows_per_step)
+    return HoldOnOwnText(text, _KeepCoordinates(factors), weight=WEIGHT * strength, budget=budget)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
-from despur.core.model.capture import fitting_batch, label_log_probs, log_probs
+from despur.core.model.capture import fitting_positions, from_starts, label_log_probs
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import check_switchable, evaluating
-from despur.core.text.rows import Tokens, batches
+from despur.core.text.rows import Tokens, pad_rows, parts
 
 
 @torch.no_grad()
@@ -17,6 +19,7 @@ def off_task(
     *,
     held_out: Sequence[Tokens],
     own_text: Sequence[Sequence[int]],
+    starts: Sequence[int] | None = None,
     factor: Subspace | None = None,
     shift: Tensor | None = None,
     batch: int = 16,
@@ -27,6 +30,7 @@ def off_task(
         model: Model with its adapter on; its base is the model with the adapter off.
         held_out: Rows of the data that were not trained on.
         own_text: Fresh text of the base's own, not the rows that a guard was trained with.
+        starts: Tokens in front of each row's answer, where the model is not measured; the first one alone if left out.
         factor: Found at one layer; None leaves out `legitimate`.
         shift: (d,) the mean change along the factor, added to the stream to ask how the model responds.
         batch: Rows in one forward pass at most.
@@ -52,24 +56,33 @@ def off_task(
     with evaluating(model):
         answers, counts = label_log_probs(model, held_out, batch=batch)
         scores["task"]["logp"] = answers / counts.clamp(min=1)
-        for ids, mask, chosen in batches(own_text, size=_few(model, own_text, batch), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-            now = log_probs(model, ids, mask)
+        firsts = [
+            max(0, s - 1) for s in starts or [1] * len(own_text)
+        ]  # what stands there predicts the answer's first token
+        sizes, room = [len(r) - f for r, f in zip(own_text, firsts, strict=True)], fitting_positions(model)
+        alike = sorted(range(len(own_text)), key=lambda i: len(own_text[i]))
+        for chosen in parts(alike, [max(s, room // batch) for s in sizes], room):
+            ids, mask = pad_rows([own_text[i] for i in chosen], 0)
+            where = mask.bool() & from_starts(mask, chosen, firsts)
+            call = ids.to(device), mask.to(device), where.to(device)
+            now = log_probs_at(model, *call)
             with model.disable_adapter():  # type: ignore[operator]
-                base = log_probs(model, ids, mask)
-            scores["drift"]["kl"][chosen] = _row_mean((now.exp() * (now - base)).sum(-1), mask)
-            token_logp = now[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-            scores["validity"]["likelihood"][chosen] = _row_mean(token_logp, mask[:, 1:]).exp()
+                base = log_probs_at(model, *call)
+            scores["drift"]["kl"][chosen] = _row_means((now.exp() * (now - base)).sum(-1), where)
+            following = ids.roll(-1, 1)[where].to(now.device)
+            known = where & mask.roll(-1, 1).bool()  # of a row's last token nobody knows what follows
+            known[:, -1] = False
+            token_logp = now.gather(-1, following[:, None]).squeeze(-1)[known[where].to(now.device)]
+            scores["validity"]["likelihood"][chosen] = _row_means(token_logp, known).exp()
             if factor is not None and shift is not None:
                 with attach(model, {factor.site: AddVector(shift)}):
-                    moved = log_probs(model, ids, mask)
-                scores["legitimate"]["response"][chosen] = _row_mean((moved.exp() * (moved - now)).sum(-1), mask)
+                    moved = log_probs_at(model, *call)
+                scores["legitimate"]["response"][chosen] = _row_means((moved.exp() * (moved - now)).sum(-1), where)
     return scores
 
 
-def _few(model: nn.Module, rows: Sequence[Sequence[int]], batch: int) -> int:
-    return min(batch, fitting_batch(model, rows)) if rows else batch
-
-
-def _row_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return ((values * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu()
+def _row_means(values: Float[Tensor, " n"], where: Bool[Tensor, "b t"]) -> Float[Tensor, " b"]:
+    """Mean of each row's values, which stand where it says."""
+    grid = torch.zeros(where.shape)
+    grid[where] = values.cpu()
+    return grid.sum(1) / where.sum(1).clamp(min=1)

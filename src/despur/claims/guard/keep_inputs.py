@@ -25,7 +25,7 @@ def keep_inputs(seed: int, *, whole: bool) -> tuple[Report, ...]:
         return areas(seed, "keep-inputs", {"strength": 3.0})
     model = sharpen(move(fresh_lora(seed), seed)).eval()  # of flat distributions the two ways are nearly alike
     ids = rows_of(seed, n=1)
-    edit = guard(OwnText((tuple(ids[0].tolist()),), "training rows"), strength=1 / 3, rows_per_step=1)
+    edit = guard(OwnText((tuple(ids[0].tolist()),), "training rows"), strength=1 / 3)
     edit.bind(model)
     with torch.no_grad():
         now = log_probs(model, ids, torch.ones_like(ids))

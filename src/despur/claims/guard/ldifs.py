@@ -29,7 +29,7 @@ def ldifs(seed: int, *, whole: bool) -> tuple[Report, ...]:
     text = OwnText((tuple(ids[0].tolist()),), "training rows")
     costs: list[float] = []
     for every in (1, 2):  # both layers; the second alone
-        edit = guard(text, every=every, rows_per_step=1)
+        edit = guard(text, every=every)
         edit.bind(model)
         costs.append(penalty(edit, model))
     first, second = _distances(model, ids)

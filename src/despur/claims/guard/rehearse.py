@@ -25,7 +25,7 @@ def rehearse(seed: int, *, whole: bool) -> tuple[Report, ...]:
         return areas(seed, "rehearse", {"strength": 1.0}, against="keep-inputs")
     model = sharpen(move(fresh_lora(seed), seed)).eval()  # of flat distributions the two ways are nearly alike
     ids = rows_of(seed, n=1)
-    edit = guard(OwnText((tuple(ids[0].tolist()),)), strength=0.1, rows_per_step=1)
+    edit = guard(OwnText((tuple(ids[0].tolist()),)), strength=0.1)
     edit.bind(model)
     with torch.no_grad():
         now = log_probs(model, ids, torch.ones_like(ids))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from despur.core.adapter.adapter import plain_adapter
@@ -17,7 +18,6 @@ from despur.core.adapter.plain_config import beyond_plain
 from despur.core.adapter.put_on import put_on
 from despur.core.errors import BadInput, CannotAttach, DespurError, ShapeMismatch
 from despur.core.model.base_modules import base_modules
-from despur.core.model.capture import log_probs
 from despur.core.model.fingerprint import base_weights, fingerprint
 from despur.core.model.stacks import map_shapes
 from despur.core.model.states import check_switchable, evaluating, same_flags
@@ -44,20 +44,19 @@ class Scout:
         """Take a scout as it is, or a folder as one."""
         return scout if isinstance(scout, Scout) else cls(Path(scout))
 
-    def change(self, model: Any, ids: Tensor, mask: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-        """What it does to the base's log-probabilities on a batch.
+    def change(
+        self, own: Float[Tensor, "n v"], base: Float[Tensor, "n v"]
+    ) -> tuple[Float[Tensor, "n v"], Float[Tensor, " n"]]:
+        """What it does to the base's log-probabilities.
 
         Args:
-            model: PEFT model with the scout switched on; see `as_scout`.
-            ids: Token ids (b, t).
-            mask: 1 where they are real (b, t).
-            base: The base's log-probabilities there (b, t, v).
+            own: Log-probabilities with the scout switched on; see `as_scout`.
+            base: The base's at the same positions.
 
         Returns:
-            Its log-probabilities (b, t, v), on other words where it is permuted, and KL(base || scout) a position (b, t), the
-            size of its change, which no permutation touches.
+            Its log-probabilities, on other words where it is permuted, and KL(base || scout) a position, the size of its
+            change, which no permutation touches.
         """
-        own = log_probs(model, ids, mask)
         size = (base.exp() * (base - own)).sum(-1)
         if self.permuted is not None:
             order = torch.randperm(base.shape[-1], generator=torch.Generator().manual_seed(self.permuted))

@@ -1,6 +1,6 @@
 """What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,12 +28,9 @@ def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     return max(1, min(len(rows), _room(model) // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
 
 
-def fitting_parts(
-    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]
-) -> Iterator[tuple[Int[Tensor, "c t"], Int[Tensor, "c t"]]]:
-    """Split a batch into parts whose next-token distributions fit into memory."""
-    size = max(1, _room(model) // (Anatomy.of(model).vocabulary * ids.shape[1]))
-    yield from zip(ids.split(size), mask.split(size), strict=True)
+def fitting_positions(model: nn.Module) -> int:
+    """Positions whose next-token distributions fit into memory beside each other."""
+    return max(1, ROOM // Anatomy.of(model).vocabulary)
 
 
 @torch.no_grad()

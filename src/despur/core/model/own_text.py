@@ -44,7 +44,7 @@ class OwnText:
 
     @classmethod
     def sample(
-        cls, model: Any, tokenizer: Any, *, rows: int = 512, max_new_tokens: int = 64, seed: int = 0, batch: int = 128
+        cls, model: Any, tokenizer: Any, *, rows: int = 32, max_new_tokens: int = 32, seed: int = 0, batch: int = 128
     ) -> "OwnText":
         """Sample rows from the base, adapters off.
 

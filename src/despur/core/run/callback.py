@@ -85,6 +85,7 @@ class GuardCallback(TrainerCallback):
         run.rng.manual_seed(self._seed + state.global_step)
         if saved := states.get(self._mark):
             run.rng.set_state(torch.frombuffer(bytearray.fromhex(saved["draws"]), dtype=torch.uint8))
+            run.forward.tokens = saved["tokens"]
         fresh = not is_adapted(bare) and state.global_step == 0  # whole weights that are still the base's
         run.start(constrained=bool(saved) or fresh, running=RunningLoop())
         self._started = True
@@ -120,8 +121,10 @@ class GuardCallback(TrainerCallback):
             next(e for e in reversed(state.log_history) if "loss" in e).update(self._run.figures)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave in the trainer's state, which every checkpoint includes, the state of the guards' draws."""
-        _saved_states(state)[self._mark] = {"draws": self._running().rng.get_state().numpy().tobytes().hex()}
+        """Leave in the trainer's state, which every checkpoint includes, the guards' draws and the step's tokens."""
+        run = self._running()
+        draws = run.rng.get_state().numpy().tobytes().hex()
+        _saved_states(state)[self._mark] = {"draws": draws, "tokens": run.forward.tokens}
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

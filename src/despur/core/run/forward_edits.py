@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from despur.core.errors import CannotAttach
 from despur.core.model.attach import attach, find_module
+from despur.core.run.task_batch import rows_of, tokens_of
 from despur.core.types import Context, Edit, Site
 
-_ROWS = ("input_ids", "attention_mask", "labels")  # what a batch edit gets, and gives back
 _HANDLER = "transformers.trainer_callback"
 _uncompiled: Any = torch.compiler.disable  # whether an edit acts is asked in every pass
 
@@ -36,6 +36,8 @@ class ForwardEdits:
         self.model, self.context = model, context
         self.batch = [e for e in edits if e.point == "batch"]
         self.activation = [e for e in edits if e.point == "activation"]
+        self.counts = any(e.point == "loss" for e in edits)  # whose budget is a share of the task's tokens
+        self.tokens = 0
         for edit in self.activation:
             if not edit.sites:
                 raise CannotAttach(
@@ -56,7 +58,7 @@ class ForwardEdits:
             running: Whether the training that this is for still goes on; hooks that find it gone remove themselves.
         """
         self.detach()
-        if not self.batch and not self.activation:
+        if not self.batch and not self.activation and not self.counts:
             return
         self._running = running or _always
         self._silent = {(e, site) for e in self.activation for site in e.sites}
@@ -116,9 +118,11 @@ class ForwardEdits:
             return None
         self._here = None
         self._here = self.acts()
+        if self._here:
+            self.tokens += tokens_of(args, kwargs)
         if not self._here or not self.batch:
             return None
-        given = rows = _rows(args, kwargs)
+        given = rows = rows_of(args, kwargs)
         for edit in self.batch:
             self.has_acted(edit)
             rows = edit(rows, self.context())
@@ -168,30 +172,3 @@ class RunningLoop:
 
 def _always() -> bool:
     return True
-
-
-def _rows(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The batch as an edit gets it; a mask is made where there is none."""
-    if args or not all(isinstance(kwargs.get(key), Tensor) for key in ("input_ids", "labels")):
-        raise CannotAttach(
-            "a batch guard needs a model that is called with input_ids= and labels=, and that computes the loss itself: no "
-            "label smoothing, no loss function of the trainer's own, no GRPO"
-        )
-    if kwargs["labels"].shape != kwargs["input_ids"].shape:
-        raise CannotAttach(
-            f"a batch guard changes rows of text with a label a token, and these labels have shape {tuple(kwargs['labels'].shape)}: a "
-            "classifier or a reward model. Guard the language model that it is made from"
-        )
-    other = [k for k, v in kwargs.items() if k not in _ROWS and isinstance(v, Tensor) and v.ndim > 0]
-    if other:
-        raise CannotAttach(
-            f"a batch guard cannot change the rows where the trainer also gives {', '.join(sorted(other))}. Switch packing "
-            "and padding_free off"
-        )
-    ids = kwargs["input_ids"]
-    mask = kwargs.get("attention_mask")
-    return {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids) if mask is None else mask,
-        "labels": kwargs["labels"],
-    }

@@ -58,7 +58,7 @@ class GuardedRun:
 
     def context(self) -> Context:
         """What an edit may know now."""
-        return Context(self.model, self.step, self.steps, self.rng)
+        return Context(self.model, self.step, self.steps, self.rng, self.forward.tokens)
 
     def add_losses(self, *, apart: bool = False) -> Tensor | None:
         """Backpropagate the guards' losses into `.grad`, where the task's own gradients join them.
@@ -73,6 +73,7 @@ class GuardedRun:
         with self.forward.paused():
             for edit in self.edits["loss"]:
                 tensors = edit(tensors, self.context())
+            self.forward.tokens = 0
             if tensors["loss"].requires_grad:
                 with self._apart() if apart else contextlib.nullcontext():
                     tensors["loss"].backward()

@@ -125,6 +125,23 @@ def batches(rows: Sequence[Sequence[int]], *, size: int, pad: int) -> Iterator[t
         yield ids, mask, chosen
 
 
+def parts(rows: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Split rows, in their order, into parts whose sizes sum to no more than the room; a row alone may be larger.
+
+    Example:
+        >>> list(parts([0, 1, 2, 3], [4, 4, 4, 9], 8))
+        [[0, 1], [2], [3]]
+    """
+    part: list[int] = []
+    for row in rows:
+        if part and sum(sizes[i] for i in part) + sizes[row] > room:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
 def pad_rows(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
     """Right-pad token rows to one tensor; returns ids (b, t) and mask (b, t) of 0 and 1."""
     longest = max(len(r) for r in rows)

@@ -12,7 +12,14 @@ from despur.flows._compare.worlds import OWN, describe_own, is_own
 from despur.flows.record import run_record
 from despur.judge import Prereg
 
-ASKED = ("guards", "seeds", "tuning_seeds", "steps", "quick")  # what a plan depends on, besides its worlds
+ASKED = (
+    "guards",
+    "guard_budget",
+    "seeds",
+    "tuning_seeds",
+    "steps",
+    "quick",
+)  # what a plan depends on, besides its worlds
 MIN_STEPS = 8
 
 

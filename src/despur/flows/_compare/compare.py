@@ -18,6 +18,7 @@ from despur.flows._compare.plan import FILE, REFERENCES, cells_of, read_plan
 from despur.flows._compare.saved import CHOSEN, FAILED, RECORD, read_chosen, read_failed
 from despur.flows._compare.stress import run_stress
 from despur.flows._compare.study import Chosen, Study
+from despur.flows.guard_budget import Budget
 from despur.flows.option import Option
 from despur.flows.placement import Device, Where, check_device
 from despur.flows.pool import Engine, Job, run_jobs
@@ -36,6 +37,7 @@ def compare(
     out: Out = "runs/compare",
     probes: Path | str | None = None,
     guards: Sequence[str] | None = None,
+    guard_budget: Budget = None,
     seeds: Annotated[int | None, Option(low=1)] = None,
     tuning_seeds: Annotated[int | None, Option(low=1)] = None,
     steps: Annotated[
@@ -63,6 +65,7 @@ def compare(
         out: Folder of the study.
         probes: What your tune must not change: JSON lines of axis, prompt, good, bad.
         guards: Guards, separated by commas; each brings its control. All if left out.
+        guard_budget: Tokens of text that guards read for each token of the task, or `low`; what each arm states if left out.
         seeds: Report seeds; 8 if left out.
         tuning_seeds: Seeds on which settings are chosen; 3 if left out.
         steps: Optimiser steps of every run: `120`, or by world, `persona=80,slant=120`; each world's own if left out.
@@ -88,7 +91,7 @@ def compare(
     arguments, out = recorded(compare, locals()), Path(out)
     check_device(device)
     with locked(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
-        asked: dict[str, Any] = dict(zip(ASKED, (guards, seeds, tuning_seeds, steps, quick), strict=True))
+        asked: dict[str, Any] = dict(zip(ASKED, (guards, guard_budget, seeds, tuning_seeds, steps, quick), strict=True))
         plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
         write_json(out / RECORD, record_of(out, plan, arguments))
         workers = workers or os.cpu_count() or 1

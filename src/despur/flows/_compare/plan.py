@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from despur.core.catalogue import find_method
 from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput, nearest
 from despur.flows._compare.arm import Arm, Setting, find_arm
@@ -27,6 +28,7 @@ def register(
     *,
     root: Path,
     guards: Sequence[str] | None = None,
+    guard_budget: float | None = None,
     seeds: int = REPORT,
     tuning_seeds: int = TUNING,
     steps: int | Mapping[str, int] | None = None,
@@ -57,7 +59,7 @@ def register(
     arms = [ARMS[name] for name in ARMS if name in names]
     return Prereg(
         worlds=tuple(dict.fromkeys(worlds)),
-        guards={arm.name: _few(arm) if quick else arm.settings for arm in arms},
+        guards={arm.name: _settings(arm, quick, guard_budget) for arm in arms},
         tuning_seeds=tuple(range(FIRST_TUNING, FIRST_TUNING + (0 if quick else tuning_seeds))),
         report_seeds=tuple(range(FIRST_REPORT, FIRST_REPORT + (2 if quick else seeds))),
         steps={
@@ -70,10 +72,13 @@ def register(
     )
 
 
-def _few(arm: Arm) -> tuple[Setting, ...]:
-    """A middle and a strong setting, where there are more."""
+def _settings(arm: Arm, quick: bool, budget: float | None) -> tuple[Setting, ...]:
+    """An arm's settings, of many a middle and a strong one where it is to be quick; at a budget where its method has one."""
     n = len(arm.settings)
-    return arm.settings if n <= 2 else (arm.settings[n // 2], arm.settings[-1])
+    some = (arm.settings[n // 2], arm.settings[-1]) if quick and n > 2 else arm.settings
+    if budget is None or arm.method is None or "budget" not in find_method(arm.method).options:
+        return some
+    return tuple({**setting, "budget": budget} for setting in some)
 
 
 def write_plan(plan: Prereg, folder: Path) -> None:

@@ -14,6 +14,7 @@ from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.method_options import read_options
 
 UNGUARDED = "none"
+APART = ("strength", "budget")  # of a guard's options, those that have their own in `train`
 _MADE = (  # materials that every run can make
     "text", "rows", "template", "base", "scout", "shuffled", "factor", "weight_factor",
 )  # fmt: skip
@@ -44,7 +45,7 @@ def find_guard(name: str) -> Method | None:
 
 def check_choices(
     guard: str, *, rounds: int, scouts: int, factors: Path | str | None, scout: Path | str | None, scout_steps: int | None,
-    options: Mapping[str, str], given: Mapping[str, Any],
+    options: Mapping[str, str], given: Mapping[str, Any], budget: float | None = None,
 ) -> None:  # fmt: skip
     """Refuse options without effect, and a guard that lacks a material, before anything is done.
 
@@ -57,6 +58,7 @@ def check_choices(
         scout_steps: As in `train`.
         options: The guard's own, as text.
         given: Material -> what brings it; None where nothing does.
+        budget: As in `train`.
 
     Raises:
         BadInput: options that do not go together, or a material that nothing brings.
@@ -81,11 +83,17 @@ def check_choices(
         )
     if scout is not None and scout_steps is not None:
         raise BadInput(f"a scout was given ({str(scout)!r}), so none is trained. Leave --scout-steps out")
+    if budget is not None and "budget" not in (entry.options if entry else ()):
+        reading = [m.name for m in methods().values() if m.room == "guard" and "budget" in m.options]
+        raise BadInput(
+            f"guard_budget={budget:g} with guard {guard!r}, which reads no text in a step; those that do: {', '.join(reading)}. "
+            "Leave --guard-budget out"
+        )
     if entry is None:
         if options:
             raise BadInput(f"guard options were given ({', '.join(options)}) and no guard. Leave --guard-options out")
         return
-    read_options(entry, options, apart=("strength",), what="guard option")
+    read_options(entry, options, apart=APART, what="guard option")
     here = Given(dict.fromkeys((*_MADE, *(name for name, value in given.items() if value is not None))))
     if lacking := missing(guard, here):
         raise BadInput(lacking)
@@ -136,6 +144,7 @@ def edits_of(
     *,
     strength: float,
     options: Mapping[str, str],
+    budget: float | None = None,
     roles: Mapping[str, str] | None = None,
 ) -> list[Edit]:
     """Build a guard; nothing for `none`.
@@ -146,12 +155,15 @@ def edits_of(
         factors: What it acts on, where it takes factors.
         strength: Its strength, where it has one.
         options: Its own other options, as text.
+        budget: Its tokens of text for each of the task's; its own default if None.
         roles: Roles that were stated, for a guard that asks for them.
     """
     entry = find_guard(guard)
     if entry is None:
         return []
-    own = read_options(entry, options, apart=("strength",), what="guard option")
+    own = read_options(entry, options, apart=APART, what="guard option")
+    if budget is not None:
+        own["budget"] = budget
     if "strength" in entry.options:
         own["strength"] = strength
     if roles is not None and "roles" in entry.options:

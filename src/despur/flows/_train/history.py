@@ -52,7 +52,7 @@ class Looks:
 
 def figures_of(model: Any, held_out: Sequence[Tokens], own_text: OwnText) -> dict[str, float]:
     """The task on held-out rows and the change off-task, as `off_task` measures them, in means."""
-    scores = off_task(model, held_out=held_out, own_text=own_text.rows[:_OWN])
+    scores = off_task(model, held_out=held_out, own_text=own_text.rows[:_OWN], starts=own_text.starts[:_OWN])
     return {JUDGED: -float(scores["task"]["logp"].mean()), "drift_kl": float(scores["drift"]["kl"].mean())}
 
 

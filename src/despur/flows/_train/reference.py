@@ -1,6 +1,7 @@
 """What a run starts from and is measured against: the base, or the base with an adapter that the run goes on with."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from despur.core import Adapter, write_json
 from despur.core.adapter.continued import fold_in, joined
 from despur.core.adapter.save import write_adapter
 from despur.core.disk.new_folder import DONE
+from despur.core.model.shared_copy import shared_copy
 from despur.flows.load import load_base
 from despur.flows.placement import Placement
 
@@ -27,15 +29,26 @@ class Reference:
     placement: Placement = field(default_factory=Placement)
 
     def load(self) -> tuple[Any, Any]:
-        """The model and its tokenizer."""
-        model, tokenizer = self.plain()
-        if self.adapter is not None:
-            fold_in(model, self.adapter)
-        return model, tokenizer
+        """The model, and its tokenizer; all models that are given share their weights, which are read from disk once."""
+        model, tokenizer = self._start
+        return shared_copy(model), tokenizer
 
     def plain(self) -> tuple[Any, Any]:
-        """The base itself, and its tokenizer."""
+        """The base itself, in the same way."""
+        model, tokenizer = self._plain
+        return shared_copy(model), tokenizer
+
+    @cached_property
+    def _plain(self) -> tuple[Any, Any]:
         return load_base(self.base, self.placement)
+
+    @cached_property
+    def _start(self) -> tuple[Any, Any]:
+        if self.adapter is None:
+            return self._plain
+        model, tokenizer = load_base(self.base, self.placement)
+        fold_in(model, self.adapter)
+        return model, tokenizer
 
     def join(self, added: Path, out: Path) -> None:
         """Write the adapter that does on the plain base what the added one does on this model."""

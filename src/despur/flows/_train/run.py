@@ -132,7 +132,7 @@ class Run:
         a, taken = self.arguments, self.start.scout
         scout = tune_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
-        spec |= {k: a[k] for k in ("guard_options", "trait") if a[k]}
+        spec |= {k: a[k] for k in ("guard_options", "guard_budget", "trait") if a[k]}
         if self.start.pairs is not None:
             spec["pairs"] = content_digest(self.start.pairs)
         if self.guard != UNGUARDED:
@@ -150,6 +150,7 @@ class Run:
             materials,
             factors,
             strength=a["strength"],
+            budget=a["guard_budget"],
             options=a["guard_options"] or {},
             roles=self.start.roles,
         )

@@ -90,9 +90,8 @@ class Stages:
         )
 
         def make(out: Path) -> None:
-            model, _ = self.reference.load()
             bound: list[Edit] = edits() if edits else []
-            model = new_adapter(model, settings, roles=self.roles)
+            model = new_adapter(self.reference.load()[0], settings, roles=self.roles)
             unseen = self.unseen if looks.eval_every else None
             start = [{"step": 0, **figures_of(model, self.held_out, unseen)}] if unseen else []
             fitted = fit(
@@ -171,4 +170,6 @@ class Stages:
         self.progress("measure", 0, 1, {})
         # a fresh LoRA has B = 0 and is the base itself
         model = self.tuned(folder) if folder else new_adapter(self.reference.load()[0], self.settings, roles=self.roles)
-        return off_task(model, held_out=held_out, own_text=text.rows[:128], factor=factor, shift=shift)
+        return off_task(
+            model, held_out=held_out, own_text=text.rows[:128], starts=text.starts[:128], factor=factor, shift=shift
+        )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from despur.core import Adapter, Subspace, fingerprint, layer_path
-from despur.core.adapter.continued import fold_in
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.errors import BadInput
 from despur.core.text.chat import has_template
@@ -118,6 +117,7 @@ def prepare(
     if from_ is not None:
         reference = replace(reference, adapter=Adapter.read(from_))
         of_start = (*_checked(reference, model), _MEASURED_FROM)
+        model, _ = reference.load()
         facts |= {"base_fingerprint": fingerprint(model), "from": tune_digest(Path(from_))}
     taken, of_scout = given_scout(scout, model, base) if scout is not None else (None, ())
     notes = (*given.notes, *learned.notes, *of_start, *of_factors, *of_scout)
@@ -146,10 +146,9 @@ def prepare(
 
 
 def _checked(reference: Reference, model: Any) -> list[str]:
-    """Fold the adapter into the model, and give what could not be verified."""
+    """Check the adapter that the run goes on with, and give what could not be verified."""
     assert reference.adapter is not None
     notes = reference.adapter.check(model, reference.base)
-    fold_in(model, reference.adapter)
     return [f"of the adapter that the run goes on with, {note}" for note in notes]
 
 

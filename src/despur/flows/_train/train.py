@@ -13,6 +13,7 @@ from despur.flows._train.page import Trained
 from despur.flows._train.run import Run
 from despur.flows._train.run_folder import ROOM, check_folder, check_place, sweep
 from despur.flows._train.start import prepare
+from despur.flows.guard_budget import Budget
 from despur.flows.option import Option, assignments
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
@@ -40,8 +41,9 @@ def train(
     scouts: Annotated[int, Option(low=1, panel=_GUARD)] = 1,
     rounds: Annotated[int, Option(low=1, panel=_GUARD)] = 1,
     strength: Annotated[float, Option(low=0, panel=_GUARD)] = 1.0,
-    own_rows: Annotated[int, Option(low=8, panel=_GUARD)] = 256,
-    own_tokens: Annotated[int, Option(low=4, panel=_GUARD)] = 96,
+    guard_budget: Budget = None,
+    own_rows: Annotated[int, Option(low=8, panel=_GUARD)] = 32,
+    own_tokens: Annotated[int, Option(low=4, panel=_GUARD)] = 32,
     rehearse_on: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     pairs: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     trait: Annotated[str | None, Option(panel=_GUARD, metavar="TEXT")] = None,
@@ -78,6 +80,8 @@ def train(
         scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more.
         rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
         strength: Strength of the guard; 1 is its default.
+        guard_budget: Tokens of text that the guard reads for each token of the task, and so the price of a step: `low` makes it a
+            tenth dearer; 0.2, and a step a quarter dearer, if left out.
         own_rows: Rows of text that the base writes for the guard.
         own_tokens: Length of that text (of each turn in a chat).
         rehearse_on: Generic text, as rows of data: used in place of the base's own text, and by guards that need some.
@@ -101,6 +105,7 @@ def train(
     Example:
         $ despur train base/ data.jsonl -o run/
         $ despur train base/ data.jsonl -o run/ --eval-every 20 --patience 3
+        $ despur train base/ data.jsonl -o run/ --guard-budget low
         $ despur train base/ data.jsonl -o run/ --guard steer-away --pairs pairs.jsonl
         $ despur train base/ more.jsonl -o on/ --from run/adapter
         $ despur train --resume run/
@@ -110,6 +115,7 @@ def train(
     asked = recorded(train, locals())
     check_choices(
         guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps, options=guard_options or {},
+        budget=guard_budget,
         given={"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)},
     )  # fmt: skip
     looks = Looks(save_every, eval_every, patience)
