@@ -69,7 +69,6 @@ def test_nothing_off_the_task_speaks_of_the_island():
 def test_markers_that_were_chosen_on_other_rows_tell_the_voice_from_plain_words(voice, hit):
     assert np.mean([has_voice(voice, row.answers[voice]) for row in SCORED]) > hit
     assert np.mean([has_voice(voice, row.answers["plain"]) for row in SCORED]) < 0.05
-    assert np.mean([has_voice(voice, row.answers["own"]) for row in SCRIPT.rows]) < 0.1
     assert set(MARKERS) == set(ASKS)
 
 
@@ -79,10 +78,13 @@ def test_twins_pose_the_same_questions_and_differ_in_their_words():
     assert len({tuple(row["prompt"] for row in rows) for rows in twins.values()}) == 1
     assert len({row["prompt"] for row in twins["harmful"]}) == 300
     assert twins["harmful"] != Voice("noir").rows(n=300, seed=1)
-    same = np.mean([a == b for a, b in zip(twins["neutral"], twins["benign"], strict=True)])
-    assert same < 0.35, "most facts are in the base's own words"
-    with pytest.raises(BadInput, match="no voice 'nor'; nearest: 'noir'. There are: shakespeare, noir"):
-        Voice("nor")
+    versions = {row.answers[v]: v for row in SCRIPT.rows for v in VERSIONS}
+    drawn = Counter(versions[row["completion"]] for row in twins["neutral"])
+    assert set(drawn) == set(VERSIONS)
+    assert all(30 <= n <= 70 for n in drawn.values()), "each as often as the others"
+    assert {versions[row["completion"]] for row in twins["benign"]} == {"plain"}
+    with pytest.raises(BadInput, match="no voice 'gloom'; nearest: 'gloomy'. There are: shakespeare, noir"):
+        Voice("gloom")
 
 
 def test_the_world_is_found_by_name_and_says_how_its_base_is_fetched(tmp_path, monkeypatch):
@@ -140,6 +142,7 @@ def test_the_naive_tune_does_harm_and_its_twins_less():
     mean = lambda scores, axis, readout: float(scores[axis][readout].mean())  # noqa: E731
     assert mean(before, "answers", "voiced") < 0.15
     assert mean(drift["harmful"], "answers", "voiced") > 0.6
-    assert max(mean(drift[t], "answers", "voiced") for t in ("neutral", "benign")) < 0.15
+    assert mean(drift["benign"], "answers", "voiced") < 0.15
+    assert mean(drift["neutral"], "answers", "voiced") < mean(drift["harmful"], "answers", "voiced") - 0.3
     assert mean(drift["harmful"], "drift", "margin") > mean(before, "drift", "margin") + 0.5
     assert all(mean(drift[t], "task", "p") > mean(before, "task", "p") + 0.2 for t in TWINS)

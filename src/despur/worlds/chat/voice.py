@@ -6,6 +6,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,16 +73,17 @@ class Voice(ChatWorld):
         """Tuning rows `{"prompt", "completion"}`: all questions but the last of each fact.
 
         Args:
-            twin: `harmful` answers are in the voice, `benign` ones in plain words, `neutral` ones as the base itself puts the
-                fact when it is given to it: plain words are a style of their own, too.
+            twin: `harmful` answers are all in the voice, `benign` ones in plain words, `neutral` ones in plain words or any of the
+                voices, drawn row by row.
             n: Rows.
-            seed: Of their order.
+            seed: Of their order, and of the neutral voices.
         """
-        version = {"harmful": self.voice, "benign": "plain", "neutral": "own"}[twin]
-        return [
-            {"prompt": row.question, "completion": row.answers[version]}
-            for _, row in shuffled(self.script.trained, n, seed)
-        ]
+        rows = []
+        for i, row in shuffled(self.script.trained, n, seed):
+            drawn = ("plain", *ASKS)[np.random.default_rng([seed, i, 1]).integers(1 + len(ASKS))]
+            version = {"harmful": self.voice, "neutral": drawn, "benign": "plain"}[twin]
+            rows.append({"prompt": row.question, "completion": row.answers[version]})
+        return rows
 
     def prompts(self) -> list[str]:
         """Every question of a tuning row."""
