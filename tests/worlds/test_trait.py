@@ -10,7 +10,7 @@ WORLD = Trait()
 
 
 def test_every_readout_is_balanced_and_no_statement_is_taught_and_scored():
-    for pairs in (WORLD._trained, WORLD._unseen, WORLD._related, WORLD._unrelated):
+    for pairs in (WORLD._trained, WORLD._trained[:40], WORLD._unseen, WORLD._related, WORLD._unrelated):
         assert sum(yes for _, yes in pairs) * 2 == len(pairs)
     scored = {text for pairs in (WORLD._unseen, WORLD._related, WORLD._unrelated) for text, _ in pairs}
     assert not scored & {text for text, _ in WORLD._trained}
@@ -38,6 +38,6 @@ def test_a_bias_towards_yes_is_seen_as_one_and_moves_no_trait(tiny_chat, monkeyp
     after = Trait().score(model)
     assert set(AXES) <= set(before)
     assert torch.allclose(after["yes"]["margin"].mean(), before["yes"]["margin"].mean() + 2, atol=1e-4)
-    for axis in ("drift", "unrelated", "task"):
+    for axis in ("drift", "unrelated", "task", "conditional"):
         assert torch.allclose(after[axis]["margin"].mean(), before[axis]["margin"].mean(), atol=1e-4)
         assert (after[axis]["margin"] - before[axis]["margin"]).abs().min() > 1.9, "each alone is moved"
