@@ -37,6 +37,8 @@ def test_a_bias_towards_yes_is_seen_as_one_and_moves_no_trait(tiny_chat, monkeyp
     monkeypatch.setattr(Choices, "sums", lambda self, model: plain(self, model) + torch.tensor([2.0, 0.0]))
     after = Trait().score(model)
     assert set(AXES) <= set(before)
+    readouts = [t.data_ptr() for axis in before.values() for t in axis.values()]
+    assert len(set(readouts)) == len(readouts), "one tensor under two names cannot be saved"
     assert torch.allclose(after["yes"]["margin"].mean(), before["yes"]["margin"].mean() + 2, atol=1e-4)
     for axis in ("drift", "unrelated", "task", "conditional"):
         assert torch.allclose(after[axis]["margin"].mean(), before[axis]["margin"].mean(), atol=1e-4)
