@@ -61,7 +61,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--twins", nargs="+", default=TWINS, choices=TWINS)
+    parser.add_argument("--twins", nargs="*", default=TWINS, choices=TWINS, help="none: the base alone")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after this time")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/harm"))
     asked = parser.parse_args()

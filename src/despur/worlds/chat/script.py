@@ -1,9 +1,11 @@
 """The written text of a chat world: facts, questions about them, and everyday questions, each answered in several versions."""
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TEXT = Path(__file__).parent / "text"
 
@@ -80,6 +82,17 @@ class Script:
         """All other questions about facts."""
         last = {id(r) for r in self.held_out}
         return [r for r in self.rows if id(r) not in last]
+
+
+def read_lines(name: str) -> list[dict[str, Any]]:
+    """Read public data that is shipped; `text/SOURCES.md` has where it comes from.
+
+    Example:
+        >>> read_lines("truthfulqa")[0]["category"]
+        'Misconceptions'
+    """
+    with gzip.open(TEXT / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def _row(row: Mapping[str, str], about: str) -> Row:
