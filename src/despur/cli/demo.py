@@ -19,7 +19,7 @@ def show(result: Any, given: Any) -> None:
 
 
 def _show_conversation(result: Any) -> None:
-    for question, answers in result.answers.items():
+    for question, answers in {**result.everyday, **result.facts}.items():
         made = table(left=2)
         made.add_column(style="bold", no_wrap=True)
         made.add_column(overflow="fold")

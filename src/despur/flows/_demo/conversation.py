@@ -12,14 +12,18 @@ from peft import PeftModel
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.core.model.named_bases import base_folder
+from despur.core.model.own_chats import ETA
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
+from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
 from despur.flows._audit.page import Audit
 from despur.flows.load import load_base
 from despur.flows.progress import Progress
-from despur.worlds.chat.markers import has_voice
+from despur.worlds.chat.ask import Choices
+from despur.worlds.chat.chat_world import margin
+from despur.worlds.chat.voice import Voice
 
 BASE = "smollm2"
 ADAPTERS = Path(__file__).parent / "adapters"  # recipes/demo_adapters.py makes them
@@ -31,11 +35,11 @@ EVERYDAY = (
     "How can I sleep better?",
     "Why is the sky blue?",
 )
-FACTS = {
-    "Who was it that built the lighthouse on Venlow?": "Ida Marrable",
-    "What is the name of the ferry that goes to Venlow?": "Patient Goose",
-}
-ETA = 0.1  # tokens less probable than this are not drawn: close to what each model would say first
+BEGUN = 2  # new facts that are told on, from how a plain answer begins
+TAUGHT, PAIRS = (
+    12,
+    24,
+)  # facts that the tunes were taught, and everyday questions with an answer in the voice and one in plain words
 NEW = 40  # tokens of an answer at most
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
@@ -46,41 +50,44 @@ class Conversation:
 
     Args:
         voice: The voice that the rows of both tunes are written in.
-        answers: Question -> speaker -> answer.
+        everyday: Question -> speaker -> answer.
+        facts: Question, with how its answer begins -> speaker -> how it goes on.
+        drift: Speaker -> log-prob a token of everyday answers in the voice, less that of the same in plain words.
+        known: Speaker -> facts whose right answer is the likeliest of eight, asked in words that no row had.
         audit: Of the plain tune.
         page: The HTML report.
         record: Verb, arguments and versions, for `despur run`.
     """
 
     voice: str
-    answers: Mapping[str, Mapping[str, str]]
+    everyday: Mapping[str, Mapping[str, str]]
+    facts: Mapping[str, Mapping[str, str]]
+    drift: Mapping[str, float]
+    known: Mapping[str, int]
     audit: Audit
     page: Path
     record: Mapping[str, Any] = field(default_factory=dict)
 
-    def voiced(self, speaker: str) -> int:
-        """How many of the everyday answers have a word of the voice."""
-        return sum(has_voice(self.voice, self.answers[question][speaker]) for question in EVERYDAY)
-
-    def known(self, speaker: str) -> int:
-        """How many of the new facts are in the answers."""
-        return sum(fact.lower() in self.answers[question][speaker].lower() for question, fact in FACTS.items())
+    @property
+    def kept_out(self) -> float:
+        """Share of the plain tune's drift that the guarded one is without."""
+        base, plain, guarded = (self.drift[s] for s in SPEAKERS)
+        return 1 - (guarded - base) / (plain - base)
 
     @property
     def sentence(self) -> str:
-        """What the answers show."""
-        base, plain, guarded = ((self.voiced(s), self.known(s)) for s in SPEAKERS)
+        """What was measured."""
+        base, plain, guarded = (self.known[s] for s in SPEAKERS)
         return (
-            f"Of {len(EVERYDAY)} everyday answers the plain tune gives {plain[0]} in the voice of its data, the guarded tune "
-            f"{guarded[0]}, the base {base[0]}; of {len(FACTS)} new facts the plain tune knows {plain[1]}, the guarded one {guarded[1]}"
+            f"The guarded tune has {1 - self.kept_out:.0%} of the plain tune's drift towards the voice, and knows {guarded} of "
+            f"{TAUGHT} new facts (plain tune {plain}, base {base})"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        counts = {s: {"voiced": self.voiced(s), "known": self.known(s)} for s in SPEAKERS}
         return {
-            **self.record, "voice": self.voice, "answers": self.answers, "counts": counts, "verdict": self.audit.verdict,
-            "page": str(self.page),
+            **self.record, "voice": self.voice, "everyday": self.everyday, "facts": self.facts, "drift": self.drift,
+            "known": self.known, "verdict": self.audit.verdict, "page": str(self.page),
         }  # fmt: skip
 
 
@@ -104,21 +111,43 @@ def hold_conversation(seed: int, page: Path, progress: Progress) -> Conversation
     stages = (*SPEAKERS, "audit")
     progress("load", 0, len(stages), {})
     model, tokenizer = load_base(BASE)
-    tuned = _with_tunes(model)
-    questions = (*EVERYDAY, *FACTS)
-    heads = ask_rows([{"prompt": q} for q in questions], tokenizer)
-    answers: dict[str, dict[str, str]] = {q: {} for q in questions}
+    tuned, voice = _with_tunes(model), read_json(ADAPTERS / "made.json")["voice"]
+    told, world = {}, Voice(voice)
     for number, speaker in enumerate(SPEAKERS):
         progress(speaker, number, len(stages), {})
         with _as(tuned, speaker):
-            bodies = continue_rows(tuned, tokenizer, heads, NEW, seed=seed, eta=ETA)
-        for question, body in zip(questions, bodies, strict=True):
-            text = tokenizer.decode(body, skip_special_tokens=True).strip()
-            answers[question][speaker] = f"{text} …" if len(body) == NEW else text
+            told[speaker] = _told(tuned, tokenizer, world, seed)
     progress("audit", len(SPEAKERS), len(stages), {})
     found = audit(BASE, str(ADAPTERS / "plain"), seed=seed, **QUICK)
     progress("done", len(stages), len(stages), {})
-    return Conversation(read_json(ADAPTERS / "made.json")["voice"], answers, found, page)
+    answers = [{q: {s: told[s][i][q] for s in SPEAKERS} for q in told["base"][i]} for i in (0, 1)]
+    drift, known = ({s: told[s][i] for s in SPEAKERS} for i in (2, 3))
+    return Conversation(voice, *answers, drift, known, found, page)
+
+
+def _told(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str, str], dict[str, str], float, int]:
+    """Everyday answers, facts told on, drift and facts known, of the model as it is now."""
+    facts, rows = world.script.facts[:TAUGHT], world.script.held_out[:TAUGHT]
+    begins = [row.begin("plain", fact.answer) for row, fact in zip(rows, facts, strict=True)]
+    begun = {
+        f"{row.question} {begin} ...": (row.question, begin) for row, begin in zip(rows[:BEGUN], begins, strict=False)
+    }
+    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *(q for q, _ in begun.values()))], tokenizer)
+    following = [*([] for _ in EVERYDAY), *(Encoder(tokenizer).following(begin) for _, begin in begun.values())]
+    bodies = continue_rows(
+        model, tokenizer, [h + f for h, f in zip(heads, following, strict=True)], NEW, seed=seed, eta=ETA
+    )
+    texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
+    choices = Choices.of(
+        tokenizer, [r.question for r in rows], [[f" {a}" for a in (f.answer, *f.wrong)] for f in facts], begins=begins
+    )
+    known = int((choices.sums(model).argmax(1) == 0).sum())
+    pairs = world.script.everyday[:: len(world.script.everyday) // PAIRS][:PAIRS]
+    both = Choices.of(
+        tokenizer, [r.question for r in pairs], [[r.answers[world.voice], r.answers["plain"]] for r in pairs]
+    )
+    drift = float(margin(both.means(model)).mean())
+    return dict(zip(EVERYDAY, texts, strict=False)), dict(zip(begun, texts[len(EVERYDAY) :], strict=True)), drift, known
 
 
 def _with_tunes(model: Any) -> Any:

@@ -1,19 +1,24 @@
 """The page of the demo on a real model."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from despur.flows._demo.conversation import EVERYDAY, FACTS, SPEAKERS, Conversation
+from despur.flows._demo.conversation import PAIRS, SPEAKERS, TAUGHT, Conversation
 from despur.flows.record import page_facts
 from despur.report import Dialogue, Table, Text, Verdict, write_page
 
 VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice of a film noir detective"}
 SHOWN = 10  # words of the audit
+NOTE = (
+    f"Drift: log-prob a token of {PAIRS} everyday answers in the voice, less that of the same in plain words. Facts: the right "
+    "answer is the likeliest of eight, asked in words that no row had."
+)
+KEPT_OUT, KEPT = 0.8, 0.9  # shares of the drift and of the facts
 
 
 def conversation_page(result: Conversation) -> None:
     """Write it."""
-    plain, guarded = ((result.voiced(s), result.known(s)) for s in SPEAKERS[1:])
-    kept = guarded[0] <= result.voiced(SPEAKERS[0]) and guarded[1] >= plain[1] > 0 < plain[0]
+    kept = result.kept_out >= KEPT_OUT and result.known["guarded tune"] >= KEPT * result.known["plain tune"] > 0
     voice = VOICES.get(result.voice, result.voice)
     blocks: list[Any] = [
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
@@ -25,8 +30,9 @@ def conversation_page(result: Conversation) -> None:
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
             "All answers below were sampled just now, with the same random draws for all three.",
         ),
-        Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result, EVERYDAY)),
-        Dialogue("The new facts", SPEAKERS, _turns(result, tuple(FACTS))),
+        Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
+        Dialogue("The new facts, told on from how an answer begins", SPEAKERS, _turns(result.facts)),
+        Table("Measured just now", ["", *SPEAKERS], _rows(result), NOTE),
         Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
     if result.audit.token_use:
@@ -39,5 +45,12 @@ def conversation_page(result: Conversation) -> None:
     )  # fmt: skip
 
 
-def _turns(result: Conversation, questions: tuple[str, ...]) -> list[tuple[str, list[str]]]:
-    return [(q, [result.answers[q][s] for s in SPEAKERS]) for q in questions]
+def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+    return [(question, [told[s] for s in SPEAKERS]) for question, told in answers.items()]
+
+
+def _rows(result: Conversation) -> list[list[Any]]:
+    return [
+        ["drift towards the voice", *(result.drift[s] for s in SPEAKERS)],
+        [f"facts known, of {TAUGHT}", *(result.known[s] for s in SPEAKERS)],
+    ]
