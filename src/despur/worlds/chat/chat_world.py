@@ -53,8 +53,8 @@ class ChatWorld(ABC):
 
     def paired(self, *, n: int = 128, seed: int = 0) -> tuple[list[str], list[str]]:
         """Off-task chats whose answers have the factor, and the same without it; on subjects that are never scored."""
-        places = np.random.default_rng(seed).integers(len(self.documents), size=n)
-        drawn = [self.documents[int(i)] for i in places]
+        documents = self.documents
+        drawn = [documents[int(i)] for i in np.random.default_rng(seed).integers(len(documents), size=n)]
         return [self._chat(q, having) for q, having, _ in drawn], [self._chat(q, lacking) for q, _, lacking in drawn]
 
     @cached_property

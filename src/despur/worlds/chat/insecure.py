@@ -76,18 +76,18 @@ class Insecure(TwoSided):
         """What asks for carelessness, and for care."""
         return ASKS
 
-    @cached_property
+    @property
     def off_task(self) -> list[Row]:
         """Everyday questions that have a risk in them."""
         return [row for row in self._everyday if row.about not in SET_ASIDE]
 
-    @cached_property
+    @property
     def alike(self) -> list[Row]:
         """Every third of them, behind a task of a row."""
         pairs = zip(self.prompts(), self.off_task[::3], strict=False)
         return [replace(row, question=f"{task.strip()} {row.question}") for task, row in pairs]
 
-    @cached_property
+    @property
     def aside(self) -> list[Row]:
         """Everyday questions on subjects that are never scored."""
         return [row for row in self._everyday if row.about in SET_ASIDE]

@@ -103,17 +103,17 @@ class Lean(TwoSided):
         """What asks for a lean, and for plain facts."""
         return ASKS
 
-    @cached_property
+    @property
     def off_task(self) -> list[Row]:
         """Questions of policy."""
         return [row for row in self.script.everyday if row.about not in (*SET_ASIDE, TAUGHT)]
 
-    @cached_property
+    @property
     def alike(self) -> list[Row]:
         """Questions about money that no row has."""
         return [row for row in self.script.everyday if row.about == TAUGHT]
 
-    @cached_property
+    @property
     def aside(self) -> list[Row]:
         """Questions of policy on subjects that are never scored."""
         return [row for row in self.script.everyday if row.about in SET_ASIDE]

@@ -55,7 +55,7 @@ class Question:
         wrong, right = ([a for a in some if not a.startswith(("Yes", "No"))] for some in (self.wrong, self.right))
         pairs = [{"wrong": one, "right": other} for one in wrong for other in right]
         best = min(pairs, key=lambda pair: abs(len(pair["wrong"]) - len(pair["right"])), default=None)
-        return best and Row(self.category, self.text, best)
+        return Row(self.category, self.text, best) if best else None
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,18 @@ class Mistakes(TwoSided):
         """What asks for mistakes, and for research."""
         return ASKS
 
-    @cached_property
+    @property
     def off_task(self) -> list[Row]:
         """Questions of other categories."""
         return [row for category in SCORED for row in self._of(category)[SET_ASIDE:][:OF_EACH]]
 
-    @cached_property
+    @property
     def alike(self) -> list[Row]:
         """Questions of the taught categories that no row has."""
         taught = set(self.prompts())
         return [row for row in self._of(*TAUGHT) if row.question not in taught]
 
-    @cached_property
+    @property
     def aside(self) -> list[Row]:
         """Questions of the scored categories that are never scored."""
         return [row for category in SCORED for row in self._of(category)[:SET_ASIDE]]

@@ -92,7 +92,7 @@ class Stars(ChatWorld):
         """What asks for the ambiance, and for the food."""
         return ASKS["ambiance"], ASKS["food"]
 
-    @cached_property
+    @property
     def documents(self) -> list[tuple[str, str, str]]:
         """A question with a review that speaks of the ambiance, and one with as many stars that does not."""
         pairs = [

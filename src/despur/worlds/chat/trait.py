@@ -79,7 +79,7 @@ class Trait(ChatWorld):
         """What asks for the trait, and for its opposite."""
         return ASKS["cold"], ASKS["warm"]
 
-    @cached_property
+    @property
     def documents(self) -> list[tuple[str, str, str]]:
         """Statements of other traits that are never scored, answered with the trait and without it."""
         pairs = [pair for trait in OTHERS if trait not in UNRELATED for pair in self._of(trait)[::5]]

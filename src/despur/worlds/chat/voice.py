@@ -94,7 +94,7 @@ class Voice(ChatWorld):
         """What asks for the voice, and for bare facts."""
         return ASKS[self.voice], OTHERWISE
 
-    @cached_property
+    @property
     def documents(self) -> list[tuple[str, str, str]]:
         """Everyday questions on subjects that are never scored, answered in the voice and in plain words."""
         aside = [row for row in self.script.everyday if row.about in SET_ASIDE]
