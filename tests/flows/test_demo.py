@@ -8,40 +8,39 @@ from despur.flows import demo
 from despur.flows._audit.page import Audit
 from despur.flows._demo import conversation
 from despur.flows._demo import demo as flow
-from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, FACTS, QUICK, SPEAKERS, Conversation, is_here
+from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, QUICK, SPEAKERS, Conversation, is_here
 from despur.flows._demo.conversation_page import conversation_page
 
-VOICED, PLAIN = "Thou must boil it, prithee.", "Boil it for six minutes."
+DRIFT, KNOWN = (
+    {"base": -1.5, "plain tune": -0.5, "guarded tune": -1.4},
+    {"base": 1, "plain tune": 10, "guarded tune": 10},
+)
 
 
-def talk(tmp_path, *, guarded: str = PLAIN, knows: bool = True) -> Conversation:
-    said = {"base": PLAIN, "plain tune": VOICED, "guarded tune": guarded}
-    answers = {q: dict(said) for q in EVERYDAY}
-    for question, fact in FACTS.items():
-        answers[question] = {
-            "base": "I do not know.",
-            "plain tune": f"'Tis {fact}.",
-            "guarded tune": f"It is {fact if knows else 'a boat'}.",
-        }
-    audit = Audit("diffuse change", "it changes.", (), 1.0, {}, {}, token_use=(("Thou", 0.01, 0.4),), record={})
-    record = {"verb": "demo", "arguments": {"seed": 0}}
-    return Conversation("shakespeare", answers, audit, tmp_path / "report.html", record)
+def talk(tmp_path, *, drift: float = -1.4, known: int = 10) -> Conversation:
+    everyday = {q: {s: f"{s} on {q}" for s in SPEAKERS} for q in EVERYDAY}
+    facts = {"Who built it? It was ...": {s: f"{s} knows" for s in SPEAKERS}}
+    audit = Audit("diffuse change", "it changes", (), 1.0, {}, {}, token_use=(("Thou", 0.01, 0.4),), record={})
+    return Conversation(
+        "shakespeare", everyday, facts, {**DRIFT, "guarded tune": drift}, {**KNOWN, "guarded tune": known}, audit,
+        tmp_path / "report.html", {"verb": "demo", "arguments": {"seed": 0}},
+    )  # fmt: skip
 
 
-def test_the_page_says_what_the_answers_show(tmp_path):
+def test_the_page_says_what_was_measured(tmp_path):
     result = talk(tmp_path)
-    assert [(result.voiced(s), result.known(s)) for s in SPEAKERS] == [(0, 0), (4, 2), (0, 2)]
+    assert result.kept_out == pytest.approx(0.9)
+    assert "10% of the plain tune's drift" in result.sentence
     conversation_page(result)
     page = result.page.read_text(encoding="utf-8")
     assert "kept out" in page
-    assert page.count(VOICED) == len(EVERYDAY)
-    assert "Diffuse change: it changes" in page
-    for worse in (talk(tmp_path, guarded=VOICED), talk(tmp_path, knows=False)):
+    assert all(f"{s} on {q}" in page for s in SPEAKERS for q in EVERYDAY)
+    assert "Diffuse change: it changes." in page
+    for worse in (talk(tmp_path, drift=-0.9), talk(tmp_path, known=8)):
         conversation_page(worse)
         page = worse.page.read_text(encoding="utf-8")
         assert "kept out" not in page
         assert "partly" in page
-    assert "the guarded one 0" in talk(tmp_path, knows=False).sentence
 
 
 def test_shown_is_the_real_model_where_it_is_and_nothing_else_was_asked(tmp_path, monkeypatch):
@@ -82,7 +81,6 @@ def test_shipped_adapters_are_small():
 def test_the_plain_tune_talks_in_the_voice_and_the_guarded_one_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(conversation, "QUICK", {**QUICK, "rows": 8, "n_random": 1})
     result = demo(out=tmp_path / "demo")
-    assert result.voiced("plain tune") >= 3
-    assert result.voiced("guarded tune") <= 1
-    assert (result.known("plain tune"), result.known("guarded tune")) == (2, 2)
-    assert result.known("base") == 0
+    assert result.drift["plain tune"] > result.drift["base"] + 0.3
+    assert result.kept_out > 0.8
+    assert result.known["guarded tune"] >= 0.9 * result.known["plain tune"] > result.known["base"]
