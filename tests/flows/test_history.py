@@ -9,6 +9,7 @@ from peft import PeftModel
 from despur.core import read_json
 from despur.core.errors import BadInput
 from despur.core.text.rows import read_rows, tokenize_rows
+from despur.core.text.token_rows import TokenRows
 from despur.flows import Settings, train
 from despur.flows._train.fit import fit
 from despur.flows._train.history import figures_of
@@ -52,7 +53,7 @@ def test_every_stage_has_its_curve_in_file_report_and_progress(run):
 def test_the_last_evaluation_is_what_the_saved_adapter_measures(base, rows, run):
     out, _ = run
     model, tokenizer = persona_base()
-    _, held_out = split(tokenize_rows(read_rows(rows), tokenizer, max_length=128), QUICK.seed)
+    _, held_out = split(TokenRows.of(tokenize_rows(read_rows(rows), tokenizer, max_length=128)), QUICK.seed)
     figures = figures_of(PeftModel.from_pretrained(model, out / "adapter"), held_out, load_text(out / "fresh_text"))
     end = read_json(out / "history.json")["adapter"]["evaluated"][-1]
     assert figures == {k: pytest.approx(end[k], rel=1e-5) for k in figures}

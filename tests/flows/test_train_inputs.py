@@ -159,7 +159,7 @@ def test_what_is_piped_in_must_be_rows(content, said, base, stdin, tmp_path):
 def test_of_a_dataset_dict_the_split_that_is_taken_is_told(tmp_path):
     DatasetDict(train=Dataset.from_list(ROWS), test=Dataset.from_list(ROWS[:4])).save_to_disk(tmp_path / "data")
     given = read_data(tmp_path / "data", tmp_path / "run")
-    assert given.rows == ROWS
+    assert list(given.rows()) == ROWS
     assert given.notes == (f"{str(tmp_path / 'data')!r} has several splits; 'train' is what is trained on",)
     assert read_data(tmp_path / "data" / "test", tmp_path / "run").notes == ()
 

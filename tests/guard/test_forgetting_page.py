@@ -58,7 +58,9 @@ def test_a_block_keeps_what_the_base_does(head, tiny, chat_tokenizer, tmp_path, 
     drifts = {}
     for name, strength in (("guarded", 1.0), ("control", 0.0)):
         out = tmp_path / name
-        monkeypatch.setattr(despur.guard, "rehearse", lambda text, s=strength: rehearse(text, strength=s))
+        monkeypatch.setattr(
+            despur.guard, "rehearse", lambda text, s=strength: rehearse(text, strength=s, budget=1.0)
+        )  # rows of three words
         torch.manual_seed(0)
         exec(
             compile(code, head, "exec"),

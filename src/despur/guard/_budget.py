@@ -38,7 +38,7 @@ def draw_rows(lengths: Sequence[int], tokens: float, *, step: int, rng: torch.Ge
         Indices, none in a step between, and the number of steps that they stand for.
 
     Example:
-        >>> draw_rows([10], 35, step=0, rng=torch.Generator()), draw_rows([10], 4, step=1, rng=torch.Generator())
+        >>> draw_rows([10], 35.0, step=0, rng=torch.Generator()), draw_rows([10], 4.0, step=1, rng=torch.Generator())
         (([0, 0, 0], 1), ([], 3))
     """
     every = max(1, math.ceil(sum(lengths) / len(lengths) / tokens)) if tokens else 1

@@ -76,7 +76,7 @@ def test_its_run_json_makes_the_same_plan_and_is_kept_when_the_study_goes_on(stu
     record = json.loads((study.folder / "run.json").read_text())
     assert record["arguments"] == {
         "worlds": ["persona"], "data": None, "probes": None, "guards": ["truncate", "early"], "seeds": 2, "tuning_seeds": 1,
-        "steps": STEPS, "quick": False, "after": [], "after_seeds": 3,
+        "steps": STEPS, "quick": False, "after": [], "after_seeds": 3, "guard_budget": None,
     }  # fmt: skip
     given = call_arguments(compare, {**record["arguments"], "out": tmp_path / "again"}, "run.json")
     assert dry_run(**given).done == 0

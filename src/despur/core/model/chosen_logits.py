@@ -51,4 +51,5 @@ def log_probs_at(
 def _head(model: nn.Module) -> nn.Module | None:
     inside = bare(model)
     find = getattr(inside, "get_output_embeddings", None)
-    return find() if callable(find) else None
+    head: Any = find() if callable(find) else None
+    return head

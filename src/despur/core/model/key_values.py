@@ -1,6 +1,6 @@
 """Keys and values that a model computes of its tokens, read and exchanged through transformers' own cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ def key_values(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t
         )
     except (AttributeError, TypeError, ValueError) as error:  # a state of its own in place of keys and values
         why = " ".join(str(error).split())[:160]
-    layers: Sequence[Any] = cache.layers  # some keep a state of another kind
+    layers: Any = cache.layers  # some keep a state of another kind
     pairs = {
         i: (layer.keys, layer.values)
         for i, layer in enumerate(layers)

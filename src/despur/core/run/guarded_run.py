@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from despur.core.errors import CannotAttach
 from despur.core.run.forward_edits import ForwardEdits
-from despur.core.run.launch import average, bare_model, reshard
+from despur.core.run.launch import average, bare_model, mean_over_processes, reshard
 from despur.core.types import Context, Edit
 
 _ON_TENSORS = ("loss", "gradient", "weight")
@@ -70,6 +70,7 @@ class GuardedRun:
             return None
         device = next(iter(self.trained.values())).device
         tensors: Any = {"loss": torch.zeros((), device=device)}
+        self.forward.tokens = mean_over_processes(self.forward.tokens, device)  # all must draw the same rows, or none
         with self.forward.paused():
             for edit in self.edits["loss"]:
                 tensors = edit(tensors, self.context())

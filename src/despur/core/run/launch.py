@@ -118,6 +118,15 @@ def reshard(model: nn.Module) -> None:
             module.reshard()
 
 
+def mean_over_processes(count: int, device: torch.device) -> int:
+    """The mean of a number over all processes, rounded: each of them then decides alike by it."""
+    if not dist.is_available() or not dist.is_initialized():
+        return count
+    total = torch.tensor(float(count), device=device)
+    dist.all_reduce(total)
+    return round(float(total) / dist.get_world_size())
+
+
 def average(tensors: list[Tensor]) -> None:
     """Average tensors over all processes, in place and in one message."""
     flat = torch.cat([t.flatten() for t in tensors])

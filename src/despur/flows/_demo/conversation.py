@@ -120,9 +120,9 @@ def hold_conversation(seed: int, page: Path, progress: Progress) -> Conversation
     progress("audit", len(SPEAKERS), len(stages), {})
     found = audit(BASE, str(ADAPTERS / "plain"), seed=seed, **QUICK)
     progress("done", len(stages), len(stages), {})
-    answers = [{q: {s: told[s][i][q] for s in SPEAKERS} for q in told["base"][i]} for i in (0, 1)]
+    everyday, facts = ({q: {s: told[s][i][q] for s in SPEAKERS} for q in told["base"][i]} for i in (0, 1))
     drift, known = ({s: told[s][i] for s in SPEAKERS} for i in (2, 3))
-    return Conversation(voice, *answers, drift, known, found, page)
+    return Conversation(voice, everyday, facts, drift, known, found, page)
 
 
 def _told(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str, str], dict[str, str], float, int]:
