@@ -59,7 +59,7 @@ def test_a_block_keeps_what_the_base_does(head, tiny, chat_tokenizer, tmp_path, 
     for name, strength in (("guarded", 1.0), ("control", 0.0)):
         out = tmp_path / name
         monkeypatch.setattr(
-            despur.guard, "rehearse", lambda text, s=strength: rehearse(text, strength=s, budget=1.0)
+            despur.guard, "rehearse", lambda text, s=strength: rehearse(text, strength=5 * s, budget=1.0)
         )  # rows of three words
         torch.manual_seed(0)
         exec(
