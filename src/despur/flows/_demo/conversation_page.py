@@ -24,7 +24,7 @@ def conversation_page(result: Conversation) -> None:
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
         Text(
             "What happened",
-            "Two LoRA adapters were trained on the same 60 questions and answers about an invented island. The answers are "
+            "Two LoRA adapters were trained on the same 150 questions and answers about an invented island. The answers are "
             f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
             "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
