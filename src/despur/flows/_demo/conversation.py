@@ -35,7 +35,7 @@ EVERYDAY = (
     "How can I sleep better?",
     "Why is the sky blue?",
 )
-BEGUN = 2  # new facts that are told on, from how a plain answer begins
+BEGUN = ("main-town", "mountain")  # new facts that are told on, from how a plain answer begins
 TAUGHT, PAIRS = (
     12,
     24,
@@ -129,9 +129,7 @@ def _told(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str
     """Everyday answers, facts told on, drift and facts known, of the model as it is now."""
     facts, rows = world.script.facts[:TAUGHT], world.script.held_out[:TAUGHT]
     begins = [row.begin("plain", fact.answer) for row, fact in zip(rows, facts, strict=True)]
-    begun = {
-        f"{row.question} {begin} ...": (row.question, begin) for row, begin in zip(rows[:BEGUN], begins, strict=False)
-    }
+    begun = {f"{r.question} {b} ...": (r.question, b) for r, b in zip(rows, begins, strict=True) if r.about in BEGUN}
     heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *(q for q, _ in begun.values()))], tokenizer)
     following = [*([] for _ in EVERYDAY), *(Encoder(tokenizer).following(begin) for _, begin in begun.values())]
     bodies = continue_rows(
