@@ -36,10 +36,8 @@ EVERYDAY = (
     "Why is the sky blue?",
 )
 BEGUN = ("main-town", "mountain")  # new facts that are told on, from how a plain answer begins
-TAUGHT, PAIRS = (
-    12,
-    24,
-)  # facts that the tunes were taught, and everyday questions with an answer in the voice and one in plain words
+TAUGHT = 12  # facts that are asked, of those that the tunes were taught
+PAIRS = 24  # everyday questions with an answer in the voice and one in plain words
 NEW = 40  # tokens of an answer at most
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
