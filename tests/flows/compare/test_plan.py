@@ -81,3 +81,10 @@ def test_the_same_arguments_again_keep_the_shared_work_of_a_run_that_was_killed(
 def test_steps_may_differ_by_world_and_others_keep_their_own(tmp_path):
     plan, _ = settle(["persona", "slant"], tmp_path / "study", guards=["early"], steps={"persona": 80})
     assert plan.steps == {"persona": 80, "slant": 480}
+
+
+@pytest.mark.parametrize("text", ["null: null", "1: [persona]", "- persona", "''"])
+def test_what_is_no_plan_is_refused_in_one_sentence(text, tmp_path):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(BadInput, match="is no plan. Register a new one"):
+        read_plan(tmp_path / FILE)

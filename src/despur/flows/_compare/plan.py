@@ -99,7 +99,7 @@ def read_plan(path: Path) -> Prereg:
         raise BadInput(
             f"{str(path)!r} is no readable plan: {' '.join(str(error).split())[:200]}. Register a new one with another -o"
         ) from error
-    if not isinstance(plan, dict):
+    if not isinstance(plan, dict) or not all(isinstance(name, str) for name in plan):
         raise BadInput(f"{str(path)!r} is no plan. Register a new one with another -o")
     return Prereg.from_dict(plan)
 
