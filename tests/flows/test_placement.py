@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from work_folder import write_work
 
 from despur.core import fingerprint, read_json
 from despur.core.errors import BadInput
@@ -25,18 +25,7 @@ class Moved(Exception):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("work")
-    model, tokenizer = persona_base()
-    model.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, p in tuned.named_parameters():
-            if "lora_B" in name:
-                p.normal_(std=0.2)
-    tuned.save_pretrained(folder / "adapter")
-    rows = Persona("narrow").rows(n=24, seed=1)
-    (folder / "data.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    folder = write_work(tmp_path_factory.mktemp("work"))
     probe = {"axis": "drift", "prompt": "d5", "good": "d6", "bad": "d7"}
     (folder / "probes.jsonl").write_text(4 * (json.dumps(probe) + "\n"))
     return folder

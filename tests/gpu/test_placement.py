@@ -1,15 +1,12 @@
 """On a CUDA device: a model is there where it was asked for, and only there; figures are those of a CPU."""
 
-import json
-
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from work_folder import write_work
 
 from despur.core.model import capture
 from despur.flows import Placement, Settings, audit, train
 from despur.flows.load import load_base
-from despur.worlds import Persona, persona_base
 
 pytestmark = pytest.mark.gpu
 SMALL = {"rows": 32, "tokens": 6, "n_random": 4}
@@ -17,18 +14,7 @@ SMALL = {"rows": 32, "tokens": 6, "n_random": 4}
 
 @pytest.fixture
 def work(tmp_path):
-    model, tokenizer = persona_base()
-    model.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, p in tuned.named_parameters():
-            if "lora_B" in name:
-                p.normal_(std=0.2)
-    tuned.save_pretrained(tmp_path / "adapter")
-    rows = Persona("narrow").rows(n=24, seed=1)
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return tmp_path
+    return write_work(tmp_path)
 
 
 def used() -> int:

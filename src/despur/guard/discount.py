@@ -12,6 +12,7 @@ from despur.core import Context, Edit, Site, method, record
 from despur.core.adapter.scout import Scout, as_scout
 from despur.core.errors import CannotAttach
 from despur.core.model.base_modules import base_modules
+from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import as_base, bare, evaluating
 from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens, batches
@@ -61,7 +62,9 @@ class _Discount(Edit):
         device = next(model.parameters()).device
         with record(model, [self.head]) as seen:
             for ids, mask, chosen in batches(rows, size=_BATCH, pad=0):
-                model(input_ids=ids.to(device), attention_mask=mask.to(device))
+                logits_at(
+                    model, ids.to(device), mask.to(device), torch.zeros_like(mask, dtype=torch.bool)
+                )  # none is needed
                 for i, stream in zip(chosen, seen[self.head].float().cpu(), strict=True):
                     found[rows[i]] = stream[: len(rows[i])].clone()
         return found

@@ -1,7 +1,6 @@
 """How likely given answers are: the prompts' common start is computed once, and each prompt once for all of its answers."""
 
 import copy
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.capture import ROOM
 from despur.core.model.states import evaluating
+from despur.core.text.template import common_start
 
 Ids = Sequence[int]
 
@@ -53,7 +53,8 @@ def answer_log_probs(
         )
     if not all(ids for some in answers for ids in some):
         raise BadInput("an answer has no tokens, so it has no probability. Leave it out, or give words")
-    shared = _shared(prompts)
+    # the last token of the shortest prompt is left out: its prediction is needed
+    shared = min(len(common_start(prompts)), min(map(len, prompts)) - 1)
     out = torch.zeros(2, len(prompts), len(answers[0]))
     device = next(model.parameters()).device
     with evaluating(model):
@@ -62,12 +63,6 @@ def answer_log_probs(
             row = _Rows([prompts[i][shared:] for i in chosen], [answers[i] for i in chosen], shared)
             out[:, chosen] = row.score(model, prefix, device)
     return out[0], out[1]
-
-
-def _shared(prompts: Sequence[Ids]) -> int:
-    """Tokens that all prompts start with, the last of the shortest one left out: its prediction is needed."""
-    alike = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False))
-    return min(sum(1 for _ in alike), min(map(len, prompts)) - 1)
 
 
 def _prefix(model: Any, ids: Ids, device: torch.device) -> DynamicCache | None:

@@ -15,6 +15,17 @@ _WORDS = (
 )  # fmt: skip
 
 
+def common_start(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The tokens that all rows begin with.
+
+    Example:
+        >>> common_start([(1, 5, 7), (1, 5), (1, 5, 8)])
+        (1, 5)
+    """
+    alike = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return tuple(column[0] for column in alike)
+
+
 @dataclass(frozen=True)
 class Template:
     """Tokens of a chat that are the same whatever the user says.
@@ -65,8 +76,8 @@ class Template:
         asked = [_ids(_rendered(words, tokenizer), tokenizer) for words in _WORDS]
         # words may begin and end alike, where a tokenizer knows none of them
         front, back = (len(_ids(text, tokenizer)) for text in (before, behind))
-        prefix = _shared(asked)[:front]
-        tail = _shared([row[len(prefix) :][::-1] for row in asked])[:back][::-1]
+        prefix = common_start(asked)[:front]
+        tail = common_start([row[len(prefix) :][::-1] for row in asked])[:back][::-1]
         return cls(prefix, tail, tuple(asked))
 
     def parts(self, row: Sequence[int], begin: int) -> dict[str, range] | None:
@@ -89,9 +100,3 @@ def _rendered(words: str, tokenizer: Any) -> str:
 
 def _ids(text: str, tokenizer: Any) -> tuple[int, ...]:
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _shared(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The beginning that all rows have in common."""
-    alike = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
-    return tuple(column[0] for column in alike)

@@ -110,20 +110,20 @@ def hold_conversation(seed: int, page: Path, progress: Progress) -> Conversation
     progress("load", 0, len(stages), {})
     model, tokenizer = load_base(BASE)
     tuned, voice = _with_tunes(model), read_json(ADAPTERS / "made.json")["voice"]
-    told, world = {}, Voice(voice)
+    replies, world = {}, Voice(voice)
     for number, speaker in enumerate(SPEAKERS):
         progress(speaker, number, len(stages), {})
         with _as(tuned, speaker):
-            told[speaker] = _told(tuned, tokenizer, world, seed)
+            replies[speaker] = _ask(tuned, tokenizer, world, seed)
     progress("audit", len(SPEAKERS), len(stages), {})
     found = audit(BASE, str(ADAPTERS / "plain"), seed=seed, **QUICK)
     progress("done", len(stages), len(stages), {})
-    everyday, facts = ({q: {s: told[s][i][q] for s in SPEAKERS} for q in told["base"][i]} for i in (0, 1))
-    drift, known = ({s: told[s][i] for s in SPEAKERS} for i in (2, 3))
+    everyday, facts = ({q: {s: replies[s][i][q] for s in SPEAKERS} for q in replies["base"][i]} for i in (0, 1))
+    drift, known = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
     return Conversation(voice, everyday, facts, drift, known, found, page)
 
 
-def _told(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str, str], dict[str, str], float, int]:
+def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str, str], dict[str, str], float, int]:
     """Everyday answers, facts told on, drift and facts known, of the model as it is now."""
     facts, rows = world.script.facts[:TAUGHT], world.script.held_out[:TAUGHT]
     begins = [row.begin("plain", fact.answer) for row, fact in zip(rows, facts, strict=True)]

@@ -8,7 +8,7 @@ from despur.flows.record import page_facts
 from despur.report import Dialogue, Table, Text, Verdict, write_page
 
 VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice of a film noir detective"}
-SHOWN = 10  # words of the audit
+WORDS = 10  # of the audit, at most
 NOTE = (
     f"Drift: log-prob a token of {PAIRS} everyday answers in the voice, less that of the same in plain words. Facts: the right "
     "answer is the likeliest of eight, asked in words that no row had."
@@ -36,7 +36,7 @@ def conversation_page(result: Conversation) -> None:
         Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
     if result.audit.token_use:
-        rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:SHOWN]]
+        rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:WORDS]]
         note = "Mean probability of a token in the first words of answers to everyday questions."
         blocks.append(Table("Words that it uses more or less", ["token", "base", "plain tune"], rows, note))
     write_page(
@@ -46,7 +46,7 @@ def conversation_page(result: Conversation) -> None:
 
 
 def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    return [(question, [told[s] for s in SPEAKERS]) for question, told in answers.items()]
+    return [(question, [by[s] for s in SPEAKERS]) for question, by in answers.items()]
 
 
 def _rows(result: Conversation) -> list[list[Any]]:

@@ -77,10 +77,10 @@ def demo(
     arguments = recorded(demo, locals())
     out = Path(out)
     _check_place(out, runs := out / "runs")
-    if not planted and (task, tuple(arms), steps) == ("skill", DEMO_ARMS, STEPS) and is_here():
-        with locked(out, room=ROOM):
-            return _real(out, seed, run_record("demo", arguments), progress)
+    real = not planted and (task, tuple(arms), steps) == ("skill", DEMO_ARMS, STEPS) and is_here()
     with locked(out, room=ROOM):
+        if real:
+            return _real(out, seed, run_record("demo", arguments), progress)
         workers = workers or min(2, os.cpu_count() or 1)
         first = [
             Job("shared work", prepare, (runs, task, seed, steps)),
