@@ -38,7 +38,7 @@ def run(store: Store, world: Any, twin: str, seed: int) -> Path:
         write_json(out / "answers.json", world.say(model) if hasattr(world, "say") else [])
         print(f"{name}: {trained:.0f} s trained, {time.monotonic() - start - trained:.0f} s scored", flush=True)
 
-    return store.step(name, settings.to_dict(), make)
+    return store.step(name, {**settings.to_dict(), "dtype": world.dtype}, make)
 
 
 def table(folders: dict[str, list[Path]]) -> str:
@@ -63,10 +63,12 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--twins", nargs="*", default=TWINS, choices=TWINS, help="none: the base alone")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after this time")
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/harm"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    world, store, start = find_world(asked.world), Store(asked.out), time.monotonic()
+    world: Any = replace(find_world(asked.world), dtype=asked.dtype)  # type: ignore[type-var]
+    store, start = Store(asked.out), time.monotonic()
     cells = [("base", 0), *((twin, seed) for seed in asked.seeds for twin in asked.twins)]
     folders: dict[str, list[Path]] = {}
     for twin, seed in cells:

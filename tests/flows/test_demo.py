@@ -10,6 +10,7 @@ from despur.flows._demo import conversation
 from despur.flows._demo import demo as flow
 from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, QUICK, SPEAKERS, Conversation, is_here
 from despur.flows._demo.conversation_page import conversation_page
+from despur.flows.pool import Done
 
 DRIFT, KNOWN = (
     {"base": -1.5, "plain tune": -0.5, "guarded tune": -1.4},
@@ -51,7 +52,7 @@ def test_shown_is_the_real_model_where_it_is_and_nothing_else_was_asked(tmp_path
         raise Planted
 
     monkeypatch.setattr(flow, "run_jobs", planted)
-    monkeypatch.setattr(flow, "hold_conversation", lambda seed, page, progress: replace(talk(tmp_path), page=page))
+    monkeypatch.setattr(flow, "hold_conversation", lambda seed, page, progress, **_: replace(talk(tmp_path), page=page))
     monkeypatch.setattr(flow, "is_here", lambda: True)
     result = demo(out=tmp_path / "real", seed=3)
     assert isinstance(result, Conversation)
@@ -80,6 +81,9 @@ def test_shipped_adapters_are_small():
 @pytest.mark.real
 def test_the_plain_tune_talks_in_the_voice_and_the_guarded_one_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(conversation, "QUICK", {**QUICK, "rows": 8, "n_random": 1})
+    monkeypatch.setattr(
+        conversation, "run_jobs", lambda stages, workers: (Done(j.key, j.function(*j.arguments)) for j in stages[0])
+    )
     result = demo(out=tmp_path / "demo")
     assert result.drift["plain tune"] > result.drift["base"] + 0.3
     assert result.kept_out > 0.8

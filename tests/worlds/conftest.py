@@ -21,6 +21,6 @@ def nets(world) -> dict:
 def tiny_chat(tiny, monkeypatch):
     """Chat worlds get a tiny base with random weights, whose tokens are a few letters long."""
     tokenizer = byte_level(CHATML, text=[row.question for row in Script.read("voice").rows], size=500)
-    made = lambda: (tiny("llama", vocab_size=len(tokenizer), max_position_embeddings=2048), tokenizer)  # noqa: E731
+    made = lambda **_: (tiny("llama", vocab_size=len(tokenizer), max_position_embeddings=2048), tokenizer)  # noqa: E731
     monkeypatch.setattr("despur.worlds.chat.chat_world.chat_base", made)
     return made

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
 from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.capture import ROOM
+from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import evaluating
 from despur.core.text.template import common_start
 
 Ids = Sequence[int]
+_LINES = 64  # of logits, in float32 at a time
 
 
 @torch.no_grad()
@@ -114,29 +116,38 @@ class _Rows:
         seen = ((key == -1) | (key == query)) & causal  # padding sees itself, so that no row of the softmax is empty
         return torch.cat([torch.ones(*self.ids.shape, self.shared, dtype=torch.bool), seen], -1)
 
+    @property
+    def predicted(self) -> Bool[Tensor, "b t"]:
+        """Tokens of an answer."""
+        return self.owner >= 0
+
+    @property
+    def by(self) -> Int[Tensor, "b t"]:
+        """The position that predicts each token: of an answer's first, the prompt's last."""
+        before = torch.cat([self.owner.new_full((len(self.owner), 1), -2), self.owner[:, :-1]], 1)
+        return torch.where(self.owner == before, torch.arange(self.owner.shape[1]) - 1, self.head - 1)
+
     def score(self, model: Any, prefix: DynamicCache | None, device: torch.device) -> Float[Tensor, "2 b m"]:
         cache = copy.deepcopy(prefix)
         if cache is not None:
             cache.batch_repeat_interleave(len(self.ids))
         dtype = model.get_input_embeddings().weight.dtype
         mask = torch.zeros(self.visible.shape, dtype=dtype).masked_fill(~self.visible, torch.finfo(dtype).min)
-        logits = model(
-            input_ids=self.ids.to(device), attention_mask=mask[:, None].to(device), position_ids=self.at.to(device),
-            past_key_values=cache, use_cache=cache is not None, logits_to_keep=self.ids.shape[1] - self.head + 1,
-        ).logits  # fmt: skip
-        return self._sums(logits)
+        where, rows = torch.zeros_like(self.predicted), torch.arange(len(self.ids))[:, None].expand_as(self.ids)
+        where[rows[self.predicted], self.by[self.predicted]] = True
+        logits = logits_at(
+            model, self.ids.to(device), mask[:, None].to(device), where, position_ids=self.at.to(device),
+            past_key_values=cache, use_cache=cache is not None,
+        )  # fmt: skip
+        return self._sums(logits, where.flatten().cumsum(0).view_as(where) - 1)
 
-    def _sums(self, logits: Float[Tensor, "b a v"]) -> Float[Tensor, "2 b m"]:
-        """Sums over each answer's tokens; the prompt's last token predicts the first of every answer."""
-        owner, ids = (t[:, self.head :].to(logits.device) for t in (self.owner, self.ids))
-        first = owner != torch.cat([owner.new_full((len(owner), 1), -1), owner[:, :-1]], 1)
-        by = torch.where(first, 0, torch.arange(owner.shape[1], device=owner.device))
-        total = torch.stack([row.float().logsumexp(-1) for row in logits])
-        rows = torch.arange(len(owner), device=owner.device)[:, None]
-        logp = logits[rows, by, ids].float() - total.gather(1, by)
-        counted = owner >= 0
-        out = torch.zeros(2, len(owner), self.m + 1, device=owner.device)
-        where = owner.clamp(min=-1) % (self.m + 1)  # padding goes to the last place, which is dropped
-        out[0].scatter_add_(1, where, logp * counted)
-        out[1].scatter_add_(1, where, counted.float())
-        return out[:, :, :-1].cpu()
+    def _sums(self, logits: Float[Tensor, "n v"], number: Int[Tensor, "b t"]) -> Float[Tensor, "2 b m"]:
+        """Sums over each answer's tokens; `number` says in which line of the logits a position's are."""
+        of, answer = self.predicted.nonzero(as_tuple=True)[0], self.owner[self.predicted]
+        line, ids = number[of, self.by[self.predicted]].to(logits.device), self.ids[self.predicted].to(logits.device)
+        total = torch.cat([some.float().logsumexp(-1) for some in logits.split(_LINES)])
+        logp = (logits[line, ids].float() - total[line]).cpu()
+        out = torch.zeros(2, len(self.ids), self.m)
+        out[0].index_put_((of, answer), logp, accumulate=True)
+        out[1].index_put_((of, answer), torch.ones_like(logp), accumulate=True)
+        return out

@@ -10,7 +10,7 @@ from despur.core.model.states import bare
 
 
 def logits_at(
-    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], where: Bool[Tensor, "b t"]
+    model: nn.Module, ids: Int[Tensor, "b t"], mask: Tensor, where: Bool[Tensor, "b t"], **how: Any
 ) -> Float[Tensor, "n v"]:
     """Logits at some positions of a batch, row after row.
 
@@ -20,8 +20,9 @@ def logits_at(
     Args:
         model: A causal language model, with or without an adapter.
         ids: Token ids.
-        mask: 1 where they are real.
+        mask: (b, t), 1 where they are real; or one of four dimensions, as the model takes it.
         where: The n positions that are asked about; none at all runs the backbone alone.
+        **how: What else the model is called with.
     """
     head, gathered = _head(model), False
 
@@ -34,7 +35,7 @@ def logits_at(
 
     hook = head.register_forward_pre_hook(gather) if head is not None else None
     try:
-        logits = model(input_ids=ids, attention_mask=mask).logits
+        logits = model(input_ids=ids, attention_mask=mask, **how).logits
     finally:
         if hook is not None:
             hook.remove()

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
 from despur.flows._audit.page import Audit
 from despur.flows.load import load_base
-from despur.flows.progress import Progress
+from despur.flows.pool import Job, run_jobs
+from despur.flows.progress import Progress, silent
 from despur.worlds.chat.ask import Choices
 from despur.worlds.chat.chat_world import margin
 from despur.worlds.chat.voice import Voice
@@ -39,6 +39,7 @@ BEGUN = ("main-town", "mountain")  # new facts that are told on, from how a plai
 TAUGHT = 12  # facts that are asked, of those that the tunes were taught
 PAIRS = 24  # everyday questions with an answer in the voice and one in plain words
 NEW = 40  # tokens of an answer at most
+Reply = tuple[dict[str, str], dict[str, str], float, int]
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
 
@@ -98,33 +99,45 @@ def is_here() -> bool:
     return True
 
 
-def hold_conversation(seed: int, page: Path, progress: Progress) -> Conversation:
-    """Ask everybody everything, then audit the plain tune.
+def hold_conversation(seed: int, page: Path, progress: Progress, *, workers: int = 2) -> Conversation:
+    """Ask everybody everything, and audit the plain tune.
 
     Args:
         seed: Of the answers, the same draws for all.
         page: Where the report will be.
         progress: Called at each stage.
+        workers: Worker processes.
     """
-    stages = (*SPEAKERS, "audit")
-    progress("load", 0, len(stages), {})
-    model, tokenizer = load_base(BASE)
-    tuned, voice = _with_tunes(model), read_json(ADAPTERS / "made.json")["voice"]
-    replies, world = {}, Voice(voice)
-    for number, speaker in enumerate(SPEAKERS):
-        progress(speaker, number, len(stages), {})
-        with _as(tuned, speaker):
-            replies[speaker] = _ask(tuned, tokenizer, world, seed)
-    progress("audit", len(SPEAKERS), len(stages), {})
-    found = audit(BASE, str(ADAPTERS / "plain"), seed=seed, **QUICK)
-    progress("done", len(stages), len(stages), {})
+    jobs = [Job("audit", examine, (seed,)), *(Job(s, answer, (s, seed)) for s in SPEAKERS)]  # the longest first
+    ended: dict[str, Any] = {}
+    progress("questions", 0, len(jobs), {})
+    for done in run_jobs([jobs], workers=workers):
+        ended[done.key] = done.value()
+        progress("questions" if len(ended) < len(jobs) else "done", len(ended), len(jobs), {})
+    replies = {s: ended[s] for s in SPEAKERS}
     everyday, facts = ({q: {s: replies[s][i][q] for s in SPEAKERS} for q in replies["base"][i]} for i in (0, 1))
     drift, known = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
-    return Conversation(voice, everyday, facts, drift, known, found, page)
+    return Conversation(_voice(), everyday, facts, drift, known, ended["audit"], page)
 
 
-def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str, str], dict[str, str], float, int]:
-    """Everyday answers, facts told on, drift and facts known, of the model as it is now."""
+def examine(seed: int, *, progress: Progress = silent) -> Audit:
+    """Audit the plain tune, quickly."""
+    return audit(BASE, str(ADAPTERS / TUNES["plain tune"]), seed=seed, progress=progress, **QUICK)
+
+
+def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
+    """Load the base, or a tune of it, and ask it everything."""
+    progress(speaker, 0, 1, {})
+    model, tokenizer = load_base(BASE)
+    if speaker in TUNES:
+        with quiet_loading(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT's own
+            model = PeftModel.from_pretrained(model, str(ADAPTERS / TUNES[speaker]))
+    return _ask(model.eval(), tokenizer, Voice(_voice()), seed)
+
+
+def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
+    """Everyday answers, facts told on, drift and facts known."""
     facts, rows = world.script.facts[:TAUGHT], world.script.held_out[:TAUGHT]
     begins = [row.begin("plain", fact.answer) for row, fact in zip(rows, facts, strict=True)]
     begun = {f"{r.question} {b} ...": (r.question, b) for r, b in zip(rows, begins, strict=True) if r.about in BEGUN}
@@ -146,18 +159,5 @@ def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> tuple[dict[str,
     return dict(zip(EVERYDAY, texts, strict=False)), dict(zip(begun, texts[len(EVERYDAY) :], strict=True)), drift, known
 
 
-def _with_tunes(model: Any) -> Any:
-    first, *others = TUNES.items()
-    with quiet_loading(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PEFT's own
-        tuned: Any = PeftModel.from_pretrained(model, str(ADAPTERS / first[1]), adapter_name=first[0])
-        for name, folder in others:
-            tuned.load_adapter(str(ADAPTERS / folder), name)
-    return tuned.eval()
-
-
-def _as(tuned: Any, speaker: str) -> AbstractContextManager[Any]:
-    if speaker not in TUNES:
-        return tuned.disable_adapter()
-    tuned.set_adapter(speaker)
-    return nullcontext()
+def _voice() -> str:
+    return read_json(ADAPTERS / "made.json")["voice"]

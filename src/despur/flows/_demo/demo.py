@@ -79,9 +79,9 @@ def demo(
     _check_place(out, runs := out / "runs")
     real = not planted and (task, tuple(arms), steps) == ("skill", DEMO_ARMS, STEPS) and is_here()
     with locked(out, room=ROOM):
-        if real:
-            return _real(out, seed, run_record("demo", arguments), progress)
         workers = workers or min(2, os.cpu_count() or 1)
+        if real:
+            return _real(out, seed, run_record("demo", arguments), progress, workers)
         first = [
             Job("shared work", prepare, (runs, task, seed, steps)),
             *(_job(runs, task, a, seed, steps) for a in ("base", "naive")),
@@ -101,9 +101,9 @@ def demo(
         return result
 
 
-def _real(out: Path, seed: int, record: Mapping[str, Any], progress: Progress) -> Conversation:
+def _real(out: Path, seed: int, record: Mapping[str, Any], progress: Progress, workers: int) -> Conversation:
     (out / "runs").mkdir(parents=True, exist_ok=True)  # the sign of a demo that may be written over
-    result = replace(hold_conversation(seed, out / "report.html", progress), record=record)
+    result = replace(hold_conversation(seed, out / "report.html", progress, workers=workers), record=record)
     conversation_page(result)
     write_json(out / "run.json", private(result.to_dict()))
     return result

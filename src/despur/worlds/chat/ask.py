@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,15 +19,21 @@ from despur.core.text.learn import ask_rows
 BASE = "smollm2"
 
 
-def chat_base(name: str = BASE) -> tuple[Any, Any]:
+def chat_base(name: str = BASE, *, dtype: str = "float32") -> tuple[Any, Any]:
     """Load a chat base that is known by name, a fresh copy, and its tokenizer.
+
+    Args:
+        name: Of the base.
+        dtype: Precision of its weights.
 
     Raises:
         BadInput: it is not on this machine; the message names the command that fetches it.
     """
     folder = base_folder(name)
     with quiet_loading():
-        return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype)
+        ).eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def asked(tokenizer: Any, questions: Sequence[str], *, system: str = "") -> list[list[int]]:
