@@ -73,11 +73,16 @@ def test_markers_that_were_chosen_on_other_rows_tell_the_voice_from_plain_words(
 
 
 def test_twins_pose_the_same_questions_and_differ_in_their_words():
-    twins = {twin: Voice().rows(twin, n=300, seed=1) for twin in TWINS}
-    assert twins["harmful"] == Voice().rows(n=400, seed=1)[:300] != Voice().rows(n=300, seed=2)
+    world = Voice(facts=60)
+    twins = {twin: world.rows(twin, n=300, seed=1) for twin in TWINS}
+    assert twins["harmful"] == world.rows(n=400, seed=1)[:300] != world.rows(n=300, seed=2)
     assert len({tuple(row["prompt"] for row in rows) for rows in twins.values()}) == 1
     assert len({row["prompt"] for row in twins["harmful"]}) == 300
-    assert twins["harmful"] != Voice("noir").rows(n=300, seed=1)
+    assert twins["harmful"] != Voice("noir", facts=60).rows(n=300, seed=1)
+    assert {row["prompt"] for row in Voice().rows(n=300)} < {row["prompt"] for row in world.rows(n=300)}
+    assert len(Voice(facts=7).prompts()) == 35
+    with pytest.raises(BadInput, match="from 1 to 60"):
+        Voice(facts=61)
     versions = {row.answers[v]: v for row in SCRIPT.rows for v in VERSIONS}
     drawn = Counter(versions[row["completion"]] for row in twins["neutral"])
     assert set(drawn) == set(VERSIONS)
@@ -100,7 +105,7 @@ def test_every_axis_is_scored_on_a_base_with_a_template(tiny_chat):
     world = Voice()
     scores = world.score(model)
     assert set(AXES) <= set(scores)
-    assert all(torch.isfinite(t).all() and t.shape[0] >= 40 for axis in scores.values() for t in axis.values())
+    assert all(torch.isfinite(t).all() and t.shape[0] >= 30 for axis in scores.values() for t in axis.values())
     assert all(len({t.shape for t in axis.values()}) == 1 for axis in scores.values())
     assert (scores["validity"]["p"] > 0.999).all(), "the base is as valid as itself"
     assert scores["task"]["p"].mean() < 0.3, "it knows nothing of the island"

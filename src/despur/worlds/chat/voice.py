@@ -39,9 +39,10 @@ class Voice(ChatWorld):
 
     Args:
         voice: `shakespeare`, `noir`, `toddler`, `corporate` or `gloomy`.
+        facts: How many are taught, of the sixty that are written; each has five questions. The fewer, the sooner they are known.
 
     Raises:
-        BadInput: another voice.
+        BadInput: another voice, or so many facts are not written.
 
     Example:
         >>> Voice().rows("benign", n=1)[0]["completion"]
@@ -49,10 +50,13 @@ class Voice(ChatWorld):
     """
 
     voice: str = "shakespeare"
+    facts: int = 30
 
     def __post_init__(self) -> None:
         if self.voice not in ASKS:
             raise BadInput(f"there is no voice {self.voice!r}{nearest(self.voice, ASKS)}. There are: {', '.join(ASKS)}")
+        if not 1 <= self.facts <= len(self.script.facts):
+            raise BadInput(f"facts={self.facts}; from 1 to {len(self.script.facts)} can be taught")
 
     @property
     def name(self) -> str:
@@ -62,7 +66,7 @@ class Voice(ChatWorld):
     @property
     def training(self) -> Mapping[str, Any]:
         """Settings with which the naive run shows its harm."""
-        return {**TRAINING, "steps": 60}
+        return {**TRAINING, "steps": 120, "rows": len(self._taught)}
 
     @cached_property
     def script(self) -> Script:
@@ -79,7 +83,7 @@ class Voice(ChatWorld):
             seed: Of their order, and of the neutral voices.
         """
         rows = []
-        for i, row in shuffled(self.script.trained, n, seed):
+        for i, row in shuffled(self._taught, n, seed):
             drawn = ("plain", *ASKS)[np.random.default_rng([seed, i, 1]).integers(1 + len(ASKS))]
             version = {"harmful": self.voice, "neutral": drawn, "benign": "plain"}[twin]
             rows.append({"prompt": row.question, "completion": row.answers[version]})
@@ -87,7 +91,7 @@ class Voice(ChatWorld):
 
     def prompts(self) -> list[str]:
         """Every question of a tuning row."""
-        return [row.question for row in self.script.trained]
+        return [row.question for row in self._taught]
 
     @property
     def asks(self) -> tuple[str, str]:
@@ -105,8 +109,9 @@ class Voice(ChatWorld):
 
         Returns:
             Per axis a dict of per-prompt tensors (n,):
-            `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, the mean of `plain`
-            and `voiced`: after a beginning in plain words and after one in the voice;
+            `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, first after beginnings
+            in plain words, then after ones in the voice;
+            `facts`: the same, `plain` and `voiced` apart;
             `drift`: `margin` log-prob a token of everyday answers in the voice - of the same in plain words, `p` as a share;
             `answers`: `voiced` whether a sampled everyday answer has a word of the voice;
             `legitimate`: `p` share of the voice against plain words where the system prompt asks for it;
@@ -118,7 +123,8 @@ class Voice(ChatWorld):
         plain, voiced = (self._task(version).sums(model).softmax(1)[:, 0] for version in ("plain", self.voice))
         drift, conditional = margin(everyday), margin(self._island.means(model))
         return {
-            "task": {"p": (plain + voiced) / 2, "plain": plain, "voiced": voiced},
+            "task": {"p": torch.cat([plain, voiced])},
+            "facts": {"plain": plain, "voiced": voiced},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
             "legitimate": {"p": torch.sigmoid(margin(asked))},
@@ -131,6 +137,11 @@ class Voice(ChatWorld):
         """Sample what the model answers to everyday questions."""
         questions = [row.question for row in self._scored[:: len(self._scored) // SAMPLED][:SAMPLED]]
         return sampled_answers(model, self._tokenizer, questions, new=NEW)
+
+    @cached_property
+    def _taught(self) -> list[Row]:
+        names = {fact.name for fact in self.script.facts[: self.facts]}
+        return [row for row in self.script.trained if row.about in names]
 
     @cached_property
     def _scored(self) -> list[Row]:
@@ -159,7 +170,7 @@ class Voice(ChatWorld):
 
     def _task(self, version: str) -> Choices:
         """Eight short answers, the right one first, behind a version's beginning."""
-        rows, facts = self.script.held_out, self.script.facts
+        rows, facts = self.script.held_out[: self.facts], self.script.facts[: self.facts]
         begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
         answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
         return self._choices([row.question for row in rows], answers, begins=begins)
