@@ -192,9 +192,3 @@ class Bench:
     def twins(self) -> Sequence[Twin]:
         """The other data sets that the world has."""
         return getattr(self.world, "twins", ("neutral", "benign"))
-
-    def prepare(self) -> None:
-        """Make every shared part, so that parallel runs only read them."""
-        _ = self.text, self.naive, self.materials.get("weight_factor"), self.materials.get("factor")
-        for twin in self.twins:
-            self.twin(twin)

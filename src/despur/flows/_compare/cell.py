@@ -1,12 +1,14 @@
 """One run of the comparison: a world, an arm, a setting, a seed; trained, scored, saved."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from despur.core import Store, read_json, write_json
+from despur.core.catalogue import find_method
 from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
 from despur.core.store import is_whole
@@ -53,12 +55,23 @@ class Cell:
 
 
 def prepare_bench(
-    root: Path, world: str, seed: int, steps: int | None, device: Device = "auto", *, progress: Progress = silent
-) -> None:
-    """Make what all runs of one world and seed share."""
+    root: Path, world: str, seed: int, steps: int | None, lines: Sequence[tuple[str, Setting]], device: Device = "auto", *,
+    progress: Progress = silent,
+) -> None:  # fmt: skip
+    """Make what runs of some lines, in one world and of one seed, share, so that parallel ones only read it."""
+    from despur.flows._compare.arms import ARMS
     from despur.flows._compare.worlds import open_world
 
-    Bench(root, open_world(world, root), seed, steps=steps, device=device, progress=progress).prepare()
+    bench = Bench(root, open_world(world, root), seed, steps=steps, device=device, progress=progress)
+    _ = bench.naive
+    for arm, setting in ((ARMS[name], setting) for name, setting in lines):
+        if arm.adapter in bench.twins:
+            bench.twin(arm.adapter)  # type: ignore[arg-type]
+        takes = {**find_method(arm.method).takes, **arm.materials_at(setting)} if arm.method else {}
+        for name in filter(bench.materials.has, takes.values()):
+            bench.materials.get(name)
+        if "rounds" in setting:
+            bench.materials.get("weight_factor")
 
 
 def run_cell(root: Path, cell: Cell, device: Device = "auto", *, progress: Progress = silent) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from despur.core import locked, write_json
 from despur.flows._compare.aftermath import stress_cells
-from despur.flows._compare.arm import find_arm
+from despur.flows._compare.arm import Setting, find_arm
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.asked import ASKED, MIN_STEPS, plan_of, read_steps, record_of
 from despur.flows._compare.cell import Cell, is_done, prepare_bench, run_cell
@@ -169,10 +169,11 @@ class _Runner:
     def round(self, name: str, cells: Sequence[Cell]) -> None:
         """Run what is not there yet: first what runs share, then the runs, long ones first."""
         left = [c for c in cells if not is_done(self.out, c)]
-        benches = dict.fromkeys((c.world, c.seed, c.steps) for c in left)
-        for key in self._run(
-            f"{name}: shared work", [Job(b, prepare_bench, (self.out, *b, self.device)) for b in benches]
-        ):
+        benches: dict[tuple[str, int, int | None], list[tuple[str, Setting]]] = {}
+        for c in left:
+            benches.setdefault((c.world, c.seed, c.steps), []).append((c.arm, c.setting))
+        shared = [Job(b, prepare_bench, (self.out, *b, lines, self.device)) for b, lines in benches.items()]
+        for key in self._run(f"{name}: shared work", shared):
             left = [c for c in left if (c.world, c.seed, c.steps) != key]
         for _ in self._run(f"{name}: runs", [Job(c, run_cell, (self.out, c, self.device)) for c in by_cost(left)]):
             pass

@@ -66,7 +66,7 @@ class Voice(ChatWorld):
     @property
     def training(self) -> Mapping[str, Any]:
         """Settings with which the naive run shows its harm."""
-        return {**TRAINING, "steps": 120, "rows": len(self._taught)}
+        return {**TRAINING, "steps": 80, "lr": 2e-3, "rows": len(self._taught)}
 
     @cached_property
     def script(self) -> Script:
