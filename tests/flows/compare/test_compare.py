@@ -38,6 +38,11 @@ def test_references_are_where_they_belong(study):
     assert not study.deviations
 
 
+def test_what_no_run_needs_is_not_made(study):
+    assert {f.name for f in (study.folder / "shared").iterdir()} == {"persona-0", "persona-10", "persona-11"}
+    assert {f.name for f in (study.folder / "shared" / "persona-10").iterdir() if f.is_dir()} == {"naive"}
+
+
 def test_settings_are_chosen_on_tuning_seeds_alone(study):
     assert study.plan.tuning_seeds == (0,)
     assert set(study.grids["persona"].seeds) <= {10, 11}
