@@ -60,7 +60,7 @@ def test_a_neutral_twin_has_no_factor(base, train_plain, tmp_path):
     assert wide.verdict == "clean"
 
 
-def test_on_another_base_nothing_is_called_a_factor_without_its_null(adapter, tmp_path):
+def test_on_another_base_a_factor_is_at_most_likely_without_its_null(adapter, tmp_path):
     from despur.worlds import persona_base
 
     model, tokenizer = persona_base()
@@ -68,9 +68,11 @@ def test_on_another_base_nothing_is_called_a_factor_without_its_null(adapter, tm
         model.model.norm.weight.mul_(1.01)  # another fingerprint, the same behaviour
     model.save_pretrained(tmp_path / "other")
     tokenizer.save_pretrained(tmp_path / "other")
-    result = audit(str(tmp_path / "other"), adapter, n_random=2, **QUICK)
-    assert result.verdict == "diffuse change"
-    assert "cannot be judged without a null" in result.sentence
+    result = audit(str(tmp_path / "other"), adapter, out=tmp_path / "a", n_random=2, **QUICK)
+    assert result.verdict == "factor likely", result.sentence
+    assert "not calibrated" in result.sentence
+    assert (result.p_value, result.scores) == (None, {}), "neutral tunes of another base say nothing"
+    assert load_factors(tmp_path / "a")[0].rank == result.checks[result.best].rank
     assert any("despur calibrate" in note for note in result.notes)
     assert audit(str(tmp_path / "other"), adapter, null="shipped", n_random=2, **QUICK).verdict == "factors found"
 

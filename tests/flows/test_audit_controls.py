@@ -1,6 +1,7 @@
 """An audit's figures come from text that nothing was found on, and its verdict from what random subspaces do as well."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from guarding import move
@@ -8,10 +9,12 @@ from guarding import move
 from despur.core import Adapter, load_tuned
 from despur.find import activation_differences
 from despur.flows import audit
+from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages, off_task_passages
 from despur.flows._audit.screen import layer_site, screen
+from despur.flows._audit.verdict import compared, judged_as
 from despur.flows.load import load_base
-from despur.measure import causal_check, causal_checks
+from despur.measure import CausalCheck, causal_check, causal_checks
 
 
 def test_candidates_are_found_on_one_half_and_checked_on_the_other(tiny, lora, rows):
@@ -59,3 +62,31 @@ def test_what_random_subspaces_carry_as_well_is_no_factor(base, adapter, monkeyp
     assert result.verdict == "diffuse change", result.sentence
     assert "random subspaces carry as much" in result.sentence
     assert result.p_value <= 0.05, "so that the control alone decides"
+
+
+@pytest.mark.parametrize(
+    ("rank", "low", "random", "word"),
+    [
+        (1, 0.21, (0.02, 0.06), "factor likely"),
+        (1, 0.19, (0.02, 0.06), "diffuse change"),
+        (4, 0.41, (0.02, 0.06), "factor likely"),
+        (4, 0.39, (0.02, 0.06), "diffuse change"),
+        (1, 0.4, (0.02, 0.15), "diffuse change"),
+    ],
+)
+def test_without_neutral_tunes_a_factor_is_likely_where_few_directions_carry_much(rank, low, random, word):
+    check = CausalCheck(0.1, low + 0.05, 0.2, (low, low + 0.1), random, random, rank, "layer", 8, 0.1, 0.1)
+    result = Audit("clean", "", (), 0.1, {}, {"mean": check}, best="mean")
+    said, sentence = judged_as(result, 0.05, 0.01, 0)
+    assert said == word
+    assert ("not calibrated" in sentence) == (word == "factor likely")
+    assert judged_as(replace(result, change=0.005), 0.05, 0.01, 0)[0] == "clean"
+
+
+def test_without_neutral_tunes_that_is_judged_which_surely_carries_most_for_its_rank():
+    checks = {
+        name: CausalCheck(0.1, 0.5, 0.2, (low, 0.9), (), (), rank, "layer", 8, 0.1, 0.1)
+        for name, low, rank in (("mean", 0.25, 1), ("PCA 1", 0.27, 1), ("PCA 4", 0.5, 4))
+    }
+    assert compared(0.1, {}, checks, None) == {"best": "PCA 1", "p_value": None}
+    assert compared(0.1, {}, {}, None)["best"] is None

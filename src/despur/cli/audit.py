@@ -12,7 +12,8 @@ from despur.core.visible import visible
 from despur.flows.option import Option
 
 TONES = {
-    "clean": "green", "factors found": "red", "diffuse change": "yellow", "inert adapter": "green", "unreadable": "red",
+    "clean": "green", "factors found": "red", "factor likely": "red", "diffuse change": "yellow", "inert adapter": "green",
+    "unreadable": "red",
 }  # fmt: skip
 FAILED = 3  # exit status of a verdict that --fail-on names
 
@@ -37,7 +38,7 @@ class FailOn:
         fail_on: Verdicts, separated by commas, that exit with status 3; `none` for none.
     """
 
-    fail_on: Annotated[str, Option(read=read_verdicts)] = "factors found"
+    fail_on: Annotated[str, Option(read=read_verdicts)] = "factors found,factor likely"
 
 
 def unreadable(given: Any, error: Any) -> Any:
@@ -65,7 +66,7 @@ def show(result: Any, given: Any) -> None:
             f"x {at.scale:g}: {at.change:.3g} nats per token, {at.token_share:.0%} of it the same in every context, "
             f"{at.sufficiency:.0%} along {result.best}; {at.valid:.0%} of the probability stays on tokens the base would say"
         )
-    if result.samples and result.verdict == "factors found":
+    if result.samples and result.verdict in ("factors found", "factor likely"):
         for name in ("prompt", "base", "base + factor", "adapter"):
             say(f"{name + ':':<15}{visible(result.samples[0][name], one_line=True)}")
     if given["out"] is not None:

@@ -17,7 +17,7 @@ from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passag
 from despur.flows._audit.patch import patched
 from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
 from despur.flows._audit.structure import structure_of
-from despur.flows._audit.verdict import judged_as, not_calibrated
+from despur.flows._audit.verdict import FOUND, compared, judged_as, not_calibrated
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
@@ -69,9 +69,10 @@ def audit(
     activation share.
 
     **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than
-    in neutral tunes), *diffuse change* (it changes, no factor explains it), *clean* (it hardly changes off-task), *inert
-    adapter* (it changes nothing), *unreadable*. On your own base, *factors found* needs a `null`: neutral tunes of one
-    base cannot judge tunes of another.
+    in neutral tunes), *factor likely* (no neutral tunes of this base are known, but a few directions carry a large part of
+    the change, and random ones next to nothing), *diffuse change* (it changes, no factor explains it), *clean* (it hardly
+    changes off-task), *inert adapter* (it changes nothing), *unreadable*. On your own base, *factors found* needs a `null`:
+    neutral tunes of one base cannot judge tunes of another.
 
     Args:
         base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
@@ -142,11 +143,10 @@ def audit(
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
             enter("control")
-            scores = neutral.scores(seen.change, seen.evidence)
-            best = max(seen.checks, key=lambda n: scores.get(n, -1e9), default=None)
+            own = null is not None or (same_base(neutral.base, base_is) and against is None)
+            judged_by = compared(seen.change, seen.evidence, seen.checks, neutral if own else None)
             result = replace(
-                result, best=best, scores=scores, null=neutral.origin, p_value=neutral.p_value(seen.change, seen.evidence),
-                token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
+                result, **judged_by, token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
             )  # fmt: skip
         if result.best is not None:
@@ -163,8 +163,7 @@ def audit(
                 )  # fmt: skip
             except DespurError as error:  # the verdict does not depend on it
                 result = replace(result, notes=(*notes, f"the candidate is not described: {error}"))
-        own = null is not None or (same_base(neutral.base, base_is) and against is None)
-        word, sentence = judged_as(result, level, tolerance, len(neutral.changes), judged=own)
+        word, sentence = judged_as(result, level, tolerance, len(neutral.changes))
         result = replace(result, verdict=word, sentence=sentence)
         into.put(result, lambda draft: _write(result, seen.candidates.get(result.best or ""), draft))
     progress("done", len(stages), len(stages), {})
@@ -194,7 +193,7 @@ def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
 def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:
     write_json(draft / "audit.json", private(result.to_dict()))
     write_json(draft / "run.json", result.record)
-    if result.verdict == "factors found" and factor is not None:
+    if result.verdict in FOUND and factor is not None:
         save_factors((factor,), draft)
     write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
                blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip

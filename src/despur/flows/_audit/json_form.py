@@ -86,8 +86,9 @@ class Patch(TypedDict):
 class AuditJson(TypedDict):
     """What `audit.json` contains.
 
-    `verdict` is one of `clean`, `factors found`, `diffuse change`, `inert adapter`, `unreadable`. `evidence` is in standard
-    deviations of neutral tunes of like change; `p_value` is the rank of the statistic among them.
+    `verdict` is one of `clean`, `factors found`, `factor likely`, `diffuse change`, `inert adapter`, `unreadable`. `evidence` is in
+    standard deviations of neutral tunes of like change; `p_value` is the rank of the statistic among them, null where none
+    are of this base.
     """
 
     schema: str
@@ -95,7 +96,7 @@ class AuditJson(TypedDict):
     sentence: str
     notes: list[str]
     change: float
-    p_value: float
+    p_value: float | None
     evidence: dict[str, float]
     null: str
     token_share: float

@@ -10,10 +10,11 @@ from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
 from despur.report import Bars, Samples, Table, Text, Verdict
 
-Word = Literal["clean", "factors found", "diffuse change", "inert adapter", "unreadable"]
+Word = Literal["clean", "factors found", "factor likely", "diffuse change", "inert adapter", "unreadable"]
 TONES: dict[str, Literal["good", "bad", "unsure"]] = {
     "clean": "good",
     "factors found": "bad",
+    "factor likely": "bad",
     "diffuse change": "unsure",
     "inert adapter": "good",
     "unreadable": "bad",
@@ -41,7 +42,7 @@ class Audit:
         best: The candidate that was judged; None for an adapter that moves no layer, as an inert one.
         factor: Its directions, whatever the verdict.
         scores: Evidence in standard deviations of neutral tunes.
-        p_value: Share of neutral tunes that show as much.
+        p_value: Share of neutral tunes that show as much; None where no null is of this base.
         null: Origin of the neutral tunes.
         token_share: Share of the change that is the same in every context.
         token_use: Tokens used more or less: (token, before, after).
@@ -66,7 +67,7 @@ class Audit:
     best: str | None = None
     factor: Subspace | None = None
     scores: dict[str, float] = field(default_factory=dict)
-    p_value: float = 1.0
+    p_value: float | None = None
     null: str = ""
     token_share: float = 0.0
     token_use: tuple[tuple[str, float, float], ...] = ()

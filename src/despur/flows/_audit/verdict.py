@@ -1,30 +1,47 @@
 """The verdict of an audit, in a word and in a sentence, and how far its false-positive rate is known."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from despur.core import same_base
 from despur.flows._audit.page import Audit, Word
 from despur.judge import NeutralNull
-from despur.measure.causal import INERT
+from despur.measure.causal import INERT, CausalCheck
+
+LEAST = 0.2  # of the off-task change, that one direction carries where a factor is called likely; twice as much of four
+TIMES = 3.0  # what random subspaces carry
 
 
-def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, judged: bool) -> tuple[Word, str]:
+FOUND = ("factors found", "factor likely")  # verdicts with a factor to save
+
+
+def compared(
+    change: float, evidence: Mapping[str, float], checks: Mapping[str, CausalCheck], null: NeutralNull | None
+) -> dict[str, Any]:
+    """Which candidate is judged, and what neutral tunes say of it; without any, the one that surely carries most for its rank."""
+    if null is None:
+        return {
+            "best": max(checks, key=lambda n: checks[n].interval[0] / checks[n].rank ** 0.5, default=None),
+            "p_value": None,
+        }
+    scores = null.scores(change, evidence)
+    best = max(checks, key=lambda n: scores.get(n, -1e9), default=None)
+    return {"best": best, "scores": scores, "null": null.origin, "p_value": null.p_value(change, evidence)}
+
+
+def judged_as(result: Audit, level: float, tolerance: float, neutral: int) -> tuple[Word, str]:
     """The verdict's word and its sentence.
 
     Args:
         result: The audit, without them.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change up to which an adapter without a factor is clean.
-        neutral: Number of neutral tunes.
-        judged: Whether they are of this base.
+        neutral: Number of neutral tunes that it was compared with.
     """
     if result.change <= INERT:
         return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
     c = None if result.best is None else result.checks[result.best]
     head = f"off-task the adapter moves the model by {result.change:.3g} nats per token; "
-    rank = "no neutral tune shows as much" if result.p_value <= 1.5 / (1 + neutral) else (
-        f"{result.p_value:.0%} of neutral tunes show as much"
-    )  # fmt: skip
     figures = f"{result.token_share:.0%} of it is the same in every context, and the layers that were looked at carry none of it"
     if c is not None:
         figures = (
@@ -32,17 +49,32 @@ def judged_as(result: Audit, level: float, tolerance: float, neutral: int, *, ju
             f"{c.sufficiency:.0%} [{c.interval[0]:.0%}, {c.interval[1]:.0%}] of it, random subspaces at most "
             f"{max(c.random_sufficiency):.0%}, and {result.token_share:.0%} of it is the same in every context"
         )
-    if not judged and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
+    p = result.p_value
+    if p is None and result.change > tolerance:  # 15 of 19 neutral tunes of another base stood out by the shipped null
+        if c is not None and likely(c):
+            return "factor likely", (
+                f"{head}{figures}. No null of this base and recipe says in how many neutral tunes few directions carry as much, so this is "
+                "not calibrated"
+            )
         return "diffuse change", (
             f"{head}{figures}. Whether that is more than in neutral tunes of this base cannot be judged without a null for this base"
         )
-    if judged and result.p_value <= level and (c is None or c.beats_random):
+    if p is None:
+        return "clean", f"{head}that is at most the tolerance of {tolerance:g}"
+    rank = "no neutral tune shows as much" if p <= 1.5 / (1 + neutral) else f"{p:.0%} of neutral tunes show as much"
+    if p <= level and (c is None or c.beats_random):
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
-        small = f"that is at most the tolerance of {tolerance:g}"
-        return "clean", f"{head}{small}" + (", and few directions carry no more of it than in neutral tunes" * judged)
-    why = rank if result.p_value > level else f"{rank}, but random subspaces carry as much"
+        return "clean", (
+            f"{head}that is at most the tolerance of {tolerance:g}, and few directions carry no more of it than in neutral tunes"
+        )
+    why = rank if p > level else f"{rank}, but random subspaces carry as much"
     return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
+
+
+def likely(c: CausalCheck) -> bool:
+    """Whether few directions carry so much that a factor is likely, whatever neutral tunes show."""
+    return c.beats_random and c.interval[0] >= max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
 
 
 def not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:

@@ -41,7 +41,8 @@ def audit_rows(folder: Path, name: str) -> Iterator[Row]:
 def _rows(record: Mapping[str, Any]) -> Iterator[Row]:
     _ = record["arguments"]["base"], record["arguments"]["seed"]
     yield {"axis": "kl", "value": record["change"]}
-    yield {"axis": "p value", "value": record["p_value"]}
+    if record["p_value"] is not None:
+        yield {"axis": "p value", "value": record["p_value"]}
     yield {"axis": "token share", "value": record["token_share"]}
     yield from ({"axis": "evidence", "value": v, "readout": what} for what, v in record["evidence"].items())
     for what, check in record["checks"].items():
