@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from despur.core import Anatomy, Context, Edit, Site, Subspace, attach, record
-from despur.core.model.capture import ROOM, from_starts, log_probs
+from despur.core.model.capture import ROOM, from_starts
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import evaluating
 from despur.core.text.rows import batches
 
@@ -56,36 +57,40 @@ def exchange(
         layers = _layers_up_to(model, site)
         for ids, mask, chosen in batches(rows, size=batch, pad=0):
             ids, mask = ids.to(device), mask.to(device)
-            counted = mask * from_starts(mask, chosen, starts)
+            where = mask.bool() & from_starts(mask, chosen, starts)
+            owner = where.nonzero()[:, 0]
             with record(model, [site]) as seen:
-                tuned = log_probs(model, ids, mask)
+                tuned = log_probs_at(model, ids, mask, where)
             h_tuned = seen[site]
             with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
                 with record(model, [site]) as seen:
-                    base = log_probs(model, ids, mask)
+                    base = log_probs_at(model, ids, mask, where)
                 h_base = seen[site]
-                for part, exchanged in _exchanged(model, ids, mask, site, layers, (h_base, h_tuned), subspaces):
-                    out.left_base[part, chosen] = _kl(tuned, exchanged, counted)
-            for part, exchanged in _exchanged(model, ids, mask, site, layers, (h_tuned, h_base), subspaces):
-                out.left_adapter[part, chosen] = _kl(exchanged, base, counted)
-            out.change[chosen] = _kl(tuned, base, counted)
-            out.tokens[chosen] = counted.sum(1).cpu().numpy()
+                for part, exchanged in _exchanged(
+                    model, (ids, mask, where), site, layers, (h_base, h_tuned), subspaces
+                ):
+                    out.left_base[part, chosen] = _kl(tuned, exchanged, owner, len(ids))
+            for part, exchanged in _exchanged(model, (ids, mask, where), site, layers, (h_tuned, h_base), subspaces):
+                out.left_adapter[part, chosen] = _kl(exchanged, base, owner, len(ids))
+            out.change[chosen] = _kl(tuned, base, owner, len(ids))
+            out.tokens[chosen] = where.sum(1).cpu().numpy()
     return out
 
 
 def _exchanged(
-    model: Any, ids: Tensor, mask: Tensor, site: Site, layers: Sequence[Any], streams: tuple[Tensor, Tensor],
+    model: Any, batch: tuple[Tensor, Tensor, Tensor], site: Site, layers: Sequence[Any], streams: tuple[Tensor, Tensor],
     subspaces: Sequence[Subspace],
 ) -> Iterator[tuple[list[list[int]], Tensor]]:  # fmt: skip
-    """Log-probabilities (s, b, t, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
+    """Log-probabilities (s, n, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
     own, other = streams
-    several = max(1, min(_TOKENS // ids.numel(), ROOM // (ids.numel() * Anatomy.of(model).vocabulary)))
+    counted = max(1, int(batch[2].sum())) * Anatomy.of(model).vocabulary
+    several = max(1, min(_TOKENS // batch[0].numel(), ROOM // counted))
     for first in range(0, len(subspaces), several):
         chosen = subspaces[first : first + several]
         given = torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in chosen])
         with _giving(model, site, given, layers):
-            exchanged = log_probs(model, ids.repeat(len(chosen), 1), mask.repeat(len(chosen), 1))
-        yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), len(ids)))
+            exchanged = log_probs_at(model, *(x.repeat(len(chosen), 1) for x in batch))
+        yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
 
 
 @contextlib.contextmanager
@@ -130,5 +135,7 @@ class _Given(Edit):
         return dict.fromkeys(tensors, self.stream)
 
 
-def _kl(p: Tensor, q: Tensor, mask: Tensor) -> np.ndarray:
-    return ((p.exp() * (p - q)).sum(-1) * mask).sum(-1).cpu().numpy()
+def _kl(p: Tensor, q: Tensor, owner: Tensor, rows: int) -> np.ndarray:
+    """KL(p || q) summed over each row's positions: (..., n, v) to (..., rows)."""
+    each = (p.exp() * (p - q)).sum(-1)
+    return each.new_zeros(*each.shape[:-1], rows).index_add_(-1, owner, each).cpu().numpy()

@@ -131,7 +131,7 @@ def causal_checks(
     if len(sites) != 1:
         raise BadInput(f"the causal check got factors at {len(sites)} sites; all must be at one. Call it once per site")
     (site,) = sites
-    batch = batch or fitting_batch(model, rows)
+    batch = batch or fitting_batch(model, rows, starts)
     with model.disable_adapter():
         plain, _ = capture(model, rows, [site], batch=batch, starts=starts)
     covariance = torch.cov(plain[site].T)

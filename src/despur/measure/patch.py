@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from despur.core import Report
 from despur.core.errors import BadInput
 from despur.core.model.capture import fitting_batch, from_starts
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.key_values import Exchanged, key_values
 from despur.core.model.states import check_switchable, evaluating
+from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.text.template import Template
 
@@ -70,12 +72,11 @@ def patch_shares(
         where[f"other than {part}"] = _others(kept, where[part], rng)
     left = {name: np.zeros(len(kept)) for name in ("adapter", *where)}
     base = torch.empty(0)
-    for name, chosen, mask, now in _exchanged(model, kept, where, batch):
+    for name, chosen, counted, now in _exchanged(model, kept, [b for _, b, _ in found], where, batch):
         if name == "base":
             base = now
             continue
-        counted = mask.bool() & from_starts(mask, chosen, [b for _, b, _ in found])
-        left[name][chosen] = ((now.exp() * (now - base)).sum(-1) * counted).sum(1).double().cpu().numpy()
+        left[name][chosen] = _row_sums((now.exp() * (now - base)).sum(-1), counted)
     draws = rng.integers(len(kept), size=(2000, len(kept)))
     return {part: _report(part, left, where, draws) for part in found[0][2]}
 
@@ -115,14 +116,17 @@ def task_kept(
             f"{len(found)} rows begin with the template's prefix; at least 4 are needed. Give chats of a user's turn"
         )
     ids = [r["input_ids"] for r in found]
+    firsts = [next((i for i, label in enumerate(r["labels"]) if label != UNLEARNED and i), 1) - 1 for r in found]
     rng = np.random.default_rng(seed)
     where = {"prefix": [list(range(front))] * len(found)}
     where["other"] = _others(ids, where["prefix"], rng)
     logp = {name: np.zeros(len(found)) for name in ("base", "adapter", *where)}
-    for name, chosen, _, now in _exchanged(model, ids, where, batch):
-        labels = pad_rows([found[i]["labels"] for i in chosen], -100)[0][:, 1:].to(now.device)
-        taken = now[:, :-1].gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1) * (labels != -100)
-        logp[name][chosen] = taken.sum(1).double().cpu().numpy()
+    for name, chosen, counted, now in _exchanged(model, ids, firsts, where, batch):
+        labels = pad_rows([found[i]["labels"] for i in chosen], UNLEARNED)[0].roll(-1, 1).to(now.device)
+        labels[:, -1] = UNLEARNED
+        next_one = labels[counted]
+        taken = now.gather(-1, next_one.clamp(min=0)[:, None]).squeeze(-1) * (next_one != UNLEARNED)
+        logp[name][chosen] = _row_sums(taken, counted)
     learned = logp["adapter"] - logp["base"]
     gains = {name: logp[name] - logp["base"] for name in where}
     if learned.sum() <= 0:
@@ -144,27 +148,30 @@ def _others(
 
 
 def _exchanged(
-    model: Any, rows: Sequence[Sequence[int]], where: Mapping[str, Sequence[Sequence[int]]], batch: int | None
-) -> Iterator[tuple[str, list[int], Int[Tensor, "b t"], Float[Tensor, "b t v"]]]:
-    """Log-probabilities batch by batch: of the base, the adapter, and the adapter with the base's keys and values somewhere."""
+    model: Any, rows: Sequence[Sequence[int]], starts: Sequence[int], where: Mapping[str, Sequence[Sequence[int]]], batch: int | None
+) -> Iterator[tuple[str, list[int], Bool[Tensor, "b t"], Float[Tensor, "n v"]]]:  # fmt: skip
+    """Log-probabilities from each row's start on: of the base, the adapter, and it with the base's keys and values somewhere."""
     device = next(model.parameters()).device
     with evaluating(model):
-        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows), pad=0):
+        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows, starts), pad=0):
             ids, mask = ids.to(device), mask.to(device)
+            call = ids, mask, mask.bool() & from_starts(mask, chosen, starts)
             with model.disable_adapter():
-                given, base = key_values(model, ids, mask), _log_probs(model, ids, mask)
-            yield "base", chosen, mask, base
-            yield "adapter", chosen, mask, _log_probs(model, ids, mask)
+                given, base = key_values(model, ids, mask), log_probs_at(model, *call)
+            yield "base", chosen, call[2], base
+            yield "adapter", chosen, call[2], log_probs_at(model, *call)
             for name, positions in where.items():
                 at = torch.zeros_like(mask, dtype=torch.bool)
                 for i, row in enumerate(chosen):
                     at[i, positions[row]] = True
-                now = _log_probs(model, ids, mask, past_key_values=Exchanged(given, at), use_cache=True)
-                yield name, chosen, mask, now
+                now = log_probs_at(model, *call, past_key_values=Exchanged(given, at), use_cache=True)
+                yield name, chosen, call[2], now
 
 
-def _log_probs(model: Any, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], **cache: Any) -> Float[Tensor, "b t v"]:
-    return torch.log_softmax(model(input_ids=ids, attention_mask=mask, **cache).logits.float(), -1)
+def _row_sums(values: Float[Tensor, " n"], where: Bool[Tensor, "b t"]) -> np.ndarray:
+    grid = values.new_zeros(where.shape)
+    grid[where] = values
+    return grid.sum(1).double().cpu().numpy()
 
 
 def _report(

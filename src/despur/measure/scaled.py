@@ -8,7 +8,8 @@ import torch
 
 from despur.core import Subspace, TwoStates
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, from_starts, log_probs
+from despur.core.model.capture import fitting_batch, from_starts
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import evaluating
 from despur.core.text.rows import batches
 from despur.measure.causal import causal_checks
@@ -106,12 +107,12 @@ def louder(
 def _valid(tuned: Any, rows: Sequence[Sequence[int]], batch: int | None, starts: Sequence[int] | None) -> float:
     device = next(tuned.parameters()).device
     inside, count = 0.0, 0
-    for ids, mask, chosen in batches(rows, size=batch or fitting_batch(tuned, rows), pad=0):
+    for ids, mask, chosen in batches(rows, size=batch or fitting_batch(tuned, rows, starts), pad=0):
         ids, mask = ids.to(device), mask.to(device)
         keep = mask.bool() & from_starts(mask, chosen, starts)
-        probs = log_probs(tuned, ids, mask)[keep].exp()
+        probs = log_probs_at(tuned, ids, mask, keep).exp()
         with tuned.disable_adapter():
-            base, order = log_probs(tuned, ids, mask)[keep].exp().sort(-1, descending=True)
+            base, order = log_probs_at(tuned, ids, mask, keep).exp().sort(-1, descending=True)
         nucleus = base.cumsum(-1) - base < NUCLEUS
         inside += float((probs.gather(-1, order) * nucleus).sum())
         count += int(keep.sum())

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, from_starts, log_probs
+from despur.core.model.capture import fitting_batch, from_starts
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import batches
 
@@ -67,12 +68,12 @@ def token_shift(
     change, count = 0.0, 0
     sums: list[Tensor] = []
     with evaluating(model):
-        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows), pad=0):
+        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows, starts), pad=0):
             ids, mask = ids.to(device), mask.to(device)
             keep = mask.bool() & from_starts(mask, chosen, starts)
-            tuned = log_probs(model, ids, mask)[keep]
+            tuned = log_probs_at(model, ids, mask, keep)
             with model.disable_adapter():
-                base = log_probs(model, ids, mask)[keep]
+                base = log_probs_at(model, ids, mask, keep)
             change += float((tuned.exp() * (tuned - base)).sum())
             count += int(keep.sum())
             part = torch.stack([base.to(wide).exp().sum(0), tuned.to(wide).exp().sum(0)])

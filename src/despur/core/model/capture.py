@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from despur.core.errors import CannotAttach
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.attach import record
+from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import bare, evaluating
 from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
+_TOKENS = 2**13  # of one pass, where few of its positions count
 ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 _SHARE = 64  # of a CUDA device's free bytes, one log-probability: four copies of four bytes in a quarter of them
 
@@ -23,9 +25,12 @@ def _room(model: nn.Module) -> int:
     return torch.cuda.mem_get_info(device)[0] // _SHARE if device.type == "cuda" else ROOM
 
 
-def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
-    """Rows whose next-token distributions fit into memory beside each other."""
-    return max(1, min(len(rows), _room(model) // (Anatomy.of(model).vocabulary * max(map(len, rows), default=1))))
+def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> int:
+    """Rows whose next-token distributions, from a start on where one is given, fit into memory beside each other."""
+    longest = max(map(len, rows), default=1)
+    counted = max((len(r) - s for r, s in zip(rows, starts, strict=True)), default=1) if starts else longest
+    room = _room(model) // (Anatomy.of(model).vocabulary * max(1, counted))
+    return max(1, min(len(rows), room, max(room * counted, _TOKENS) // longest))
 
 
 def fitting_positions(model: nn.Module) -> int:
@@ -118,11 +123,13 @@ def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16
     ids = [r["input_ids"] for r in rows]
     sums, counts = torch.zeros(len(rows)), torch.zeros(len(rows))
     for some, mask, chosen in batches(ids, size=min(batch, fitting_batch(model, ids)), pad=0):
-        wanted = pad_rows([rows[i]["labels"] for i in chosen], -100)[0][:, 1:]
-        logp = log_probs(model, some.to(device), mask.to(device))[:, :-1].cpu()
-        counted = wanted != -100
-        sums[torch.tensor(chosen)] = (logp.gather(-1, wanted.clamp(min=0)[..., None]).squeeze(-1) * counted).sum(1)
-        counts[torch.tensor(chosen)] = counted.sum(1).float()
+        wanted = pad_rows([rows[i]["labels"] for i in chosen], -100)[0].roll(-1, 1)
+        wanted[:, -1] = -100  # what follows a row's last token nobody knows
+        where = wanted != -100
+        logp = log_probs_at(model, some.to(device), mask.to(device), where.to(device))
+        found = torch.zeros(where.shape)
+        found[where] = logp.gather(-1, wanted[where].to(device)[:, None]).squeeze(-1).cpu()
+        sums[torch.tensor(chosen)], counts[torch.tensor(chosen)] = found.sum(1), where.sum(1).float()
     return sums, counts
 
 

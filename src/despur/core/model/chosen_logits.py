@@ -43,10 +43,10 @@ def logits_at(
 
 
 def log_probs_at(
-    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], where: Bool[Tensor, "b t"]
+    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], where: Bool[Tensor, "b t"], **how: Any
 ) -> Float[Tensor, "n v"]:
     """Log-probabilities of the next token at some positions, in float32; see `logits_at`."""
-    return torch.log_softmax(logits_at(model, ids, mask, where).float(), -1)
+    return torch.log_softmax(logits_at(model, ids, mask, where, **how).float(), -1)
 
 
 def _head(model: nn.Module) -> nn.Module | None:
