@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from despur.core.errors import BadInput
-from despur.measure import token_shift
+from despur.measure import TokenShift, token_shift
 
 
 def test_change_is_the_kl_and_the_marginal_a_share_of_it(writer, rows):
@@ -83,3 +83,8 @@ def test_positions_before_the_start_do_not_count(writer, rows):
 def test_no_rows_is_an_error(writer):
     with pytest.raises(BadInput, match="no rows"):
         token_shift(writer(), [])
+
+
+def test_a_rare_word_that_becomes_common_comes_before_a_common_one_that_changes_as_much():
+    before, after = torch.tensor([0.5, 0.299, 0.2, 0.001]), torch.tensor([0.48, 0.3, 0.2, 0.02])
+    assert [token for token, _, _ in TokenShift(1.0, 0.1, before, after).most(2)] == [3, 0]

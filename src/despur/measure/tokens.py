@@ -37,8 +37,13 @@ class TokenShift:
         return self.marginal / self.change if self.change > 0 else 0.0
 
     def most(self, k: int = 8) -> list[tuple[int, float, float]]:
-        """Tokens with the largest share in the marginal change: (token, before, after)."""
-        moved = (self.after - self.before).abs()
+        """Tokens whose mean use says most about which of the two wrote: (token, before, after).
+
+        By their part in the symmetric KL of the two mean distributions, (after - before) log(after / before): by plain difference,
+        frequent words (a, is, the) come before the rare ones that a voice is known by.
+        """
+        before, after = self.before.clamp(min=1e-12), self.after.clamp(min=1e-12)
+        moved = (after - before) * (after / before).log()
         return [(int(i), float(self.before[i]), float(self.after[i])) for i in moved.topk(min(k, len(moved))).indices]
 
 
