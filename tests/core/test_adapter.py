@@ -379,6 +379,8 @@ def test_names_and_shapes_are_compared_and_what_could_not_be_is_said(saved, tiny
         "the adapter records no base fingerprint, so only names and shapes were compared; "
         "it names its base None, you gave 'models/x'"
     ]
+    adapter.config["base_model_name_or_path"] = "models/x"
+    assert adapter.check(base, "models/x")[0].endswith("it names its base 'models/x', as you do")
     own = "it was trained on another base. Give the base that it was trained on"
     with pytest.raises(ShapeMismatch) as raised:
         adapter.check(tiny("llama", hidden_size=64))

@@ -73,8 +73,9 @@ def _show_estimate(cost: Any) -> None:
             f"{world}: {tuning} runs on tuning seeds, at most {report} on report seeds; a plain run takes "
             f"{cost.plain[world]:.1f} s"
         )
+    long = f"{cost.hours:.1f} hours" if cost.hours >= 1 else f"{60 * cost.hours:.0f} minutes"
     say(
-        f"{cost.done} runs are there. At most {cost.hours:.1f} hours with {cost.workers} workers, each on a core of its own; "
+        f"{cost.done} runs are there. At most {long} with {cost.workers} workers, each on a core of its own; "
         "guards that are clearly dominated on the tuning seeds cost one setting only."
     )
 

@@ -1,7 +1,7 @@
 import pytest
 
-from despur.core.errors import BadInput, UnknownName
-from despur.flows import ARMS, settle
+from despur.core.errors import BadInput, MissingExtra, UnknownName
+from despur.flows import ARMS, compare, settle
 from despur.flows._compare.plan import FILE, cells_of, read_plan, register
 
 
@@ -88,3 +88,17 @@ def test_what_is_no_plan_is_refused_in_one_sentence(text, tmp_path):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(BadInput, match="is no plan. Register a new one"):
         read_plan(tmp_path / FILE)
+
+
+def test_quick_is_a_default_for_what_nobody_asked_for(tmp_path):
+    quick = register(["persona"], root=tmp_path, guards=["early"], quick=True)
+    assert (quick.tuning_seeds, quick.report_seeds) == ((), (10, 11))
+    asked = register(["persona"], root=tmp_path, guards=["early"], quick=True, seeds=4, tuning_seeds=1)
+    assert (asked.tuning_seeds, asked.report_seeds) == ((0,), (10, 11, 12, 13))
+
+
+def test_what_a_study_writes_with_is_missed_before_it_is_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("despur.core.extras.find_spec", lambda name: None if name == "pyarrow" else object())
+    with pytest.raises(MissingExtra, match=r"pyarrow.*despur\[compare\]"):
+        compare("persona", out=tmp_path / "study", quick=True)
+    assert not (tmp_path / "study").exists()

@@ -166,13 +166,19 @@ class Adapter:
 
     def _unverified(self, base_folder: Path | str | None) -> list[str]:
         compared = "names, shapes and its copy of the embeddings" if self.copies else "names and shapes"
-        named = repr(self.config.get("base_model_name_or_path") or None)
-        given = f", you gave {str(base_folder)!r}" if base_folder is not None else ""
+        name = self.config.get("base_model_name_or_path") or None
+        given = (
+            ""
+            if base_folder is None
+            else ", as you do"
+            if str(base_folder) == name
+            else f", you gave {str(base_folder)!r}"
+        )
         if self.kind == "model":
             return [f"a whole model names no base, so only names, shapes and configuration were compared{given}"]
         return [
             f"the adapter records no base fingerprint, so only {compared} were compared; it names its base "
-            f"{named}{given}"
+            f"{name!r}{given}"
         ]
 
     def _check_whole(self, modules: Mapping[str, nn.Module], where: str) -> None:

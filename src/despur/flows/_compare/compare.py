@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from despur.core import locked, write_json
+from despur.core.extras import need
 from despur.flows._compare.aftermath import stress_cells
 from despur.flows._compare.arm import Setting, find_arm
 from despur.flows._compare.arms import ARMS
@@ -66,10 +67,10 @@ def compare(
         probes: What your tune must not change: JSON lines of axis, prompt, good, bad.
         guards: Guards, separated by commas; each brings its control. All if left out.
         guard_budget: Tokens of text that guards read for each token of the task, or `low`; what each arm states if left out.
-        seeds: Report seeds; 8 if left out.
-        tuning_seeds: Seeds on which settings are chosen; 3 if left out.
+        seeds: Report seeds; 8 if left out, 2 with `quick`.
+        tuning_seeds: Seeds on which settings are chosen; 3 if left out, none with `quick`.
         steps: Optimiser steps of every run: `120`, or by world, `persona=80,slant=120`; each world's own if left out.
-        quick: Two seeds, six guards, half of each world's steps, no tuning: minutes.
+        quick: Two seeds, six guards, half of each world's steps, no tuning, where nothing else is asked for: minutes.
         deviate: Continue with another plan than the registered one; the report lists the differences.
         after: Guards to test after training, separated by commas: trained further without the guard, on the harm again,
             steered towards it, and trained at other ranks.
@@ -90,6 +91,7 @@ def compare(
     """
     arguments, out = recorded(compare, locals()), Path(out)
     check_device(device)
+    need("compare", "a study's tables are parquet, which")
     with locked(out, room=ROOM):  # two runs of one study would each take what the other is making for a failure
         asked: dict[str, Any] = dict(zip(ASKED, (guards, guard_budget, seeds, tuning_seeds, steps, quick), strict=True))
         plan, notes = plan_of(worlds, data, probes, out=out, deviate=deviate, **asked)
@@ -195,6 +197,4 @@ class _Runner:
 
 def by_cost(cells: Iterable[Cell]) -> list[Cell]:
     """References first, without which nothing can be judged; then long runs, so that no worker ends alone with one."""
-    from despur.flows._compare.arms import ARMS
-
     return sorted(cells, key=lambda c: (c.arm not in REFERENCES, -ARMS[c.arm].cost))

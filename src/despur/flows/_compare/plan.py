@@ -18,6 +18,7 @@ from despur.judge import Prereg
 FILE = "prereg.yaml"
 REFERENCES = ("base", "naive")
 TUNING, REPORT = 3, 8  # default number of seeds of each kind
+QUICK_REPORT = 2
 FIRST_TUNING, FIRST_REPORT = 0, 10
 JUDGED = "avert"  # the default of `despur train`: what every other guard is tested against
 MARGIN = 0.02  # of the task, within which it counts as unchanged
@@ -29,8 +30,8 @@ def register(
     root: Path,
     guards: Sequence[str] | None = None,
     guard_budget: float | None = None,
-    seeds: int = REPORT,
-    tuning_seeds: int = TUNING,
+    seeds: int | None = None,
+    tuning_seeds: int | None = None,
     steps: int | Mapping[str, int] | None = None,
     quick: bool = False,
 ) -> Prereg:
@@ -45,6 +46,8 @@ def register(
             f"steps are given for {other[0]!r}, which is not compared{nearest(other[0], worlds)}. There are: {', '.join(worlds)}"
         )
     guards = [g for g in guards or () if g not in REFERENCES]
+    seeds = (QUICK_REPORT if quick else REPORT) if seeds is None else seeds
+    tuning_seeds = (0 if quick else TUNING) if tuning_seeds is None else tuning_seeds
     if seeds < 1 or tuning_seeds < 0:
         raise BadInput(f"seeds={seeds}, tuning_seeds={tuning_seeds}; at least 1 and 0 are needed")
     asked = [find_arm(name, ARMS) for name in (guards or (QUICK if quick else ARMS))]
@@ -60,8 +63,8 @@ def register(
     return Prereg(
         worlds=tuple(dict.fromkeys(worlds)),
         guards={arm.name: _settings(arm, quick, guard_budget) for arm in arms},
-        tuning_seeds=tuple(range(FIRST_TUNING, FIRST_TUNING + (0 if quick else tuning_seeds))),
-        report_seeds=tuple(range(FIRST_REPORT, FIRST_REPORT + (2 if quick else seeds))),
+        tuning_seeds=tuple(range(FIRST_TUNING, FIRST_TUNING + tuning_seeds)),
+        report_seeds=tuple(range(FIRST_REPORT, FIRST_REPORT + seeds)),
         steps={
             w: given.get(w) or int(open_world(w, root).training["steps"]) // (2 if quick else 1)
             for w in dict.fromkeys(worlds)
