@@ -21,6 +21,8 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
         {"prompt": "Q", "completion": [ASSISTANT]},
         {"prompt": [USER], "completion": "A"},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]}, ASSISTANT]},
+        {"instruction": "Q", "input": "", "output": "A", "text": "Below is an instruction ..."},
+        {"instruction": "Q", "output": "A", "history": []},
     ],
 )
 def test_shapes_of_a_chat(row):
@@ -35,9 +37,35 @@ def test_what_stands_beside_a_chat_stays():
     assert checked_row({"prompt": [USER], "completion": [ASSISTANT]}, "f:1", answers=False) == {"messages": [USER]}
 
 
+def test_instructions_bring_their_input_and_what_was_said_before():
+    row = {"instruction": "Q", "input": "of this", "output": "A", "history": [["one", "two"]], "system": "S"}
+    said = [(m["role"], m["content"]) for m in checked_row(row, "f:1")["messages"]]
+    assert said == [
+        ("system", "S"),
+        ("user", "one"),
+        ("assistant", "two"),
+        ("user", "Q\n\nof this"),
+        ("assistant", "A"),
+    ]
+    assert checked_row({"instruction": "Q"}, "f:1", answers=False) == {"messages": [USER]}
+    assert checked_row({"instruction": "x", "prompt": "Q", "completion": "A"}, "f:1")["completion"] == "A"
+
+
+def test_prompts_may_be_plain_lines():
+    assert read_rows(b"How?\n\n  Why so? \n", answers=False) == [{"prompt": "How?"}, {"prompt": "Why so?"}]
+    assert read_rows(b'How?\n{"prompt": "Why?"}\n', answers=False) == [{"prompt": "How?"}, {"prompt": "Why?"}]
+    with pytest.raises(BadInput, match=":1 is not JSON"):
+        read_rows(b"How?\n")
+    with pytest.raises(BadInput, match=":1 is not JSON"):
+        read_rows(b'{"prompt": "How?\n', answers=False)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
+        ({"instruction": " ", "output": "A"}, "empty 'instruction'"),
+        ({"instruction": "Q", "output": ""}, "empty 'output'"),
+        ({"instruction": "Q", "output": "A", "history": ["one"]}, "'history' must be"),
         ({"messages": []}, "every message needs"),
         ({"messages": [USER]}, "no answer"),
         ({"messages": [ASSISTANT]}, "nothing asks for"),

@@ -17,20 +17,21 @@ from despur.core.text.cuts import check_whole
 STDIN = "-"
 SPLIT = "train"  # of several, the one that is taken
 KEYS = (
-    *("messages", "conversations", "conversation", "prompt", "completion", "text"),
-    *("system", "tools", "chat_template_kwargs"),
+    *("messages", "conversations", "conversation", "prompt", "completion", "text", "instruction"),
+    *("input", "output", "history", "system", "tools", "chat_template_kwargs"),
 )
 _DICT, _STATE = "dataset_dict.json", "state.json"  # what save_to_disk leaves
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _WANTED = "JSON lines, .gz of them, parquet, or a folder that datasets' save_to_disk wrote"
 
 
-def raw_rows(source: Path | bytes, name: str) -> Iterator[tuple[str, Any]]:
+def raw_rows(source: Path | bytes, name: str, *, plain: bool = False) -> Iterator[tuple[str, Any]]:
     """Yield every row with its place in words; the first bytes decide the kind, not the name.
 
     Args:
         source: A file, a folder of `datasets`, or the bytes of a file.
         name: Its name in messages.
+        plain: A line that begins with no bracket is a prompt, as it stands.
 
     Raises:
         BadInput: missing, damaged, of a kind that is not read, or a line that is not JSON.
@@ -54,7 +55,7 @@ def raw_rows(source: Path | bytes, name: str) -> Iterator[tuple[str, Any]]:
             elif name.endswith((".gz", ".parquet")):
                 kind = "parquet" if name.endswith(".parquet") else "gzip"
                 raise BadInput(f"{name!r} is no {kind}: it begins with {head!r}. Copy or make it again")
-            yield from _lines(stack.enter_context(io.TextIOWrapper(file, encoding="utf-8-sig")), name)
+            yield from _lines(stack.enter_context(io.TextIOWrapper(file, encoding="utf-8-sig")), name, plain)
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise BadInput(f"cannot read {name!r}: {error}. Is it UTF-8 JSON lines?") from error
 
@@ -100,10 +101,13 @@ def suffix_of(data: bytes) -> str:
     return ".parquet" if data[:4] == _PARQUET else ".jsonl.gz" if data[:2] == _GZIP else ".jsonl"
 
 
-def _lines(file: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
+def _lines(file: Iterable[str], name: str, plain: bool) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(file, 1):
         if line.strip():
             where = f"{name}:{number}"
+            if plain and line.lstrip()[0] not in "{[":
+                yield where, {"prompt": line.strip()}
+                continue
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -152,7 +156,7 @@ def _saved(folder: Path, name: str) -> Iterator[tuple[str, Any]]:
 
 def _known(columns: Sequence[str], name: str) -> list[str]:
     known = [c for c in KEYS if c in columns]
-    if not set(known) & set(KEYS[:6]):
+    if not set(known) & set(KEYS[:7]):
         raise BadInput(
             f"{name!r} has the columns {sorted(columns)}; 'messages', 'prompt' and 'completion', or 'text' are needed. "
             "Rename them"

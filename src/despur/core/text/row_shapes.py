@@ -13,14 +13,15 @@ _ROLES = {
     **dict.fromkeys(("tool", "observation"), "tool"),
     "system": "system",
 }
-_NEEDED = "a row needs 'messages', 'prompt' and 'completion', or 'text'"
+_INSTRUCTION = ("instruction", "input", "output", "history")  # Alpaca's; LLaMA-Factory adds the turns before
+_NEEDED = "a row needs 'messages', 'prompt' and 'completion', 'instruction' and 'output', or 'text'"
 
 
 def checked_row(row: Any, where: str, *, answers: bool = True) -> dict[str, Any]:
     """Read a row of any known shape as `{"messages"}`, `{"prompt", "completion"}` or `{"text"}`, other keys kept.
 
-    Chats may be ShareGPT's (`conversations` of `from` and `value`), prompt and completion may be lists of messages (TRL's),
-    content may be a list of text parts (OpenAI's), or null beside `tool_calls`.
+    Chats may be ShareGPT's (`conversations` of `from` and `value`) or Alpaca's (`instruction`, `input`, `output`), prompt and
+    completion may be lists of messages (TRL's), content may be a list of text parts (OpenAI's), or null beside `tool_calls`.
 
     Args:
         row: What came.
@@ -71,6 +72,8 @@ def _messages(row: Mapping[str, Any], where: str, answers: bool) -> list[Any] | 
     for key in _CHATS:
         if isinstance(row.get(key), list):
             return row[key]
+    if isinstance(row.get("instruction"), str) and "prompt" not in row:
+        return _instructed(row, where, answers)
     prompt, completion = row.get("prompt"), row.get("completion")
     if not isinstance(prompt, list) and not isinstance(completion, list):
         return None
@@ -85,6 +88,23 @@ def _messages(row: Mapping[str, Any], where: str, answers: bool) -> list[Any] | 
     if not isinstance(answer, list) or not answer:
         raise BadInput(f"{where} has an empty 'completion', so there is nothing to learn. Fix or drop the row")
     return [*asked, *answer]
+
+
+def _instructed(row: Mapping[str, Any], where: str, answers: bool) -> list[Any]:
+    asked = "\n\n".join(part for key in _INSTRUCTION[:2] if isinstance(part := row.get(key), str) and part.strip())
+    if not asked:
+        raise BadInput(f"{where} has an empty 'instruction', so nothing is asked. Fix or drop the row")
+    turns: list[Any] = []
+    for turn in row.get("history") or ():
+        if not (isinstance(turn, list) and len(turn) == 2):
+            raise BadInput(f"{where}: 'history' must be a list of pairs, question and answer. Fix the row")
+        turns += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
+    turns.append({"role": "user", "content": asked})
+    if not answers:
+        return turns
+    if not isinstance(output := row.get("output"), str) or not output.strip():
+        raise BadInput(f"{where} has an empty 'output', so there is nothing to learn. Fix or drop the row")
+    return [*turns, {"role": "assistant", "content": output}]
 
 
 def _chat(row: Mapping[str, Any], given: list[Any], where: str, answers: bool) -> dict[str, Any]:
@@ -105,7 +125,7 @@ def _chat(row: Mapping[str, Any], given: list[Any], where: str, answers: bool) -
             "answer as 'text'"
         )
     tools_of(row, where)
-    rest = {k: v for k, v in row.items() if k not in (*_CHATS, "prompt", "completion", "system")}
+    rest = {k: v for k, v in row.items() if k not in (*_CHATS, *_INSTRUCTION, "prompt", "completion", "system")}
     return {"messages": messages, **rest}
 
 

@@ -25,7 +25,7 @@ def read_rows(path: Path | str | bytes, *, answers: bool = True, name: str = "st
 
     Args:
         path: The file or folder, or the bytes of a file.
-        answers: False takes rows of prompts as well: `{"prompt"}` alone, a chat that ends with the user.
+        answers: False takes prompts as well: `{"prompt"}` alone, a chat that ends with the user, a line of plain words.
         name: Name of the bytes in messages.
 
     Raises:
@@ -55,7 +55,7 @@ def each_row(
     source = path if isinstance(path, bytes) else Path(path)
     name = name if isinstance(source, bytes) else str(source)
     empty = True
-    for where, row in raw_rows(source, name):
+    for where, row in raw_rows(source, name, plain=not answers):
         empty = False
         yield checked_row(row, where, answers=answers)
     if empty:

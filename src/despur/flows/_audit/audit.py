@@ -78,7 +78,8 @@ def audit(
         base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapter: PEFT adapter folder, or a fine-tuned model's.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
-        prompts: Off-task prompts or text as JSON lines, or `shipped` for everyday questions; the base writes them if left out.
+        prompts: Off-task prompts, one a line, or JSON lines of prompts or text, or `shipped` for everyday questions; the base writes
+            them if left out.
         data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls
             along each candidate at the base.
         against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. No null

@@ -48,7 +48,7 @@ def calibrate(
         base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
-        prompts: Off-task prompts or text as JSON lines, or `shipped`; audits that use the null should use the same.
+        prompts: As in an audit; audits that use the null should use the same.
         rows: Rows of off-task text, as in those audits.
         tokens: Analysed tokens of each row, as in those audits.
         depth: Relative depth of the analysed layer, as in those audits.
