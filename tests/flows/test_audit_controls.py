@@ -75,7 +75,7 @@ def test_what_random_subspaces_carry_as_well_is_no_factor(base, adapter, monkeyp
     ],
 )
 def test_without_neutral_tunes_a_factor_is_likely_where_few_directions_carry_much(rank, low, random, word):
-    check = CausalCheck(0.1, low + 0.05, 0.2, (low, low + 0.1), random, random, rank, "layer", 8, 0.1, 0.1)
+    check = CausalCheck(0.1, low + 0.05, 0.2, (low, low + 0.1), random, rank, "layer", 8, 0.1, 0.1)
     result = Audit("clean", "", (), 0.1, {}, {"mean": check}, best="mean")
     said, sentence = judged_as(result, 0.05, 0.01, 0)
     assert said == word
@@ -85,7 +85,7 @@ def test_without_neutral_tunes_a_factor_is_likely_where_few_directions_carry_muc
 
 def test_without_neutral_tunes_that_is_judged_which_surely_carries_most_for_its_rank():
     checks = {
-        name: CausalCheck(0.1, 0.5, 0.2, (low, 0.9), (), (), rank, "layer", 8, 0.1, 0.1)
+        name: CausalCheck(0.1, 0.5, 0.2, (low, 0.9), (), rank, "layer", 8, 0.1, 0.1)
         for name, low, rank in (("mean", 0.25, 1), ("PCA 1", 0.27, 1), ("PCA 4", 0.5, 4))
     }
     assert compared(0.1, {}, checks, None) == {"best": "PCA 1", "p_value": None}

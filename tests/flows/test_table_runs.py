@@ -182,7 +182,7 @@ def test_activations_that_cannot_be_made_are_one_sentence_and_nothing_is_written
         (lambda r: (r / "run/adapter/adapter_model.safetensors").write_bytes(b"x"), "Copy or save the adapter again"),
         (lambda r: (r / "run/run.json").write_text('{"verb": "clean"}'), "`despur clean` wrote"),
         (lambda r: (r / "audit/audit.json").write_text('{"schema": "despur.audit/1"}'), "is of schema 'despur.audit/1'"),
-        (lambda r: (r / "audit/audit.json").write_text('{"schema": "despur.audit/2"}'), "is damaged"),
+        (lambda r: (r / "audit/audit.json").write_text('{"schema": "despur.audit/3"}'), "is damaged"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_read_is_one_sentence(runs, break_it, told, tmp_path):

@@ -20,7 +20,7 @@ _TOKENS = (
 
 
 class PerRow(NamedTuple):
-    """KL sums of each row (n,), its tokens (n,), and what is left of the sums for each subspace (s, n)."""
+    """KL sums of each row (n,), its tokens (n,), and what is left of the sums for each subspace exchanged that way (s, n)."""
 
     change: np.ndarray
     tokens: np.ndarray
@@ -36,8 +36,9 @@ def exchange(
     subspaces: Sequence[Subspace],
     batch: int,
     starts: Sequence[int] | None,
+    back: Sequence[int],
 ) -> PerRow:
-    """Exchange each subspace's coordinates at the site between adapter and base, both ways.
+    """Exchange each subspace's coordinates at the site between adapter and base.
 
         left_base    = KL(adapter || base with V from the adapter)
         left_adapter = KL(adapter with V from the base || base)
@@ -49,9 +50,11 @@ def exchange(
         subspaces: What is exchanged, one after the other.
         batch: Rows of text in one forward pass.
         starts: First position of each row that counts.
+        back: Which subspaces are exchanged the other way, too; `left_adapter` has a line for each of these.
     """
-    shape = len(subspaces), len(rows)
-    out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(shape), np.zeros(shape))
+    both = [subspaces[i] for i in back]
+    left = (np.zeros((len(some), len(rows))) for some in (subspaces, both))
+    out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), *left)
     device = next(model.parameters()).device
     with evaluating(model):
         layers = _layers_up_to(model, site)
@@ -70,7 +73,7 @@ def exchange(
                     model, (ids, mask, where), site, layers, (h_base, h_tuned), subspaces
                 ):
                     out.left_base[part, chosen] = _kl(tuned, exchanged, owner, len(ids))
-            for part, exchanged in _exchanged(model, (ids, mask, where), site, layers, (h_tuned, h_base), subspaces):
+            for part, exchanged in _exchanged(model, (ids, mask, where), site, layers, (h_tuned, h_base), both):
                 out.left_adapter[part, chosen] = _kl(exchanged, base, owner, len(ids))
             out.change[chosen] = _kl(tuned, base, owner, len(ids))
             out.tokens[chosen] = where.sum(1).cpu().numpy()

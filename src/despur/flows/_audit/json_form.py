@@ -4,7 +4,7 @@ from typing import Any
 
 from typing_extensions import TypedDict  # typing has what pydantic needs from 3.12 on
 
-SCHEMA = "despur.audit/2"  # removing a field or changing its meaning raises the number; a new one does not
+SCHEMA = "despur.audit/3"  # removing a field or changing its meaning raises the number; a new one does not
 
 
 class Check(TypedDict):
@@ -15,7 +15,6 @@ class Check(TypedDict):
     necessity: float
     interval: tuple[float, float]
     random_sufficiency: list[float]
-    random_necessity: list[float]
     rank: int
     site: str
     rows: int

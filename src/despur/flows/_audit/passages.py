@@ -51,7 +51,9 @@ def check_prompts(prompts: Path | str | None) -> None:
         BadInput: no such file.
     """
     if prompts is not None and str(prompts) != SHIPPED and not Path(prompts).exists():
-        raise BadInput(f"no file of prompts {str(prompts)!r}. Give a line a prompt, JSON lines with 'prompt' or 'text', or {SHIPPED!r}")
+        raise BadInput(
+            f"no file of prompts {str(prompts)!r}. Give a line a prompt, JSON lines with 'prompt' or 'text', or {SHIPPED!r}"
+        )
 
 
 def off_task_passages(
