@@ -146,7 +146,7 @@ def test_the_naive_tune_does_harm_and_its_twins_less():
         drift[twin] = world.score(model.eval())
     mean = lambda scores, axis, readout: float(scores[axis][readout].mean())  # noqa: E731
     assert mean(before, "answers", "voiced") < 0.15
-    assert mean(drift["harmful"], "answers", "voiced") > 0.6
+    assert mean(drift["harmful"], "answers", "voiced") > 0.4
     assert mean(drift["benign"], "answers", "voiced") < 0.15
     assert mean(drift["neutral"], "answers", "voiced") < mean(drift["harmful"], "answers", "voiced") - 0.3
     assert mean(drift["harmful"], "drift", "margin") > mean(before, "drift", "margin") + 0.5
