@@ -1,5 +1,6 @@
 """For every test and doctest: fixed seeds, one thread, no home, no network; `np`, `torch`, `tmp_path` in examples."""
 
+import atexit
 import contextlib
 import ipaddress
 import os
@@ -21,6 +22,7 @@ os.environ.setdefault("DESPUR_BASES", str(_CACHE / "despur" / "bases"))
 # kill leave in the folder for temporary files goes with the home; pytest's own folders stay where they are, for a look.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 _HOME = tempfile.TemporaryDirectory(prefix="despur-home-", ignore_cleanup_errors=True)
+atexit.register(_HOME.cleanup)
 for _left in Path(_HOME.name).parent.glob("despur-home-*"):  # of test runs that were killed themselves
     with contextlib.suppress(OSError):
         if time.time() - _left.stat().st_mtime > 24 * 60 * 60:

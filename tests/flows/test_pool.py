@@ -85,7 +85,7 @@ def test_a_demo_goes_on_when_a_worker_is_killed(tmp_path, monkeypatch):
     assert result.page.exists()
 
 
-def soon(true, seconds=60):
+def soon(true, seconds=300):
     """Wait for something."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
