@@ -37,7 +37,8 @@ def _follow_parent() -> None:
         if parent is not None:
             parent.join()
             threading.Timer(5, os._exit, (1,)).start()  # whatever holds up what follows
-            atexit._run_exitfuncs()  # temporary folders are removed there, and `os._exit` leaves it out
+            # temporary folders are removed there, and `os._exit` leaves it out
+            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
             os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()
