@@ -1,10 +1,14 @@
 """For every test and doctest: fixed seeds, one thread, no home, no network; `np`, `torch`, `tmp_path` in examples."""
 
+import atexit
+import contextlib
 import ipaddress
 import os
 import random
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,18 @@ import pytest
 # Where `despur fetch` keeps bases, looked up in the user's home before that is another; tests marked `real` read them.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 os.environ.setdefault("DESPUR_BASES", str(_CACHE / "despur" / "bases"))
-# Read when transformers and its kin are imported, hence here and not in a fixture.
+# Read when transformers and its kin are imported, hence here and not in a fixture. What tests, workers and processes that they
+# kill leave in the folder for temporary files goes with the home; pytest's own folders stay where they are, for a look.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
 _HOME = tempfile.TemporaryDirectory(prefix="despur-home-", ignore_cleanup_errors=True)
-os.environ |= {"HOME": _HOME.name, "HF_HOME": f"{_HOME.name}/hf", "MPLCONFIGDIR": f"{_HOME.name}/mpl"}
+atexit.register(_HOME.cleanup)
+for _left in Path(_HOME.name).parent.glob("despur-home-*"):  # of test runs that were killed themselves
+    with contextlib.suppress(OSError):
+        if time.time() - _left.stat().st_mtime > 24 * 60 * 60:
+            shutil.rmtree(_left)
+tempfile.tempdir = os.environ["TMPDIR"] = _HOME.name
+os.environ |= {"HOME": f"{_HOME.name}/home", "HF_HOME": f"{_HOME.name}/hf", "MPLCONFIGDIR": f"{_HOME.name}/mpl"}
+Path(os.environ["HOME"]).mkdir()
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "agg"}
 
 

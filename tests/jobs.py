@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def threads(*, progress: Any) -> str:
 
 
 def linger(mark: str, *, progress: Any) -> None:
-    """Write down who works, then work for longer than any test."""
-    Path(mark).write_text(str(os.getpid()))
-    time.sleep(600)
+    """Write down who works, then work in a temporary folder for longer than any test."""
+    with tempfile.TemporaryDirectory():
+        Path(mark).write_text(str(os.getpid()))
+        time.sleep(600)

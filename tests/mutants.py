@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -58,6 +59,12 @@ def _importing(path: Path, folder: Path) -> list[Path]:
 
 def run(tests: list[str], limit: float, path: Path | None = None, source: str = "") -> tuple[str, float]:
     """Run tests in a process of its own, with other source in one file: survived, killed, or timed out, and the seconds."""
+    # it ends before it clears up behind itself
+    with tempfile.TemporaryDirectory(prefix="despur-mutant-", ignore_cleanup_errors=True) as folder:
+        return _run(tests, limit, path, source, folder)
+
+
+def _run(tests: list[str], limit: float, path: Path | None, source: str, folder: str) -> tuple[str, float]:
     start, child = time.monotonic(), os.fork()
     if not child:
         os.setsid()
@@ -67,6 +74,7 @@ def run(tests: list[str], limit: float, path: Path | None = None, source: str = 
         code = 1
         try:
             sys.dont_write_bytecode = True
+            tempfile.tempdir = os.environ["TMPDIR"] = folder
             read = SourceFileLoader.get_data
 
             def get_data(self: SourceFileLoader, name: str) -> bytes:

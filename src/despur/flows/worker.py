@@ -1,5 +1,6 @@
 """What runs in a worker process: one thread, progress sent to the parent, an end when the parent is gone."""
 
+import atexit
 import contextlib
 import multiprocessing as mp
 import os
@@ -35,6 +36,9 @@ def _follow_parent() -> None:
     def wait_and_end() -> None:
         if parent is not None:
             parent.join()
+            threading.Timer(5, os._exit, (1,)).start()  # whatever holds up what follows
+            # temporary folders are removed there, and `os._exit` leaves it out
+            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
             os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()
