@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from despur.core.adapter.adapter import Adapter
 from despur.core.errors import UnknownName, nearest
 from despur.core.model.attach import find_module
+from despur.core.model.base_modules import map_shape
 from despur.core.model.own_text import OwnText
 from despur.core.text.template import Template
 from despur.core.types import Edit, Site, Subspace
@@ -193,8 +194,16 @@ def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, 
         stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH)
         stream = stream.to(next(iter(trained.values())).dtype)
         words = [s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)]
-        return {s.module: ids if s in words else stream for s in edit.sites}
+        given = {s.module: ids if s in words else stream for s in edit.sites if s.side != "both"}
+        for site in (s for s in edit.sites if s.side == "both"):
+            d_out, d_in = map_shape(find_module(model, site.module)) or (WIDTH, WIDTH)
+            given |= {site.module: _widened(stream, d_out), site.seen: _widened(stream, d_in)}
+        return given
     if edit.point == "weight":
         return {n: times * p for n, p in trained.items()}
     draw = torch.Generator().manual_seed(8)
     return {n: (times * torch.randn(p.shape, generator=draw)).to(p.dtype) for n, p in trained.items()}
+
+
+def _widened(stream: Tensor, width: int) -> Tensor:
+    return stream.repeat(1, 1, -(-width // WIDTH))[..., :width]
