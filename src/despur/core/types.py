@@ -173,8 +173,9 @@ class Edit(nn.Module, ABC):
 
     An edit drops no key, changes no shape, dtype or device and mutates nothing it is given; `batch` and
     `loss` edits may add keys. At `weight` and `gradient` the names are those of `named_parameters`, at
-    `activation` the module's name (beside it, for a site of `both` sides, `Site.seen`), at `loss` the key `"loss"`, at `batch` `input_ids`, `attention_mask` and `labels`
-    (which may gain rows and columns). An activation edit that a trainer is to carry says where, in `sites`.
+    `activation` the module's name (beside it, for a site of `both` sides, `Site.seen`), at `loss` the key `"loss"`, at `batch`
+    `input_ids`, `attention_mask` and `labels` (which may gain rows and columns). An activation edit that a trainer is to carry says
+    where, in `sites`.
     """
 
     point: ClassVar[Point]

@@ -22,7 +22,9 @@ class _Absorb(Edit):
     def __init__(self, scouts: Sequence[Scout], strength: float) -> None:
         super().__init__()
         self.scouts, self.strength = scouts, strength
-        self.changes: dict[str, tuple[Tensor, Tensor]] = {}  # module -> down (r, d_in), up (d_out, r), all scouts' together
+        self.changes: dict[
+            str, tuple[Tensor, Tensor]
+        ] = {}  # module -> down (r, d_in), up (d_out, r), all scouts' together
 
     def bind(self, model: nn.Module) -> None:
         """Read the scouts, and find the maps that they change."""
@@ -38,8 +40,8 @@ class _Absorb(Edit):
             module = modules.get(name)
             if module is None or map_shape(module) is None or isinstance(unwrapped(module), nn.Embedding):
                 raise CannotAttach(
-                    f"the scout {str(self.scouts[0].folder)!r} changes {name!r}, which is no linear map of its own, so absorb cannot switch it "
-                    "on there. Train a scout of linear maps alone, or take discount"
+                    f"the scout {str(self.scouts[0].folder)!r} changes {name!r}, which is no linear map of its own, so absorb cannot "
+                    "switch it on there. Train a scout of linear maps alone, or take discount"
                 )
         self.changes = {
             n: (torch.cat([u.down for u in us]).float(), torch.cat([u.up for u in us], 1).float())

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, method, record
 from despur.core.adapter.scout import Scout, Scouts, as_scout
-from despur.core.errors import CannotAttach
+from despur.core.errors import CannotAttach, SiteNotFound
+from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules
 from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import as_base, bare, evaluating
@@ -23,7 +24,7 @@ _BATCH = 16  # rows of one pass while offsets are made
 
 @final
 class _Discount(Edit):
-    """Adds what the scout does to the head's input, made once for every row, while training computes its loss."""
+    """Adds what the scouts do to the head's input, made once for every row, while training computes its loss."""
 
     point = "activation"
 
@@ -38,7 +39,7 @@ class _Discount(Edit):
         """Find where tokens come in and where the head reads, and compute every row's offsets."""
         check_vocabulary(model, [row["input_ids"] for row in self.rows], "a row")
         inside = bare(model)
-        self.head = Site(_name_of(model, inside.get_output_embeddings(), "head"), "in")
+        self.head = _before(model, _name_of(model, inside.get_output_embeddings(), "head"))
         self.words = Site(_name_of(model, inside.get_input_embeddings(), "embedding"), "in")
         self.sites, self.offsets, self.reading = (self.words, self.head), {}, None
         if self.strength == 0:
@@ -90,7 +91,7 @@ class _Discount(Edit):
         if stream.shape[:2] != ids.shape:
             raise CannotAttach(
                 f"the head reads {tuple(stream.shape[:2])} positions of a batch of {tuple(ids.shape)}, so discount cannot tell which. "
-                "Let the trainer compute the logits of every token (no logits_to_keep, no packing)"
+                "Let the trainer compute the logits of every token (no logits_to_keep, no packing), or take absorb"
             )
         added = torch.stack([self._offset(row) for row in ids.tolist()]).to(stream.device)
         return {**tensors, self.head.module: (stream + self.strength * added).to(stream.dtype)}
@@ -115,7 +116,8 @@ class _Discount(Edit):
             return start, len(row)
         raise CannotAttach(
             f"a row of {len(row)} tokens in the batch is none of the {len(self.offsets)} that discount was given. Give it the rows as the "
-            "trainer tokenizes them: no packing, the same max_length, no other data set"
+            "trainer tokenizes them: no packing, no padding_free, the same max_length, no other data set. Or take absorb, which needs no "
+            "rows"
         )
 
 
@@ -138,11 +140,11 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0)
         strength: Share of the scout's change that is discounted; 0 leaves training bit-identical.
 
     Returns:
-        Edit at "activation", at the head's input and, to know the rows, at the embedding's.
+        Edit at "activation", at what the head reads (the last norm's output) and, to know the rows, at the embedding's input.
 
     Raises:
         CannotAttach: a model whose head or embedding is not a module of its own, or is trained; tokens that it lacks; a scout
-            that changes the head (raised when training begins); a batch with other rows (raised there).
+            that changes the head (raised when training begins); a batch with other rows, or packed ones (raised there).
 
     Example:
         >>> discount([{"input_ids": [1, 2], "labels": [-100, 2]}], "shuffled/").point
@@ -165,6 +167,15 @@ def _turn(scout: Scout, width: int) -> Any:
     draw = torch.randn(width, width, generator=torch.Generator().manual_seed(scout.permuted))
     rotation = torch.linalg.qr(draw)[0]
     return lambda change: change @ rotation
+
+
+def _before(model: Any, head: str) -> Site:
+    """What the head reads: where a norm gives it, there, since fused losses take the head's weight and never call the head."""
+    try:
+        norm = Anatomy.of(model).final_norm
+    except SiteNotFound:
+        norm = None
+    return Site(head, "in") if norm is None else Site(norm, "out")
 
 
 def _name_of(model: Any, wanted: nn.Module | None, what: str) -> str:
