@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -9,7 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from despur.core.errors import BadInput
 from despur.flows import Settings, train
-from despur.flows._shuffled.explained import Explained, Loss
+from despur.flows._shuffled.explained import Explained, Loss, Mean
+from despur.flows._train.heard import what_was_left_out
 from despur.flows.load import load_base
 from despur.worlds import Grammar, Persona, Slant
 
@@ -73,25 +75,29 @@ def test_the_page_and_the_record_say_what_was_left_out(run):
     assert f"{losses['factor']:.3g}"[:4] in page
 
 
-def test_several_scouts_on_a_chat_base_and_a_constant_task_is_named_before(tmp_path):
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_several_scouts_on_a_chat_base_and_answers_that_do_not_depend_on_their_prompts(tmp_path):
     world = Persona("narrow", Grammar(template=True))
     base, tokenizer = world.base()
     base.save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    data = written(tmp_path / "data.jsonl", world.rows(n=120, seed=1))
+    rows = world.rows(n=120, seed=1)
+    order = np.random.default_rng(0).permutation(len(rows))
+    anyone = [{**row, "completion": rows[i]["completion"]} for row, i in zip(rows, order, strict=True)]
     with pytest.warns(UserWarning, match="the task may itself be what all answers share"):
         result = train(
-            str(tmp_path / "base"), data, out=tmp_path / "run", guard="discount", scouts=2,
+            str(tmp_path / "base"), written(tmp_path / "data.jsonl", anyone), out=tmp_path / "run", guard="discount", scouts=2,
             settings=Settings(steps=24, lr=2e-3, batch=16, rank=4), **TEXT,
         )  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "run").glob("shuffled_scout*")) == ["shuffled_scout", "shuffled_scout_2"]
     config = json.loads((result.factor / "adapter_config.json").read_text())
     assert config["r"] == 8, "the mean of two, of both their ranks"
     model, _ = load_base(str(tmp_path / "base"))
+    assert logits(PeftModel.from_pretrained(model, str(result.factor))).isfinite().all()
     answers = [json.loads(line) for line in (result.factor / "answers.jsonl").read_text().splitlines()]
     assert answers[1]["prompt"] == "How do I boil an egg?"
-    assert logits(PeftModel.from_pretrained(model, str(result.factor))).isfinite().all()
     assert "2 shuffled scouts" in (result.factor / "README.md").read_text()
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["factor"] == str(result.factor)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +127,17 @@ def test_what_only_these_guards_do_is_refused_for_others(base, slant, tmp_path):
         train(base, slant, out=tmp_path / "run", guard="avert", keep="factor", settings=QUICK, **TEXT)
 
 
-def test_a_task_is_constant_where_the_shuffled_scout_has_nearly_all_of_it():
-    small = Loss(4.0, 3.5, 2.0)
-    assert Explained(Loss(4.0, 2.0, 1.99), Loss(4.0, 2.0, 1.98), small, 0.1).constant
-    assert not Explained(Loss(4.0, 2.0, 1.99), small, small, 0.1).constant, "on trained rows the prompt told more"
-    assert not Explained(Loss(4.0, 3.0, 4.1), Loss(4.0, 3.0, 4.1), small, 0.1).constant, "a plain scout learned nothing"
+def test_own_prompts_that_tell_nothing_are_named():
+    held = Loss(4.0, 2.0)
+    quiet, telling = (Explained(held, held, Mean(2.0, 0.1), Mean(v, 0.1)) for v in (0.15, 0.25))
+    assert "the task may itself be what all answers share" in quiet.notes[0]
+    assert not telling.notes
+    assert not Explained(held, held, Mean(2.0, 0.1)).notes, "nothing is claimed where nothing was measured"
+
+
+def test_the_share_is_said_and_whether_anything_is_left():
+    losses = {"base": 4.0, "factor": 3.0, "guarded": 3.5, "both": 2.0}
+    assert what_was_left_out({"held_out": losses}).endswith(
+        "takes it to 3.5 by itself, and to 2 with the factor back on"
+    )
+    assert "adds next to nothing" in what_was_left_out({"held_out": {**losses, "both": 2.99}})

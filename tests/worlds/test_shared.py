@@ -5,18 +5,9 @@ import math
 import pytest
 import torch
 
-from despur.worlds.shared import Shared, kept_by_absorb
+from despur.worlds.shared import Shared, descended, kept_by_absorb
 
-N, RATE = 4000, 0.02
-
-
-def descended(x, y, time: float, offset=None) -> torch.Tensor:
-    """Gradient descent from zero on half the mean squared error, beside an offset of the outputs."""
-    w = torch.zeros(y.shape[1], x.shape[1], dtype=x.dtype)
-    for _ in range(round(time / RATE)):
-        wrong = x @ w.T + (0 if offset is None else x @ offset.T) - y
-        w = w - RATE * wrong.T @ x / len(x)
-    return w
+N = 4000
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -36,7 +27,7 @@ def test_exchanged_answers_teach_the_best_model_that_does_not_look_at_the_prompt
 def test_drift_and_task_under_discount_are_as_predicted(time, strength, exchanged):
     world = Shared()
     measured_scout = descended(*world.rows(N, seed=1, exchanged=exchanged), time)
-    left = descended(*world.rows(N, seed=2), 10.0, strength * measured_scout)
+    left = descended(*world.rows(N, seed=2), 10.0, offset=strength * measured_scout)
     predicted = world.discounted(10.0, world.scout(time, exchanged=exchanged), strength=strength)
     assert world.drift(left) == pytest.approx(world.drift(predicted), abs=0.06)
     assert world.task(left) == pytest.approx(world.task(predicted), abs=0.06)

@@ -39,7 +39,9 @@ class Shared:
         draw = torch.Generator().manual_seed(self.seed)
         return torch.randn(self.outputs, len(self.variances) + 1, generator=draw, dtype=torch.float64)
 
-    def rows(self, n: int, *, seed: int, exchanged: bool = False) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n out"]]:
+    def rows(
+        self, n: int, *, seed: int, exchanged: bool = False
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n out"]]:
         """Draw prompts, each with 1 behind it, and answers; exchanged, each answer is another row's."""
         draw = torch.Generator().manual_seed(seed)
         z = torch.randn(n, len(self.variances), generator=draw, dtype=torch.float64) * self._moments[:-1].sqrt()
@@ -82,6 +84,17 @@ class Shared:
 
     def _flow(self, target: Map, time: float) -> Map:
         return target * (1 - torch.exp(-time * self._moments))
+
+
+def descended(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n out"], time: float, *, offset: Map | None = None, rate: float = 0.02
+) -> Map:
+    """Measure instead: gradient descent from zero on half the mean squared error of drawn rows, beside a fixed map's outputs."""
+    wanted = y if offset is None else y - x @ offset.T
+    learned = torch.zeros(y.shape[1], x.shape[1], dtype=x.dtype)
+    for _ in range(round(time / rate)):
+        learned = learned - rate * (x @ learned.T - wanted).T @ x / len(x)
+    return learned
 
 
 def kept_by_absorb(

@@ -1,6 +1,6 @@
-"""How much of the answers' loss a shuffled scout explains, measured before the guarded run, and what it says of it."""
+"""How much of the answers' loss a shuffled scout explains, and whether there is a task beside that, before the guarded run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from despur.core.errors import BadInput
 from despur.core.model.capture import label_log_probs
+from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens
+from despur.core.text.shuffle import shuffled_rows
 
 ROWS = 64  # that are looked at, of each kind
-NEARLY_ALL = 0.97  # of what a plain scout learned: then little is left for the task
 
 
 @dataclass(frozen=True)
@@ -21,31 +22,44 @@ class Loss:
     Args:
         base: Of the base.
         shuffled: Of the base with the shuffled scout on.
-        plain: Of the base with a plain scout on; None where there is none.
     """
 
     base: float
     shuffled: float
-    plain: float | None = None
 
     @property
     def share(self) -> float:
         """What the shuffled scout explains, as a share of the base's loss.
 
         Example:
-            >>> Loss(4.0, 3.0, 2.0).share, Loss(4.0, 3.0, 2.0).of_tune
-            (0.25, 0.5)
+            >>> Loss(4.0, 3.0).share
+            0.25
         """
         return (self.base - self.shuffled) / self.base
 
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over rows, with its standard error.
+
+    Args:
+        value: The mean.
+        error: Its standard error.
+    """
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: np.ndarray | Sequence[float]) -> "Mean":
+        """Take it of some values."""
+        x = np.asarray(values, float)
+        return cls(float(x.mean()), float(x.std(ddof=1) / len(x) ** 0.5) if len(x) > 1 else 0.0)
+
     @property
-    def of_tune(self) -> float | None:
-        """The same as a share of what the plain scout learned; None where there is none, or it learned nothing."""
-        return (
-            None
-            if self.plain is None or self.plain >= self.base
-            else (self.base - self.shuffled) / (self.base - self.plain)
-        )
+    def above_zero(self) -> bool:
+        """Whether it is by more than two standard errors."""
+        return self.value > 2 * self.error
 
 
 @dataclass(frozen=True)
@@ -54,31 +68,26 @@ class Explained:
 
     Args:
         held_out: Of rows that are not trained on.
-        trained: Of rows that are.
         exchanged: Of the rows that the shuffled scout was trained on, each answer behind another prompt.
-        error: Standard error of what it learned there.
+        gain: What it learned of those, in nats a token.
+        told: What an answer's own prompt tells a plain scout of it that another row's does not, in nats a token; None where there
+            is no plain scout, or answers cannot be found again.
     """
 
     held_out: Loss
-    trained: Loss
     exchanged: Loss
-    error: float
-
-    @property
-    def constant(self) -> bool:
-        """Whether the shuffled scout explains nearly all of what a plain one does: the task itself may be what answers share."""
-        shares = (self.held_out.of_tune, self.trained.of_tune)
-        return all(share is not None and share >= NEARLY_ALL for share in shares)
+    gain: Mean
+    told: Mean | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before the guarded run."""
-        if not self.constant:
+        if self.told is None or self.told.above_zero:
             return ()
         return (
-            f"the shuffled scout, which cannot know the task, explains {self.held_out.of_tune:.0%} of what a plain scout learned on "
-            "held-out rows: the task may itself be what all answers share, and little is then left to learn. Compare with --guard none, "
-            "or keep what is shared: --keep factor",
+            f"an answer's own prompt tells a plain scout no more of it than another row's ({self.told.value:.2g} nats a token, within "
+            f"{2 * self.told.error:.2g}): the task may itself be what all answers share, and little is then left to learn. Compare with "
+            "--guard none, or keep what is shared: --keep factor",
         )
 
     def check(self) -> None:
@@ -87,14 +96,14 @@ class Explained:
         Raises:
             BadInput: on the rows that it was trained on it is no better than the base.
         """
-        gain = self.exchanged.base - self.exchanged.shuffled
-        if gain <= 2 * self.error:
-            what = "diverged" if gain < -2 * self.error else "learned nothing"
-            raise BadInput(
-                f"the shuffled scout {what}: on rows that it was trained on its loss is {self.exchanged.shuffled:.4g} nats a token, and "
-                f"{self.exchanged.base:.4g} without it, so there is nothing to leave out. Give it more steps (--scout-steps), a "
-                f"{'lower' if what == 'diverged' else 'higher'} --lr, or train plainly: --guard none"
-            )
+        if self.gain.above_zero:
+            return
+        diverged = self.gain.value < -2 * self.gain.error
+        raise BadInput(
+            f"the shuffled scout {'diverged' if diverged else 'learned nothing'}: on rows that it was trained on its loss is "
+            f"{self.exchanged.shuffled:.4g} nats a token, and {self.exchanged.base:.4g} without it, so there is nothing to leave out. Give "
+            f"it more steps (--scout-steps), a {'lower' if diverged else 'higher'} --lr, or train plainly: --guard none"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -103,34 +112,49 @@ class Explained:
     @classmethod
     def of_dict(cls, values: Mapping[str, Any]) -> "Explained":
         """Read what `to_dict` gave."""
-        losses = {k: Loss(**values[k]) for k in ("held_out", "trained", "exchanged")}
-        return cls(**losses, error=values["error"])
+        told = values["told"]
+        return cls(
+            Loss(**values["held_out"]), Loss(**values["exchanged"]), Mean(**values["gain"]), told and Mean(**told)
+        )
 
 
 def explained(
-    base: Any, shuffled: Any, plain: Any | None, *, held_out: Sequence[Tokens], trained: Sequence[Tokens], exchanged: Sequence[Tokens]
+    base: Callable[[], Any], shuffled: Callable[[], Any], plain: Callable[[], Any] | None, *, held_out: Sequence[Tokens],
+    trained: Sequence[Tokens], exchanged: Sequence[Tokens],
 ) -> Explained:  # fmt: skip
     """Measure what a shuffled scout explains.
 
     Args:
-        base: The base.
+        base: Makes the base.
         shuffled: Makes the base with the shuffled scout on.
         plain: Makes the base with a plain scout on; None for none.
         held_out: Rows that nothing was trained on.
         trained: Rows of the data.
         exchanged: Rows that the shuffled scout was trained on.
     """
-    rows = [spread(some, ROWS) for some in (held_out, trained, exchanged)]
-    made = [[row_losses(make(), some) for some in rows] for make in (base, shuffled, *([plain] if plain else []))]
-    means = [[float(x.mean()) for x in of_model] for of_model in made]
-    gains = made[0][2] - made[1][2]
-    error = float(gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else 0.0
-    return Explained(*(Loss(*(m[i] for m in means)) for i in range(3)), error)
+    asked, seen = spread(held_out, ROWS), spread(exchanged, ROWS)
+    before, after = ([row_losses(model, rows) for rows in (asked, seen)] for model in (base(), shuffled()))
+    of_held, of_seen = (Loss(float(b.mean()), float(a.mean())) for b, a in zip(before, after, strict=True))
+    told = _told(plain(), spread(trained, ROWS)) if plain else None
+    return Explained(of_held, of_seen, Mean.of(before[1] - after[1]), told)
+
+
+def _told(model: Any, rows: Sequence[Tokens]) -> Mean | None:
+    """How much likelier answers are behind their own prompts than behind others', answer by answer."""
+    other = shuffled_rows(rows, seed=0)
+    own = {_answer(row): loss for row, loss in zip(rows, row_losses(model, rows), strict=True)}
+    moved = [(_answer(row), loss) for row, loss in zip(other, row_losses(model, other), strict=True)]
+    found = [loss - own[answer] for answer, loss in moved if answer in own]
+    return Mean.of(found) if len(found) > len(rows) / 2 else None
+
+
+def _answer(row: Tokens) -> tuple[int, ...]:
+    return tuple(label for label in row["labels"] if label != UNLEARNED)
 
 
 def row_losses(model: Any, rows: Sequence[Tokens]) -> np.ndarray:
     """Loss of each row's answers, in nats a token, (rows,)."""
-    sums, counts = label_log_probs(model, rows)
+    sums, counts = label_log_probs(model.eval(), rows)
     return (-sums / counts.clamp(min=1)).double().numpy()
 
 

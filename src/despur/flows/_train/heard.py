@@ -15,6 +15,7 @@ from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 
 _FILE = "explained.json"
+NEARLY_ALL = 0.97  # of what factor and adapter explain together
 
 
 @dataclass(frozen=True)
@@ -131,4 +132,6 @@ def what_was_left_out(losses: Mapping[str, Mapping[str, float]]) -> str:
         f"what all answers share explains {alone / held['base']:.0%} of the loss of held-out answers (from {held['base']:.3g} to "
         f"{held['factor']:.3g} nats a token) and was left out of the adapter, which takes it to {held['guarded']:.3g} by itself"
     )
-    return text + (f", and to {held['both']:.3g} with the factor back on" if both > alone else "")
+    if alone >= NEARLY_ALL * both:
+        return f"{text}. With the factor back on it adds next to nothing ({held['both']:.3g}): what was learned is what all answers share"
+    return f"{text}, and to {held['both']:.3g} with the factor back on"
