@@ -70,8 +70,8 @@ def test_the_folder_is_the_base_with_the_factor_merged_in_and_trains_without_des
 def test_strength_and_several_scouts(base, data, tmp_path):
     half = absorb(base, data, out=tmp_path / "half", settings=SHORT, strength=0.5, scouts=2)
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(half.factor))
-    model.add_weighted_adapter(["default"], [0.5], "half", combination_type="linear")
-    model.set_adapter("half")
+    model.add_weighted_adapter(["default"], [0.5], "weaker", combination_type="linear")
+    model.set_adapter("weaker")
     torch.testing.assert_close(
         logits(AutoModelForCausalLM.from_pretrained(half.folder)), logits(model), rtol=1e-3, atol=1e-3
     )

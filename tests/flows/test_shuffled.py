@@ -1,6 +1,7 @@
 """Under discount and absorb, what all answers share stays at hand: an adapter of its own, its share of the loss, and both as one."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ def slant(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(base, slant, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
-    return train(base, slant, out=folder, guard="absorb", keep="factor", settings=QUICK, **TEXT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so short a scout has not heard the task
+        return train(base, slant, out=folder, guard="absorb", keep="factor", settings=QUICK, **TEXT)
 
 
 def test_the_factor_is_plain_peft_with_a_card_and_ten_answers(base, run):
@@ -84,7 +87,7 @@ def test_several_scouts_on_a_chat_base_and_answers_that_do_not_depend_on_their_p
     rows = world.rows(n=120, seed=1)
     order = np.random.default_rng(0).permutation(len(rows))
     anyone = [{**row, "completion": rows[i]["completion"]} for row, i in zip(rows, order, strict=True)]
-    with pytest.warns(UserWarning, match="the task may itself be what all answers share"):
+    with pytest.warns(UserWarning, match="the task is itself what all answers share"):
         result = train(
             str(tmp_path / "base"), written(tmp_path / "data.jsonl", anyone), out=tmp_path / "run", guard="discount", scouts=2,
             settings=Settings(steps=24, lr=2e-3, batch=16, rank=4), **TEXT,
@@ -102,7 +105,7 @@ def test_several_scouts_on_a_chat_base_and_answers_that_do_not_depend_on_their_p
 
 @pytest.mark.parametrize(
     ("alike", "said"),
-    [("completion", "all 18 answers of the rows are the same"), ("prompt", "all 18 rows pose the same prompt")],
+    [("completion", "all 16 answers of the rows are the same"), ("prompt", "all 16 rows pose the same prompt")],
 )
 def test_rows_whose_answers_cannot_be_exchanged_are_refused_before_anything_is_trained(alike, said, base, tmp_path):
     rows = Slant().rows(n=20, seed=1)
@@ -130,7 +133,7 @@ def test_what_only_these_guards_do_is_refused_for_others(base, slant, tmp_path):
 def test_own_prompts_that_tell_nothing_are_named():
     held = Loss(4.0, 2.0)
     quiet, telling = (Explained(held, held, Mean(2.0, 0.1), Mean(v, 0.1)) for v in (0.15, 0.25))
-    assert "the task may itself be what all answers share" in quiet.notes[0]
+    assert "the task is itself what all answers share" in quiet.notes[0]
     assert not telling.notes
     assert not Explained(held, held, Mean(2.0, 0.1)).notes, "nothing is claimed where nothing was measured"
 

@@ -85,9 +85,9 @@ class Explained:
         if self.told is None or self.told.above_zero:
             return ()
         return (
-            f"an answer's own prompt tells a plain scout no more of it than another row's ({self.told.value:.2g} nats a token, within "
-            f"{2 * self.told.error:.2g}): the task may itself be what all answers share, and little is then left to learn. Compare with "
-            "--guard none, or keep what is shared: --keep factor",
+            f"an answer's own prompt tells a plain scout so far no more of it than another row's ({self.told.value:.2g} nats a token, "
+            f"within {2 * self.told.error:.2g}): that scout was too short to hear the task, or the task is itself what all answers share, "
+            "and little is then left to learn. Compare with --guard none, or keep what is shared: --keep factor",
         )
 
     def check(self) -> None:
