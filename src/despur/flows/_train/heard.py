@@ -11,6 +11,7 @@ from despur.core.adapter.peft_folder import tune_digest
 from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.explained import ROWS, Explained, explained, row_losses, spread
 from despur.flows._shuffled.factor_folder import write_both, write_factor
+from despur.flows._train.guarding import hears
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 
@@ -39,6 +40,11 @@ class Heard:
     def __post_init__(self) -> None:
         made = tuple(self.stages.shuffled_scout(self.steps, i) for i in range(self.number))
         object.__setattr__(self, "scouts", made)
+
+    @classmethod
+    def of_run(cls, stages: Stages, start: Start, arguments: Mapping[str, Any]) -> "Heard | None":
+        """What a run with these arguments needs; None where its guard takes no shuffled scout."""
+        return cls(stages, start, arguments["scout_steps"], arguments["scouts"]) if hears(arguments["guard"]) else None
 
     @property
     def material(self) -> Path | tuple[Path, ...]:

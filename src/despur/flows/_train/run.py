@@ -59,11 +59,7 @@ class Run:
 
     def all(self) -> Trained:
         """Make every stage that is not there yet, and what is written of them."""
-        heard = (
-            Heard(self.stages, self.start, self.arguments["scout_steps"], self.arguments["scouts"])
-            if hears(self.guard)
-            else None
-        )
+        heard = Heard.of_run(self.stages, self.start, self.arguments)
         seen = self._scout(heard)
         before = heard.explained(seen.scouts[0]).notes if heard else ()
         for note in before:
