@@ -139,5 +139,6 @@ def what_was_left_out(losses: Mapping[str, Mapping[str, float]]) -> str:
         f"{held['factor']:.3g} nats a token) and was left out of the adapter, which takes it to {held['guarded']:.3g} by itself"
     )
     if alone >= NEARLY_ALL * both:
-        return f"{text}. To the factor it adds next to nothing ({held['both']:.3g} with both): what was learned so far is what all answers share"
+        added = f"To the factor it adds next to nothing ({held['both']:.3g} with both)"
+        return f"{text}. {added}: what was learned so far is what all answers share"
     return f"{text}, and to {held['both']:.3g} with the factor back on"
