@@ -42,7 +42,9 @@ def trained(chat_tokenizer, settings, tmp_path):
                 args=SFTConfig(**settings, **options, output_dir=str(tmp_path / "out")),
             )  # fmt: skip
             if edit_of:
-                trainer.add_callback(GuardCallback(edit_of(list(trainer.train_dataset.select_columns(["input_ids", "labels"])))))
+                trainer.add_callback(
+                    GuardCallback(edit_of(list(trainer.train_dataset.select_columns(["input_ids", "labels"]))))
+                )
             trainer.train()
         return torch.tensor([e["loss"] for e in trainer.state.log_history if "loss" in e])
 
