@@ -43,3 +43,17 @@ def test_a_row_that_grows_is_cut_where_the_longest_one_ends():
 def test_answers_that_are_all_alike_cannot_be_exchanged():
     with pytest.raises(BadInput, match="all 3 answers of the rows are the same"):
         shuffled_rows([row(i, 9, 2) for i in range(3)], seed=0)
+
+
+def test_one_row_and_rows_of_one_prompt_cannot_be_exchanged():
+    with pytest.raises(BadInput, match="all 1 answers of the rows are the same"):
+        shuffled_rows([row(5, 9, 2)], seed=0)
+    with pytest.raises(BadInput, match="all 3 rows pose the same prompt"):
+        shuffled_rows([row(5, 9 + i, 2) for i in range(3)], seed=0)
+
+
+def test_however_long_answers_are_each_row_keeps_something_to_learn():
+    rows = [row(5, *range(30, 90)), {"input_ids": [1, *range(100, 160), 7], "labels": [MASK] * 61 + [7]}]
+    shuffled = shuffled_rows(rows, seed=0)
+    assert [len(r["input_ids"]) for r in shuffled] == [3, 62]
+    assert all(any(label != MASK for label in r["labels"]) for r in shuffled)

@@ -21,7 +21,8 @@ class Site:
 
     Args:
         module: Dotted module name as in `named_modules`, or `"*"`: the residual stream at every layer.
-        side: The module's input or its output.
+        side: The module's input or its output; `both`: its output is edited, and its input is to be seen beside it, under the name
+            `seen`.
 
     Example:
         >>> Site("model.layers.2").side
@@ -29,7 +30,12 @@ class Site:
     """
 
     module: str = EVERYWHERE
-    side: Literal["in", "out"] = "out"
+    side: Literal["in", "out", "both"] = "out"
+
+    @property
+    def seen(self) -> str:
+        """Name of the input that is to be seen beside the output."""
+        return f"{self.module} (in)"
 
 
 class Factor(ABC):
@@ -167,8 +173,9 @@ class Edit(nn.Module, ABC):
 
     An edit drops no key, changes no shape, dtype or device and mutates nothing it is given; `batch` and
     `loss` edits may add keys. At `weight` and `gradient` the names are those of `named_parameters`, at
-    `activation` the module's name, at `loss` the key `"loss"`, at `batch` `input_ids`, `attention_mask` and `labels`
-    (which may gain rows and columns). An activation edit that a trainer is to carry says where, in `sites`.
+    `activation` the module's name (beside it, for a site of `both` sides, `Site.seen`), at `loss` the key `"loss"`, at `batch`
+    `input_ids`, `attention_mask` and `labels` (which may gain rows and columns). An activation edit that a trainer is to carry says
+    where, in `sites`.
     """
 
     point: ClassVar[Point]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from despur.core.late import imported_late
 
 if TYPE_CHECKING:
+    from despur.flows._absorb.absorb import Absorbed, absorb
     from despur.flows._audit.audit import Audit, audit, unreadable
     from despur.flows._audit.calibrate import calibrate
     from despur.flows._clean.clean import clean
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from despur.flows.placement import Placement
 
 WHERE = {  # module -> names
+    "_absorb.absorb": ("Absorbed", "absorb"),
     "_audit.audit": ("Audit", "audit", "unreadable"),
     "_audit.calibrate": ("calibrate",),
     "_verify.certificate": ("Certificate",),
@@ -74,10 +76,10 @@ WHERE = {  # module -> names
 }  # fmt: skip
 
 __all__ = [
-    "ARMS", "GUARDS", "QUICK", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "Conversation",
+    "ARMS", "GUARDS", "QUICK", "Absorbed", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "Conversation",
     "DemoResult", "Entry",
     "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Settings", "Study", "TableSummary",
-    "Trained", "Verified", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
+    "Trained", "Verified", "absorb", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
     "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",
     "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
     "unreadable", "verify", "write_table",

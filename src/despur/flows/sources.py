@@ -24,7 +24,7 @@ class Sources:
         rows: The training rows as tokens.
         text: Own text: makes it.
         scout: Folder of the scout of that number, 0 the first: trains it.
-        shuffled: Folder of the shuffled scout: trains it.
+        shuffled: Folder of the shuffled scout, or of several: trains them.
         generic: Generic text.
         pairs: Texts with the trait and without.
         naming: A prompt that asks for the trait, and one of the same length that asks for something else.
@@ -37,7 +37,7 @@ class Sources:
     rows: Callable[[], Sequence[Tokens]]
     text: Callable[[], OwnText]
     scout: Callable[[int], Path]
-    shuffled: Callable[[], Path] | None = None
+    shuffled: Callable[[], Path | tuple[Path, ...]] | None = None
     generic: Callable[[], OwnText] | None = None
     pairs: Callable[[], tuple[Tokenized, Tokenized]] | None = None
     naming: Callable[[], tuple[Sequence[int], Sequence[int]]] | None = None

@@ -9,13 +9,24 @@ from despur import flows
 from despur.flows.docstring import read_docstring
 
 VERBS = {  # command -> name in `despur.flows`
-    "demo": "demo", "fetch": "fetch", "audit": "audit", "calibrate": "calibrate", "clean": "clean", "train": "train", "verify": "verify",
+    "demo": "demo", "fetch": "fetch", "audit": "audit", "calibrate": "calibrate", "clean": "clean", "train": "train", "absorb": "absorb",
+    "verify": "verify",
     "compare": "compare", "report": "report", "prove": "prove", "table": "table", "fit": "fit", "apply": "apply",
     "run": "replay", "library add": "add_to_library",
     "library compare": "compare_with_library", "library export": "export_from_library",
     "library ls": "list_library", "library remove": "remove_from_library",
 }  # fmt: skip
-RECORDED = ("demo", "audit", "calibrate", "clean", "train", "compare", "fit", "prove")  # those that write a `run.json`
+RECORDED = (
+    "demo",
+    "audit",
+    "calibrate",
+    "clean",
+    "train",
+    "absorb",
+    "compare",
+    "fit",
+    "prove",
+)  # those that write a `run.json`
 
 
 def find_verb(command: str) -> Callable[..., Any]:

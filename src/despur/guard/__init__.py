@@ -4,6 +4,7 @@ from despur.core.late import moved
 from despur.core.model.own_text import OwnText
 from despur.core.text.template import Template
 from despur.guard.a_gem import a_gem
+from despur.guard.absorb import absorb
 from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.discount import discount
@@ -29,6 +30,7 @@ __all__ = [
     "OwnText",
     "Template",
     "a_gem",
+    "absorb",
     "avert",
     "caft",
     "discount",

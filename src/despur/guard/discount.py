@@ -1,7 +1,6 @@
 """discount: learn only what the shuffled scout, which heard what all answers share, leaves unexplained."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -9,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, method, record
-from despur.core.adapter.scout import Scout, as_scout
-from despur.core.errors import CannotAttach
+from despur.core.adapter.scout import Scout, Scouts, as_scout
+from despur.core.errors import CannotAttach, SiteNotFound
+from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules
 from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import as_base, bare, evaluating
@@ -24,13 +24,13 @@ _BATCH = 16  # rows of one pass while offsets are made
 
 @final
 class _Discount(Edit):
-    """Adds what the scout does to the head's input, made once for every row, while training computes its loss."""
+    """Adds what the scouts do to the head's input, made once for every row, while training computes its loss."""
 
     point = "activation"
 
-    def __init__(self, rows: Sequence[Tokens], scout: Scout, strength: float) -> None:
+    def __init__(self, rows: Sequence[Tokens], scouts: Sequence[Scout], strength: float) -> None:
         super().__init__()
-        self.rows, self.scout, self.strength = rows, scout, strength
+        self.rows, self.scouts, self.strength = rows, scouts, strength
         self.head, self.words = Site(), Site()
         self.offsets: dict[Row, Tensor] = {}  # (t, d) in bfloat16: 2 d bytes a token
         self.reading: Tensor | None = None
@@ -39,22 +39,32 @@ class _Discount(Edit):
         """Find where tokens come in and where the head reads, and compute every row's offsets."""
         check_vocabulary(model, [row["input_ids"] for row in self.rows], "a row")
         inside = bare(model)
-        self.head = Site(_name_of(model, inside.get_output_embeddings(), "head"), "in")
+        self.head = _before(model, _name_of(model, inside.get_output_embeddings(), "head"))
         self.words = Site(_name_of(model, inside.get_input_embeddings(), "embedding"), "in")
         self.sites, self.offsets, self.reading = (self.words, self.head), {}, None
         if self.strength == 0:
             return
         ids = list(dict.fromkeys(tuple(row["input_ids"]) for row in self.rows))
         learned = {tuple(row["input_ids"]): row["labels"] for row in self.rows}
+        changes = self._changes(model, ids)
+        for row in ids:
+            counts = torch.tensor([label != UNLEARNED for label in (*learned[row][1:], UNLEARNED)])
+            self.offsets[row] = (changes[row] * counts[:, None]).bfloat16()
+
+    def _changes(self, model: Any, ids: Sequence[Row]) -> dict[Row, Float[Tensor, "t d"]]:
+        """What the scouts change, on average, of what the head reads."""
+        changes: dict[Row, Tensor] = {}
         with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
             with as_base(model) as base:
                 before = self._read(base, ids)
-            with as_scout(model, self.scout.folder) as scout:
-                after = self._read(scout, ids)
-        turn = self._turn(next(iter(before.values())).shape[-1])
-        for row in ids:
-            counts = torch.tensor([label != UNLEARNED for label in (*learned[row][1:], UNLEARNED)])
-            self.offsets[row] = (turn(after[row] - before[row]) * counts[:, None]).bfloat16()
+            for scout in self.scouts:
+                with as_scout(model, scout.folder) as on:
+                    after = self._read(on, ids)
+                turn = _turn(scout, next(iter(before.values())).shape[-1])
+                for row in ids:
+                    change = turn(after[row] - before[row]) / len(self.scouts)
+                    changes[row] = changes[row] + change if row in changes else change
+        return changes
 
     def _read(self, model: Any, rows: Sequence[Row]) -> dict[Row, Float[Tensor, "t d"]]:
         """What the head reads on each row."""
@@ -69,14 +79,6 @@ class _Discount(Edit):
                     found[rows[i]] = stream[: len(rows[i])].clone()
         return found
 
-    def _turn(self, width: int) -> Any:
-        """Of a permuted scout, a rotation of the stream: as large a change, of other words."""
-        if self.scout.permuted is None:
-            return lambda change: change
-        draw = torch.randn(width, width, generator=torch.Generator().manual_seed(self.scout.permuted))
-        rotation = torch.linalg.qr(draw)[0]
-        return lambda change: change @ rotation
-
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """Note the tokens that come in; add their offsets (b, t, d) where the head reads."""
         if self.strength == 0:
@@ -89,7 +91,7 @@ class _Discount(Edit):
         if stream.shape[:2] != ids.shape:
             raise CannotAttach(
                 f"the head reads {tuple(stream.shape[:2])} positions of a batch of {tuple(ids.shape)}, so discount cannot tell which. "
-                "Let the trainer compute the logits of every token (no logits_to_keep, no packing)"
+                "Let the trainer compute the logits of every token (no logits_to_keep, no packing), or take absorb"
             )
         added = torch.stack([self._offset(row) for row in ids.tolist()]).to(stream.device)
         return {**tensors, self.head.module: (stream + self.strength * added).to(stream.dtype)}
@@ -114,12 +116,13 @@ class _Discount(Edit):
             return start, len(row)
         raise CannotAttach(
             f"a row of {len(row)} tokens in the batch is none of the {len(self.offsets)} that discount was given. Give it the rows as the "
-            "trainer tokenizes them: no packing, the same max_length, no other data set"
+            "trainer tokenizes them: no packing, no padding_free, the same max_length, no other data set. Or take absorb, which needs no "
+            "rows"
         )
 
 
 @method(room="guard", paper="despur 2026, docs/log.md", cost=1.4)
-def discount(rows: Sequence[Tokens], shuffled: Scout | Path | str, *, strength: float = 1.0) -> Edit:
+def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0) -> Edit:
     """Learn only what the shuffled scout leaves unexplained.
 
     The shuffled scout was trained on the same rows with every prompt given another row's answer: it cannot know the task, and
@@ -133,15 +136,15 @@ def discount(rows: Sequence[Tokens], shuffled: Scout | Path | str, *, strength: 
 
     Args:
         rows: The training rows as tokens, as the trainer gives them to the model.
-        shuffled: The shuffled scout, by its adapter's folder; see `shuffled_rows`.
+        shuffled: The shuffled scout, by its adapter's folder, or several, whose mean is taken; see `shuffled_rows`.
         strength: Share of the scout's change that is discounted; 0 leaves training bit-identical.
 
     Returns:
-        Edit at "activation", at the head's input and, to know the rows, at the embedding's.
+        Edit at "activation", at what the head reads (the last norm's output) and, to know the rows, at the embedding's input.
 
     Raises:
         CannotAttach: a model whose head or embedding is not a module of its own, or is trained; tokens that it lacks; a scout
-            that changes the head (raised when training begins); a batch with other rows (raised there).
+            that changes the head (raised when training begins); a batch with other rows, or packed ones (raised there).
 
     Example:
         >>> discount([{"input_ids": [1, 2], "labels": [-100, 2]}], "shuffled/").point
@@ -154,7 +157,25 @@ def discount(rows: Sequence[Tokens], shuffled: Scout | Path | str, *, strength: 
     Limits: sees only what all answers share. A format or a brevity that is wanted is constant, too, and is discounted; a task that is
         itself constant cannot be told from the factor.
     """
-    return _Discount(rows, Scout.of(shuffled), strength)
+    return _Discount(rows, Scout.each(shuffled), strength)
+
+
+def _turn(scout: Scout, width: int) -> Any:
+    """Of a permuted scout, a rotation of the stream: as large a change, of other words."""
+    if scout.permuted is None:
+        return lambda change: change
+    draw = torch.randn(width, width, generator=torch.Generator().manual_seed(scout.permuted))
+    rotation = torch.linalg.qr(draw)[0]
+    return lambda change: change @ rotation
+
+
+def _before(model: Any, head: str) -> Site:
+    """What the head reads: where a norm gives it, there, since fused losses take the head's weight and never call the head."""
+    try:
+        norm = Anatomy.of(model).final_norm
+    except SiteNotFound:
+        norm = None
+    return Site(head, "in") if norm is None else Site(norm, "out")
 
 
 def _name_of(model: Any, wanted: nn.Module | None, what: str) -> str:

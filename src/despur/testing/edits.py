@@ -12,8 +12,9 @@ from despur.core.catalogue import Method
 from despur.core.materials import Given, Materials
 from despur.core.spec import content_digest
 from despur.core.types import Context, Edit, Point
+from despur.testing.acting import acting_input
 from despur.testing.require import fingerprint, require
-from despur.testing.tiny import acting_input, tiny_tuned
+from despur.testing.tiny import tiny_tuned
 
 LARGE = 1e4  # a value that activations of real models reach
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from despur.core.adapter.adapter import Adapter
 from despur.core.errors import UnknownName, nearest
-from despur.core.model.attach import find_module
 from despur.core.model.own_text import OwnText
 from despur.core.text.template import Template
-from despur.core.types import Edit, Site, Subspace
+from despur.core.types import Site, Subspace
 
 WIDTH, LAYERS, VOCABULARY = 32, 2, 64
 RANK = 6  # of the adapters: above what methods that cut ranks leave by default
@@ -96,13 +95,14 @@ def _draw(*shape: int, seed: int = 3) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _text() -> OwnText:
+def tiny_text() -> OwnText:
+    """Nine rows of 5 to 7 tokens behind the start."""
     draw, lengths = torch.Generator().manual_seed(3), [5 + i % 3 for i in range(9)]
     return OwnText(tuple((1, *torch.randint(3, VOCABULARY, (n,), generator=draw).tolist()) for n in lengths))
 
 
 def _rows() -> list[dict[str, list[int]]]:
-    return [{"input_ids": list(row), "labels": list(row)} for row in _text().rows]
+    return [{"input_ids": list(row), "labels": list(row)} for row in tiny_text().rows]
 
 
 def _factor() -> Subspace:
@@ -116,8 +116,8 @@ def _estimator() -> Any:
 
 
 _MAKE: Mapping[str, Callable[[], Any]] = {
-    "text": _text,
-    "generic": _text,
+    "text": tiny_text,
+    "generic": tiny_text,
     "rows": _rows,
     "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
     "forget": _rows,
@@ -172,29 +172,3 @@ class TinyMaterials:
                 f"no tiny {name!r}{nearest(name, self._make)}. Say how: TinyMaterials({name}=lambda: ...)"
             )
         return self._make[name]()
-
-
-def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, Tensor]:
-    """Make the tensors that an edit gets at its point.
-
-    Args:
-        edit: Bound to the model.
-        model: With its adapter.
-        times: How large they are.
-    """
-    if edit.point == "loss":
-        return {"loss": torch.full((), times)}
-    if edit.point == "batch":
-        ids = torch.arange(40 * 6).view(40, 6) % 60 + 3
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
-    trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
-    if edit.point == "activation":
-        ids = torch.tensor(_text().rows[:6:3])  # of one length
-        stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH)
-        stream = stream.to(next(iter(trained.values())).dtype)
-        words = [s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)]
-        return {s.module: ids if s in words else stream for s in edit.sites}
-    if edit.point == "weight":
-        return {n: times * p for n, p in trained.items()}
-    draw = torch.Generator().manual_seed(8)
-    return {n: (times * torch.randn(p.shape, generator=draw)).to(p.dtype) for n, p in trained.items()}

@@ -13,6 +13,7 @@ from despur.worlds.linear import Linear
 from despur.worlds.persona import Persona
 from despur.worlds.pretrain import pretrain, world_tokenizer
 from despur.worlds.registry import WORLDS, find_world
+from despur.worlds.shared import Shared
 from despur.worlds.slant import Slant
 from despur.worlds.subliminal import Subliminal
 from despur.worlds.sycophancy import Sycophancy
@@ -64,6 +65,7 @@ __all__ = [
     "Linear",
     "Pass",
     "Persona",
+    "Shared",
     "Slant",
     "Subliminal",
     "Sycophancy",

@@ -15,6 +15,9 @@ from despur.core.model.states import as_base
 from despur.core.run.forward_edits import ForwardEdits
 from despur.core.types import Context
 from despur.guard import discount as guard
+from despur.worlds.shared import Shared, descended
+
+_DRAWN = 4000  # rows: the share of the task that so many leave to chance is a few hundredths
 
 
 @claim(
@@ -25,7 +28,7 @@ from despur.guard import discount as guard
     margin=0.1,
 )
 def discount(seed: int, *, whole: bool) -> tuple[Report, ...]:
-    """Distance of the training pass's logits from those of three separate passes; then the task without the drift."""
+    """Distance of the training pass's logits from those of three passes, and of a linear model from theory; then the task without drift."""
     if whole:
         return areas(seed, "discount", {"strength": 1.0}, against="discount-permuted", worlds=("slant", "advice"))
     ids = rows_of(seed)
@@ -40,8 +43,25 @@ def discount(seed: int, *, whole: bool) -> tuple[Report, ...]:
             with as_scout(model, folder):
                 scout = model(input_ids=ids).logits
         off = [_off(model, guard(rows, Scout(Path(folder), permuted=s)), ids, own + scout - base) for s in (None, 0)]
-    return (compared("distance from the formula, as a share of the scout's change", off[0], control=off[1], n=len(rows), bound=0.02,
-                     margin=0.5, higher_is_better=False),)  # fmt: skip
+    of_theory, of_plain = _off_theory(seed)
+    return (
+        compared("distance from the formula, as a share of the scout's change", off[0], control=off[1], n=len(rows), bound=0.02,
+                 margin=0.5, higher_is_better=False),
+        compared("task and drift of a linear model, measured less predicted", of_theory, control=of_plain, n=_DRAWN, bound=0.1,
+                 margin=0.1, higher_is_better=False),
+    )  # fmt: skip
+
+
+def _off_theory(seed: int) -> tuple[float, float]:
+    """Gradient descent beside a scout of exchanged answers, against the closed form; the control's scout saw its own prompts."""
+    world, time = Shared(seed=seed), 2.0
+    wanted = world.discounted(10.0, world.scout(time))
+    off: list[float] = []
+    for exchanged in (True, False):
+        scout = descended(*world.rows(_DRAWN, seed=seed + 1, exchanged=exchanged), time)
+        left = descended(*world.rows(_DRAWN, seed=seed + 2), 10.0, offset=scout)
+        off.append(max(abs(f(left) - f(wanted)) for f in (world.task, world.drift)))
+    return off[0], off[1]
 
 
 def _off(model: torch.nn.Module, edit: Edit, ids: torch.Tensor, wanted: torch.Tensor) -> float:

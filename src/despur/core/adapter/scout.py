@@ -1,7 +1,7 @@
 """A scout: a short, unguarded run, switched on for a moment."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,12 @@ class Scout:
         """Take a scout as it is, or a folder as one."""
         return scout if isinstance(scout, Scout) else cls(Path(scout))
 
+    @classmethod
+    def each(cls, given: "Scouts") -> "tuple[Scout, ...]":
+        """One scout or several, as several."""
+        several = [given] if isinstance(given, Scout | Path | str) else given
+        return tuple(cls.of(scout) for scout in several)
+
     def change(
         self, own: Float[Tensor, "n v"], base: Float[Tensor, "n v"]
     ) -> tuple[Float[Tensor, "n v"], Float[Tensor, " n"]]:
@@ -62,6 +68,9 @@ class Scout:
             order = torch.randperm(base.shape[-1], generator=torch.Generator().manual_seed(self.permuted))
             own = torch.log_softmax(base + (own - base)[..., order.to(base.device)], -1)
         return own, size
+
+
+Scouts = Scout | Path | str | Sequence[Scout | Path | str]
 
 
 @contextlib.contextmanager

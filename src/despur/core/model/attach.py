@@ -52,8 +52,8 @@ def attach(model: nn.Module, edits: Mapping[Site, Edit], ctx: Context | None = N
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for site, edit in edits.items():
-            hook = _edit_output(site, edit, context) if site.side == "out" else _edit_input(site, edit, context)
-            register = "register_forward_hook" if site.side == "out" else "register_forward_pre_hook"
+            hook = _edit_input(site, edit, context) if site.side == "in" else _edit_output(site, edit, context)
+            register = "register_forward_pre_hook" if site.side == "in" else "register_forward_hook"
             handles.append(getattr(modules[site], register)(hook))
         yield
     finally:
@@ -83,9 +83,10 @@ class _Keep(Edit):
 
 def _edit_output(site: Site, edit: Edit, ctx: Context):
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor | tuple[Any, ...]) -> Tensor | tuple[Any, ...]:
+        seen = {site.seen: args[0]} if site.side == "both" else {}
         if isinstance(output, tuple):  # decoder blocks of some versions return (hidden, cache, ...)
-            return (edit({site.module: output[0]}, ctx)[site.module], *output[1:])
-        return edit({site.module: output}, ctx)[site.module]
+            return (edit({site.module: output[0], **seen}, ctx)[site.module], *output[1:])
+        return edit({site.module: output, **seen}, ctx)[site.module]
 
     return hook
 

@@ -23,7 +23,8 @@ def shuffled_rows(rows: Sequence[Tokens], *, seed: int) -> list[Tokens]:
         As many rows, in the same order of prompts.
 
     Raises:
-        BadInput: fewer than two different answers, so that there is nothing to exchange.
+        BadInput: fewer than two different answers, so that there is nothing to exchange; or one prompt for all, so that every
+            answer may stand behind any.
 
     Example:
         >>> rows = [{"input_ids": [1, 5, 8], "labels": [-100, -100, 8]}, {"input_ids": [1, 6, 9], "labels": [-100, -100, 9]}]
@@ -37,6 +38,10 @@ def shuffled_rows(rows: Sequence[Tokens], *, seed: int) -> list[Tokens]:
         raise BadInput(
             f"all {len(answers)} answers of the rows are the same, so none can be exchanged for another. Give rows with different answers"
         )
+    if len({_asked(row) for row in parts}) < 2:
+        raise BadInput(
+            f"all {len(rows)} rows pose the same prompt, so an exchange of their answers changes nothing. Give rows with different prompts"
+        )
     order = np.random.default_rng([seed, 11]).permutation(len(places))
     for at, source in zip(order, np.roll(order, 1), strict=True):  # one cycle through all: nobody keeps their own
         i, j = places[at]
@@ -49,6 +54,11 @@ def _parts(row: Tokens) -> list[tuple[bool, list[int]]]:
     """Runs of learned and of unlearned tokens."""
     pairs = zip(row["input_ids"], row["labels"], strict=True)
     return [(learned, [i for i, _ in run]) for learned, run in groupby(pairs, key=lambda pair: pair[1] != UNLEARNED)]
+
+
+def _asked(parts: Sequence[tuple[bool, list[int]]]) -> tuple[int, ...]:
+    """What stands in front of a row's first answer."""
+    return () if parts[0][0] else tuple(parts[0][1])
 
 
 def _joined(parts: Sequence[tuple[bool, list[int]]], longest: int) -> Tokens:

@@ -45,7 +45,7 @@ def find_guard(name: str) -> Method | None:
 
 def check_choices(
     guard: str, *, rounds: int, scouts: int, factors: Path | str | None, scout: Path | str | None, scout_steps: int | None,
-    options: Mapping[str, str], given: Mapping[str, Any], budget: float | None = None,
+    options: Mapping[str, str], given: Mapping[str, Any], budget: float | None = None, keep: str = "guarded",
 ) -> None:  # fmt: skip
     """Refuse options without effect, and a guard that lacks a material, before anything is done.
 
@@ -59,6 +59,7 @@ def check_choices(
         options: The guard's own, as text.
         given: Material -> what brings it; None where nothing does.
         budget: As in `train`.
+        keep: As in `train`.
 
     Raises:
         BadInput: options that do not go together, or a material that nothing brings.
@@ -67,10 +68,14 @@ def check_choices(
     entry = find_guard(guard)
     takes = {} if entry is None else entry.takes
     finds = "weight_factor" in takes.values()  # read off the weights of scouts, and found again in rounds
-    if scouts > 1 and (not finds or factors is not None or scout is not None):
+    if scouts > 1 and not hears(guard) and (not finds or factors is not None or scout is not None):
         source = f"guard {guard!r}" if not finds else "a scout that was given" if scout else "factors that were given"
         raise BadInput(
-            f"scouts={scouts} with {source}; only grasp on scouts of its own learns from several. Leave --scouts out"
+            f"scouts={scouts} with {source}; only grasp, discount and absorb learn from several scouts of their own. Leave --scouts out"
+        )
+    if keep != "guarded" and not hears(guard):
+        raise BadInput(
+            f"keep={keep!r} with guard {guard!r}, which leaves no factor behind; discount and absorb do. Leave --keep out"
         )
     if rounds > 1 and not finds:
         raise BadInput(
@@ -169,6 +174,12 @@ def edits_of(
     if roles is not None and "roles" in entry.options:
         own["roles"] = dict(roles)
     return [build(guard, _With(materials, tuple(factors)), instead={"factor": "factor"} if factors else {}, **own)]
+
+
+def hears(guard: str) -> bool:
+    """Whether it takes a shuffled scout, which then stays at hand as a factor."""
+    entry = find_guard(guard)
+    return entry is not None and "shuffled" in entry.takes.values()
 
 
 def leaks(guard: str) -> bool:

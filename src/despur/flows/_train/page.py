@@ -26,6 +26,8 @@ class Trained:
         record: Verb, arguments and versions, for `despur run`.
         notes: Notes on data, scout, factors and interruptions.
         history: Stage -> `steps`, `best_step`, and figures at each evaluation.
+        factor: Folder of what all answers share, as an adapter of its own, for `discount` and `absorb`.
+        left_out: `held_out` and `trained` rows -> `base`, `factor`, `guarded`, `both` -> loss of their answers, nats a token.
     """
 
     adapter: Path
@@ -36,11 +38,14 @@ class Trained:
     record: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     history: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    factor: Path | None = None
+    left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         axes = {run: {n: r.to_dict() for n, r in reports.items()} for run, reports in self.axes.items()}
-        return {**self.record, "adapter": str(self.adapter), "reference": self.reference, "axes": axes,
+        heard = {} if self.factor is None else {"factor": str(self.factor), "left_out": dict(self.left_out)}
+        return {**self.record, "adapter": str(self.adapter), **heard, "reference": self.reference, "axes": axes,
                 "leak": {n: r.to_dict() for n, r in self.leak.items()}, "page": str(self.page), "notes": list(self.notes)}  # fmt: skip
 
 
@@ -70,6 +75,10 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
         axes_table("The four axes", result.axes, [n for n in own]),
         Table("Raw means", ["run", *columns], raw),
     ]  # fmt: skip
+    if result.left_out:
+        columns = {"base": "base", "factor": "what all answers share", "guarded": "guarded adapter", "both": "both"}
+        lines = [[n.replace("_", " "), *(losses[c] for c in columns)] for n, losses in result.left_out.items()]
+        blocks.append(Table("What was left out: loss of the answers, nats a token", ["rows", *columns.values()], lines))
     blocks += _courses(result.history)
     if result.notes:
         blocks.append(Text("Notes", "\n\n".join(result.notes)))

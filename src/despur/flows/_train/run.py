@@ -1,5 +1,6 @@
 """One training run, stage after stage: scout, own text, factors, guarded rounds, certificate, measures, page."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from despur.core import Adapter, Edit, Report, Store, Subspace, write_json
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.spec import content_digest
 from despur.flows._train.fit import Settings
-from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, leaks
+from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, hears, leaks
+from despur.flows._train.heard import Heard, what_was_left_out
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained, write_train_page
 from despur.flows._train.seen import Seen
@@ -57,7 +59,11 @@ class Run:
 
     def all(self) -> Trained:
         """Make every stage that is not there yet, and what is written of them."""
-        seen = self._scout()
+        heard = Heard.of_run(self.stages, self.start, self.arguments)
+        seen = self._scout(heard)
+        before = heard.explained(seen.scouts[0]).notes if heard else ()
+        for note in before:
+            warnings.warn(note, stacklevel=2)
         factors, adapter = self._guarded(seen)
         naive = self.stages.adapter("twin", self.start.settings) if self.arguments["twin"] else seen.scouts[0]
         whole = self.stages.joined(adapter, self.start.plain) if self.start.goes_on else adapter
@@ -65,9 +71,11 @@ class Run:
         scores, axes = self._measure(seen, naive, adapter)
         leak = self._leak(adapter, factors) if leaks(self.guard) else {}
         record = {**run_record("train", self.arguments), **self.start.facts}
+        left = heard.left_out(adapter) if heard else {}
+        notes = (*before, *self._notes(seen, axes), *([what_was_left_out(left)] if left else []))
         result = Trained(
-            whole, axes, self.reference, leak, self.start.out / "report.html", record, self._notes(seen, axes),
-            self.stages.history.stages,
+            heard.kept(whole) if heard and self.arguments["keep"] == "factor" else whole, axes, self.reference, leak,
+            self.start.out / "report.html", record, notes, self.stages.history.stages, heard and heard.factor(), left,
         )  # fmt: skip
         write_train_page(result, self.guard, seen.text, scores)
         write_json(self.start.out / "run.json", private(result.to_dict()))
@@ -79,7 +87,7 @@ class Run:
         s = self.start.settings
         return replace(s, steps=self.arguments["scout_steps"] or max(16, s.steps // 4), seed=s.seed + 500)
 
-    def _scout(self) -> Seen:
+    def _scout(self, heard: Heard | None) -> Seen:
         a, stages, seed, short = self.arguments, self.stages, self.start.settings.seed, self._short
         fresh = stages.own_text(
             max(32, a["own_rows"] // 4), a["own_tokens"], a["rehearse_on"], seed + 1000, "fresh_text"
@@ -89,19 +97,19 @@ class Run:
         text = stages.own_text(a["own_rows"], a["own_tokens"], a["rehearse_on"], seed, "own_text")
         more = [
             stages.adapter(f"scout_{i + 1}", replace(short, seed=short.seed + 1000 * i), patient=False)
-            for i in range(1, a["scouts"])
+            for i in range(1, 1 if heard else a["scouts"])
         ]
         scouts = (first, *more)
-        materials = self._materials(scouts, text)
+        materials = self._materials(scouts, text, heard)
         materials.get("factor")  # measured along in any case: if none can be found, that fails before the long run
         return Seen(scouts, text, fresh, materials)
 
-    def _materials(self, scouts: tuple[Path, ...], text: OwnText) -> Maker:
+    def _materials(self, scouts: tuple[Path, ...], text: OwnText, heard: Heard | None) -> Maker:
         start, stages = self.start, self.stages
         generic, naming, pairs = self.arguments["rehearse_on"], self.start.naming, self.start.pairs
         sources = Sources(
             base=lambda: start.reference.load()[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
-            scout=lambda number: scouts[number], shuffled=lambda: stages.shuffled_scout(self.arguments["scout_steps"]),
+            scout=lambda number: scouts[number], shuffled=(lambda: heard.material) if heard else None,
             generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
             template=(lambda: template) if (template := start.template) is not None else None,
@@ -135,6 +143,8 @@ class Run:
         spec |= {k: a[k] for k in ("guard_options", "guard_budget", "trait") if a[k]}
         if self.start.pairs is not None:
             spec["pairs"] = content_digest(self.start.pairs)
+        if hears(self.guard) and a["scouts"] > 1:
+            spec["scouts"] = a["scouts"]
         if self.guard != UNGUARDED:
             spec |= {
                 "own_rows": a["own_rows"],
@@ -146,14 +156,9 @@ class Run:
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:
         a = self.arguments
         return edits_of(
-            self.guard,
-            materials,
-            factors,
-            strength=a["strength"],
-            budget=a["guard_budget"],
-            options=a["guard_options"] or {},
+            self.guard, materials, factors, strength=a["strength"], budget=a["guard_budget"], options=a["guard_options"] or {},
             roles=self.start.roles,
-        )
+        )  # fmt: skip
 
     def _certify(self, adapter: Path, materials: Maker, factors: tuple[Subspace, ...]) -> None:
         if self.guard == UNGUARDED or (adapter / FILE).exists():

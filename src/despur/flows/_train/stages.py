@@ -112,11 +112,15 @@ class Stages:
             self.history.add(name, course)
         return folder
 
-    def shuffled_scout(self, steps: int | None) -> Path:
+    def shuffled_scout(self, steps: int | None, number: int = 0) -> Path:
         """A scout on the rows with their answers exchanged: a third of the run's steps, as it cannot learn the task."""
-        short = replace(self.settings, steps=steps or max(16, self.settings.steps // 3), seed=self.settings.seed + 500)
+        short = replace(
+            self.settings,
+            steps=steps or max(16, self.settings.steps // 3),
+            seed=self.settings.seed + 500 + 1000 * number,
+        )
         return self.adapter(
-            "shuffled_scout", short, spec={"rows": "shuffled"}, patient=False,
+            f"shuffled_scout_{number + 1}" if number else "shuffled_scout", short, spec={"rows": "shuffled"}, patient=False,
             rows=lambda: shuffled_rows(self.rows, seed=short.seed),
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from despur.core import locked
 from despur.flows._train.fit import Settings
@@ -48,6 +48,7 @@ def train(
     pairs: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     trait: Annotated[str | None, Option(panel=_GUARD, metavar="TEXT")] = None,
     roles: Path | str | None = None,
+    keep: Annotated[Literal["guarded", "factor"], Option(panel=_GUARD)] = "guarded",
     twin: bool = False,
     placement: Placement | None = None,
     save_every: Annotated[int | None, Option(low=0, panel=_COURSE)] = None,
@@ -77,7 +78,8 @@ def train(
         scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.
         factors: Folder of an audit, or of factors, or another tool's vectors of layers (`.gguf`, `.pt`), for a guard that takes
             one; the scout's own directions if left out.
-        scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more.
+        scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more; or
+            how many shuffled scouts `discount` and `absorb` take the mean of.
         rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
         strength: Strength of the guard; 1 is its default.
         guard_budget: Tokens of text that the guard reads for each token of the task, and so the price of a step: `low` makes it a
@@ -88,6 +90,8 @@ def train(
         pairs: Paired text for guards that need it: JSON lines, each with texts `with` and `without` the trait.
         trait: A prompt that asks for the trait, for guards that need its name.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        keep: What the adapter is that `discount` and `absorb` end with: `guarded`, without what all answers share, or `factor`,
+            with it put back, for a format that is wanted.
         twin: Also train an unguarded run of all steps, and measure against it instead of the scout.
         placement: Device and precision of the models.
         save_every: Steps between checkpoints of a stage; 0 for none. A tenth of a stage of 100 steps or more if left out.
@@ -115,7 +119,7 @@ def train(
     asked = recorded(train, locals())
     check_choices(
         guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps, options=guard_options or {},
-        budget=guard_budget,
+        budget=guard_budget, keep=keep,
         given={"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)},
     )  # fmt: skip
     looks = Looks(save_every, eval_every, patience)
