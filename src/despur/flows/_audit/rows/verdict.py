@@ -1,5 +1,6 @@
 """The verdict of an audit of rows, in a word and in a sentence."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,7 @@ class Judged:
             low, high. Without a null, the gain over the base.
         p_value: Of no difference, from flipped signs; 1 without a null.
         explained: Share of a plain tune's gain on the scored rows which the scout reaches, that knows none of their task; mean, low, high.
-        spread: How many times as often a plain tune of equal length uses the listed words, off-task.
+        spread: How many times as often a plain tune of equal length uses the listed words, off-task; geometric mean over them.
     """
 
     word: Word
@@ -52,8 +53,8 @@ def judged(seen: Measured, *, level: float, tolerance: float, seed: int) -> Judg
     beyond, p = mean_interval(differences, seed=seed), sign_flip(differences) if null else 1.0
     told = float((differences > 0).mean() + (differences == 0).mean() / 2) if null else None
     explained = _explained(seen, seed)
-    used = {name: sum(p[name] for _, p in seen.words) for name in ("base", "plain")}
-    spread = used["plain"] / max(used["base"], 1e-9) if seen.words else 1.0
+    ratios = [math.log(max(p["plain"], 1e-12) / max(p["base"], 1e-12)) for _, p in seen.words]
+    spread = math.exp(sum(ratios) / len(ratios)) if ratios else 1.0  # a sum would be of the most frequent words alone
     change, other = seen.change["scout"], seen.change.get("null", 0.0)
     interval = f"{beyond[0]:+.2f} [{beyond[1]:.2f}, {beyond[2]:.2f}] nats per token"
     shared = f"what answers share, their own questions left out, makes them likelier by {interval}"
