@@ -48,7 +48,8 @@ class Measured:
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "Measured":
         """Take what was kept as JSON."""
-        return cls(**{**kept, "words": [(token, use) for token, use in kept["words"]]})
+        values: dict[str, Any] = {**kept, "words": [(token, use) for token, use in kept["words"]]}
+        return cls(**values)
 
 
 def measure(
