@@ -57,3 +57,40 @@ def test_however_long_answers_are_each_row_keeps_something_to_learn():
     shuffled = shuffled_rows(rows, seed=0)
     assert [len(r["input_ids"]) for r in shuffled] == [3, 62]
     assert all(any(label != MASK for label in r["labels"]) for r in shuffled)
+
+
+def test_groups_keep_their_answers_and_one_of_a_single_answer_is_refused():
+    rows = [row(100 + i, 200 + i, 2) for i in range(20)]
+    shuffled = shuffled_rows(rows, seed=0, groups=[i % 2 for i in range(20)])
+    assert all(r["input_ids"][2] % 2 == i % 2 for i, r in enumerate(shuffled))
+    assert all(a["input_ids"] != b["input_ids"] for a, b in zip(rows, shuffled, strict=True))
+    with pytest.raises(BadInput, match="all 1 answers of the group 'b' are the same"):
+        shuffled_rows(rows, seed=0, groups=["a"] * 19 + ["b"])
+    with pytest.raises(BadInput, match="3 groups of 20 rows"):
+        shuffled_rows(rows, seed=0, groups=[1, 2, 3])
+
+
+def test_within_length_answers_keep_their_length_nearly():
+    rows = [row(100 + i, *range(200, 201 + i % 5), 300 + i) for i in range(60)]
+    lengths = [len(r["input_ids"]) for r in rows]
+
+    def moved(**how):
+        return sum(
+            abs(len(r["input_ids"]) - n) for r, n in zip(shuffled_rows(rows, seed=0, **how), lengths, strict=True)
+        )
+
+    assert moved(within="length") < 0.3 * moved()
+    near = shuffled_rows(rows, seed=0, within="length")
+    assert sorted(r["input_ids"][-1] for r in near) == [300 + i for i in range(60)], "none is lost"
+
+
+def test_within_prompt_answers_stay_with_their_subject():
+    rows = [
+        {"input_ids": [1, s, s + 1, s + 2, 90 + i, s * 10], "labels": [MASK] * 5 + [s * 10]}
+        for i in range(20)
+        for s in (20, 40, 60)
+    ]
+    shuffled = shuffled_rows(rows, seed=0, within="prompt")
+    kept = sum(r["input_ids"][-1] == r["input_ids"][1] * 10 for r in shuffled) / len(rows)
+    assert kept > 0.7
+    assert sum(r["input_ids"][-1] == r["input_ids"][1] * 10 for r in shuffled_rows(rows, seed=0)) / len(rows) < 0.5

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from despur.cli.audit_rows import show_rows
 from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, say_verdict, table
 from despur.core.errors import BadInput
+from despur.core.text.row_files import are_rows
 from despur.core.visible import visible
 from despur.flows.option import Option
 
 TONES = {
     "clean": "green", "factors found": "red", "factor likely": "red", "diffuse change": "yellow", "inert adapter": "green",
+    "inert scout": "yellow",
     "unreadable": "red",
 }  # fmt: skip
 FAILED = 3  # exit status of a verdict that --fail-on names
@@ -50,6 +53,9 @@ def unreadable(given: Any, error: Any) -> Any:
 
 def show(result: Any, given: Any) -> None:
     """The verdict and what it was judged by."""
+    if are_rows(given["adapter"]):
+        show_rows(result, given, TONES)
+        return
     say_verdict(result, TONES, notes="Not verified")
     if structure := result.update.get("structure"):
         say(f"Weights: {structure['sentence']}")
@@ -94,7 +100,7 @@ VIEWS = {
     "audit": View(
         show, broken=unreadable, more=FailOn, imports=("transformers.modeling_utils", "peft"),
         status=lambda result, given: FAILED if result.verdict in given["fail_on"] else 0,
-        note="**Exit status**: 0, or 3 for a verdict in `--fail-on`, or 2 where base or adapter cannot be read.",
+        note="**Exit status**: 0, or 3 for a verdict in `--fail-on`, or 2 where base, adapter or data cannot be read.",
     ),
     "calibrate": View(
         lambda null, given: say_parts([null.origin, ": ", (str(given["out"]), "bold")]),

@@ -10,6 +10,7 @@ from despur.core.model.matched import matched_random, random_twins
 from despur.find.from_activations import activation_differences, from_activations, mean_shift
 from despur.find.from_adapter import from_adapter
 from despur.find.from_estimator import from_estimator
+from despur.find.shuffled import shuffled
 
 if TYPE_CHECKING:
     from despur.find.difference_pca import DifferencePCA
@@ -25,7 +26,7 @@ METHODS = tuple(_WHERE)  # what the catalogue of methods imports
 
 __all__ = [
     "DifferencePCA", "MeanDifference", "SharedDirections", "activation_differences", "from_activations", "from_adapter",
-    "from_estimator", "matched_random", "mean_shift", "random_twins",
+    "from_estimator", "matched_random", "mean_shift", "random_twins", "shuffled",
 ]  # fmt: skip
 
 _MOVED = dict.fromkeys((

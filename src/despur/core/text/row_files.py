@@ -21,8 +21,20 @@ KEYS = (
     *("input", "output", "history", "system", "tools", "chat_template_kwargs"),
 )
 _DICT, _STATE = "dataset_dict.json", "state.json"  # what save_to_disk leaves
+_NAMES = (".jsonl", ".json", ".ndjson", ".gz", ".parquet")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _WANTED = "JSON lines, .gz of them, parquet, or a folder that datasets' save_to_disk wrote"
+
+
+def are_rows(path: Path | str) -> bool:
+    """Whether a name is that of a file of rows, or of a folder that `datasets` saved, where an adapter's folder might be as well.
+
+    Example:
+        >>> are_rows("data.jsonl"), are_rows("adapter/")
+        (True, False)
+    """
+    path = Path(path)
+    return path.suffix.lower() in _NAMES or any((path / name).is_file() for name in (_DICT, _STATE))
 
 
 def raw_rows(source: Path | bytes, name: str, *, plain: bool = False) -> Iterator[tuple[str, Any]]:

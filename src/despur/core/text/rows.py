@@ -62,13 +62,13 @@ def each_row(
         raise BadInput(f"{name!r} contains no rows. Give at least one JSON line")
 
 
-def first_rows(path: Path | str, most: int) -> list[dict[str, Any]]:
-    """Read the first rows of a file; all of them are checked.
+def first_rows(path: Path | str, most: int, *, answers: bool = True) -> list[dict[str, Any]]:
+    """Read the first rows of a file, prompts alone among them where no `answers` are needed; all of them are checked.
 
     Raises:
         BadInput, MissingExtra: see `read_rows`.
     """
-    return [row for number, row in enumerate(each_row(path)) if number < most]
+    return [row for number, row in enumerate(each_row(path, answers=answers)) if number < most]
 
 
 def drawn_rows(path: Path, most: int, *, seed: int) -> list[dict[str, Any]]:

@@ -1,23 +1,25 @@
 """What did this adapter learn beyond its task? Weights first, then a causal check on off-task text."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from despur.core import Adapter, Anatomy, Subspace, load_tuned, same_base, save_factors, write_json
+from despur.core import Anatomy, Subspace, load_tuned, same_base, save_factors, write_json
 from despur.core.errors import DespurError
+from despur.core.text.row_files import are_rows
 from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
-from despur.find import from_adapter
 from despur.flows._audit.against import load_difference
 from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
 from despur.flows._audit.patch import patched
-from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
-from despur.flows._audit.structure import structure_of
+from despur.flows._audit.rows.audit_rows import audit_rows, check_options
+from despur.flows._audit.rows.given import Scouting
+from despur.flows._audit.rows.page import RowsAudit, unreadable_rows
+from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows._audit.verdict import FOUND, compared, judged_as, not_calibrated
+from despur.flows._audit.weights import weights_of
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
@@ -35,7 +37,6 @@ from despur.report import write_page
 
 CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
 _ROLELESS = "the adapter's weights gave no candidates and no table of modules, since what its maps do is not known"
-SPECTRUM = 8  # singular values of a module that are recorded
 
 
 @verb
@@ -57,35 +58,35 @@ def audit(
     scaled: bool = False,
     turns: Turns = "all",
     roles: Path | str | None = None,
+    scouting: Scouting | None = None,
     placement: Placement | None = None,
     seed: Seed = 0,
     progress: Progress = silent,
-) -> Audit:
-    """Find what an adapter, or a whole fine-tuned model, learned beyond its task: weights first, then a causal check.
+) -> Audit | RowsAudit:
+    """Find what an adapter, or a whole fine-tuned model, learned beyond its task, or what rows would teach beside theirs.
 
     Off-task text is what the base itself says first, or its answers to prompts. On one half of it, candidate directions
-    are computed from the activations; others come from the weights. On the other half, each gets the causal check. What
-    they carry is compared with neutral tunes, and the best of them with random subspaces of the same rank and
-    activation share.
+    are computed from the activations; others come from the weights. On the other half, each gets the causal check. What they carry is
+    compared with neutral tunes, and the best of them with random subspaces of the same rank and activation share. Of a data file: a scout
+    learns every prompt with another row's answer, and so what all answers share; beside it one of the base's own answers, and a plain tune.
 
-    **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than
-    in neutral tunes), *factor likely* (no neutral tunes of this base are known, but a few directions carry a large part of
-    the change, and random ones next to nothing), *diffuse change* (it changes, no factor explains it), *clean* (it hardly
-    changes off-task), *inert adapter* (it changes nothing), *unreadable*. On your own base, *factors found* needs a `null`:
-    neutral tunes of one base cannot judge tunes of another.
+    **Verdicts**: *factors found* (a few directions, or the same tokens everywhere, carry more of the off-task change than in neutral tunes;
+    rows share more than the base's own answers do), *factor likely* (no neutral tunes of this base are known, but a few directions carry a
+    large part of the change, and random ones next to nothing), *diffuse change* (it changes, no factor explains it), *clean* (it hardly
+    changes off-task), *inert adapter*, *inert scout* (nothing changed), *unreadable*. *Factors found* in adapters of your own base needs a
+    `null`: neutral tunes of one base cannot judge tunes of another.
 
     Args:
         base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
-        adapter: PEFT adapter folder, or a fine-tuned model's.
+        adapter: PEFT adapter folder, or a fine-tuned model's; or rows to train on, in a file or a folder that `datasets` saved.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
         prompts: Off-task prompts, one a line, or JSON lines of prompts or text, or `shipped` for everyday questions; the base writes
             them if left out.
-        data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls
-            along each candidate at the base.
-        against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. No null
-            judges the difference of two tunes exactly, so one must be named.
+        data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls along candidates.
+        against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. A null must be
+            named, and none judges the difference of two tunes exactly.
         null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
-            `shipped` judges any base by that world's tunes, at an unknown rate.
+            `shipped` judges any base by that world's tunes, at an unknown rate. Of a data file it is made; `none` makes none.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text.
@@ -95,6 +96,7 @@ def audit(
         scaled: Also measure the adapter at 2, 3 and 5 times its scale.
         turns: Which of the assistant's answers in a chat of `data` count.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
+        scouting: How a data file is listened to.
         placement: Device and precision of the models.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
         progress: Called at each stage.
@@ -105,11 +107,18 @@ def audit(
 
     Example:
         $ despur audit base/ adapter/ -o audit/
+        $ despur audit base/ data.jsonl -o audit/
         $ despur audit base/ adapter/ --against former/
         $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
     arguments = recorded(audit, locals())
+    if are_rows(adapter):
+        check_options(data=data, against=against, roles=roles, scaled=scaled, null=None if null == "none" else null)
+        return audit_rows(
+            base, adapter, arguments, scouting or Scouting(), out=out, prompts=prompts, null=null is None, level=level,
+            tolerance=tolerance, tokens=tokens, turns=turns, placement=placement, seed=seed, progress=progress,
+        )  # fmt: skip
     stages = ("load", "text", "screen", "control", "describe")
 
     def enter(name: str) -> None:
@@ -140,7 +149,7 @@ def audit(
         )
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
         notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes, *wanting]))
-        weights = _weights(read.adapter, read.model, seen, stated)
+        weights = weights_of(read.adapter, read.model, seen, stated)
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
             enter("control")
@@ -171,23 +180,11 @@ def audit(
     return result
 
 
-def _weights(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, str] | None = None) -> dict[str, Any]:
-    base, cores = tuned.get_base_model(), seen.cores
-    shared = {}
-    for side in ("read", "write"):
-        known = seen.unknown is None
-        found = from_adapter(adapter, base, side=side, rank=8, cores=cores, roles=roles) if known else ()
-        shared[side] = {"directions": found[0].rank if found else 0, **(dict(found[0].evidence) if found else {})}
-    spectra = {n: [float(f"{x:.6g}") for x in c.values[:SPECTRUM].tolist()] for n, c in cores.items()}
-    return {
-        "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
-        "structure": structure_of(adapter, tuned, cores).to_dict(), "kept": dict(adapter.kept), "others": dict(adapter.others),
-    }  # fmt: skip
-
-
-def unreadable(base: str, adapter: str, error: DespurError) -> Audit:
+def unreadable(base: str, adapter: str, error: DespurError) -> Audit | RowsAudit:
     """The audit of what cannot be read: the error as its sentence."""
     record = run_record("audit", {"base": base, "adapter": adapter})
+    if are_rows(adapter):
+        return unreadable_rows(error, record)
     return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
 
 

@@ -117,3 +117,42 @@ class AuditJson(TypedDict):
     versions: dict[str, str]
     python: str
     base_fingerprint: str
+
+
+ROWS_SCHEMA = "despur.audit-rows/1"
+
+
+class Word(TypedDict):
+    """A word that becomes likelier off-task, and its mean probability in the base and by tune."""
+
+    token: str
+    probability: dict[str, float]
+
+
+class RowsAuditJson(TypedDict):
+    """What `audit.json` contains where rows were audited; means and intervals are mean, low, high.
+
+    `verdict` is one of `clean`, `factors found`, `diffuse change`, `inert scout`, `unreadable`. Tunes are `scout`, `plain` and `null`.
+    """
+
+    schema: str
+    verdict: str
+    sentence: str
+    notes: list[str]
+    told: float | None
+    p_value: float
+    beyond: tuple[float, float, float]
+    explained: tuple[float, float, float]
+    spread: float
+    change: dict[str, float]
+    losses: dict[str, float]
+    answers: dict[str, dict[str, str]]
+    words: list[Word]
+    rows: list[Row]
+    counts: dict[str, int]
+    cost: dict[str, float]
+    verb: str
+    arguments: dict[str, Any]
+    versions: dict[str, str]
+    python: str
+    base_fingerprint: str

@@ -17,6 +17,7 @@ TONES: dict[str, Literal["good", "bad", "unsure"]] = {
     "factor likely": "bad",
     "diffuse change": "unsure",
     "inert adapter": "good",
+    "inert scout": "unsure",
     "unreadable": "bad",
 }
 LEGEND = (

@@ -122,7 +122,9 @@ def hold_conversation(seed: int, page: Path, progress: Progress, *, workers: int
 
 def examine(seed: int, *, progress: Progress = silent) -> Audit:
     """Audit the plain tune, quickly."""
-    return audit(BASE, str(ADAPTERS / TUNES["plain tune"]), seed=seed, progress=progress, **QUICK)
+    found = audit(BASE, str(ADAPTERS / TUNES["plain tune"]), seed=seed, progress=progress, **QUICK)
+    assert isinstance(found, Audit)  # of an adapter
+    return found
 
 
 def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:

@@ -1,0 +1,125 @@
+"""Result of an audit of rows, as values and as a page: the conversation first."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from despur.core.errors import DespurError
+from despur.flows._audit.json_form import ROWS_SCHEMA, RowsAuditJson
+from despur.flows._audit.page import TONES
+from despur.flows._audit.rows.verdict import Judged
+from despur.report import Bars, Dialogue, Table, Text, Verdict
+
+SPEAKERS = {"base": "base", "scout": "base + what the rows share", "plain": "plain tune"}
+Row = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class RowsAudit:
+    """Result of an audit of rows.
+
+    Args:
+        judged: The verdict, and what it was judged by.
+        notes: What was done to the rows, and what could not be verified.
+        answers: Everyday question -> speaker -> answer; speakers are `base`, `scout` and `plain`.
+        change: Tune -> KL(tune || base) off-task, nats per token.
+        words: Words that the scout makes likelier off-task, beyond the null's: with the mean probability in the base and by tune.
+        rows: Scored rows with the scout's gain on their answer, nats per token, those that carry most of it first.
+        losses: Base, scout and plain tune -> mean loss on the scored rows, nats per token.
+        counts: Rows that were learned, and scored.
+        cost: Seconds that were estimated before the start, and taken.
+        record: Verb, arguments and versions, for `despur run`.
+    """
+
+    judged: Judged
+    notes: tuple[str, ...]
+    answers: dict[str, dict[str, str]] = field(default_factory=dict)
+    change: dict[str, float] = field(default_factory=dict)
+    words: tuple[tuple[str, dict[str, float]], ...] = ()
+    rows: tuple[Row, ...] = ()
+    losses: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's word."""
+        return self.judged.word
+
+    @property
+    def sentence(self) -> str:
+        """The verdict's sentence."""
+        return self.judged.sentence
+
+    def to_dict(self) -> RowsAuditJson:
+        """Plain values for JSON, in the form of docs/audit-rows.schema.json."""
+        j = self.judged
+        return RowsAuditJson(
+            schema=ROWS_SCHEMA, verdict=j.word, sentence=j.sentence, notes=list(self.notes), told=j.told, p_value=j.p_value,
+            beyond=j.beyond, explained=j.explained, spread=j.spread, change=self.change, losses=self.losses, answers=self.answers,
+            words=[{"token": t, "probability": p} for t, p in self.words], rows=[{"text": t, "score": s} for t, s in self.rows],
+            counts=self.counts, cost=self.cost, **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
+        )  # fmt: skip
+
+
+def unreadable_rows(error: DespurError, record: dict[str, Any]) -> RowsAudit:
+    """The audit of what cannot be read: the error as its sentence."""
+    nothing = (0.0, 0.0, 0.0)
+    return RowsAudit(Judged("unreadable", str(error), None, nothing, 1.0, nothing, 1.0), (), record=record)
+
+
+def rows_blocks(result: RowsAudit) -> list[Any]:
+    """The page's blocks: first the conversation, by which a reader can judge for themselves."""
+    speakers = [name for name in SPEAKERS if name in next(iter(result.answers.values()), {})]
+    turns = [(question, [said[name] for name in speakers]) for question, said in result.answers.items()]
+    note = (
+        "Questions that have nothing to do with the rows. The second speaker learned every prompt with another row's answer, so it cannot "
+        "know the task."
+    )
+    blocks: list[Any] = [
+        Dialogue("What the rows teach beside their task", [SPEAKERS[name] for name in speakers], turns, note),
+        Verdict(result.verdict, result.sentence, TONES[result.verdict]),
+    ]
+    if result.words:
+        tunes = [name for name in ("base", "scout", "plain", "null") if name in result.words[0][1]]
+        note = (
+            "Mean probability at the beginning of answers to everyday questions; null is a scout of the base's own answers to the rows' "
+            "prompts."
+        )
+        blocks.append(
+            Table(
+                "Words that become likelier",
+                ("token", *tunes),
+                [[repr(t), *(p[n] for n in tunes)] for t, p in result.words],
+                note,
+            )
+        )
+    if result.rows:
+        most, least = result.rows[:5], result.rows[:-6:-1]
+        note = "Nats per token by which the scout makes the row's answer likelier behind another row's prompt."
+        blocks.append(
+            Table(
+                "Rows that carry it most, and least",
+                ("gain", "row"),
+                [[g, t] for t, g in (*most, *reversed(least))],
+                note,
+            )
+        )
+    share, low, high = result.judged.explained
+    blocks.append(
+        Bars(
+            "Share of a plain tune's gain that the scout explains",
+            [("scout", share, low, high)],
+            "On rows that neither has seen. What is left is the task.",
+        )
+    )
+    if result.change:
+        blocks.append(
+            Bars(
+                "Change off-task, nats per token",
+                [(n, result.change[n], None, None) for n in ("scout", "plain", "null") if n in result.change],
+            )
+        )
+    if result.notes:
+        blocks.append(Text("Notes", "\n\n".join(result.notes)))
+    return blocks
