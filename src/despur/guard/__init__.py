@@ -22,6 +22,7 @@ from despur.guard.o_lora import o_lora
 from despur.guard.orthogonal_gradients import orthogonal_gradients
 from despur.guard.orthogonal_updates import orthogonal_updates
 from despur.guard.project_gradient import project_gradient
+from despur.guard.rank_one_ewc import rank_one_ewc
 from despur.guard.rehearse import rehearse
 from despur.guard.steer_away import steer_away, trait_vectors
 
@@ -48,6 +49,7 @@ __all__ = [
     "orthogonal_gradients",
     "orthogonal_updates",
     "project_gradient",
+    "rank_one_ewc",
     "rehearse",
     "steer_away",
     "telling_rows",
