@@ -8,6 +8,7 @@ from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.discount import discount
 from despur.guard.ewc import ewc
+from despur.guard.glad import glad
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
 from despur.guard.hold_prefix import hold_prefix
@@ -34,6 +35,7 @@ __all__ = [
     "caft",
     "discount",
     "ewc",
+    "glad",
     "grasp",
     "hold",
     "hold_prefix",
