@@ -130,6 +130,8 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "vectors": lambda: {LAYER: _draw(WIDTH)},
     "stream": lambda: {LAYER: _draw(80, WIDTH)},
     "labels": lambda: torch.arange(80) % 2,
+    "positive": lambda: _text().rows,
+    "negative": lambda: tuple(row[::-1] for row in _text().rows),
     "sites": lambda: [Site(f"model.layers.{i}") for i in range(LAYERS)],
     "estimator": _estimator,
     "params": lambda: list(tiny_base().parameters()),
