@@ -8,7 +8,10 @@ from despur.core.errors import BadInput, CannotAttach
 from despur.guard import glad
 from despur.guard.glad import WEIGHT, gradient_of_length
 
-ROWS = [{"input_ids": [1, 9, 30, 12, 7], "labels": [-100, -100, 30, 12, 7]}, {"input_ids": [1, 20, 21], "labels": [-100, 20, 21]}]
+ROWS = [
+    {"input_ids": [1, 9, 30, 12, 7], "labels": [-100, -100, 30, 12, 7]},
+    {"input_ids": [1, 20, 21], "labels": [-100, 20, 21]},
+]
 
 
 @pytest.fixture

@@ -77,7 +77,9 @@ def test_collinear_rows_are_silent_and_others_are_told_of(moved, own_text):
     assert bound(moved, own_text).fisher.collinearity < COLLINEAR < bound(moved, ALIKE).fisher.collinearity
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.0, "is zero, so it names no direction"), (float("nan"), "NaN in the base")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0, "is zero, so it names no direction"), (float("nan"), "NaN in the base")]
+)
 def test_a_gradient_that_is_no_direction_is_refused(value, said):
     with pytest.raises(BadInput, match=said):
         check_direction(RankOne({"a": torch.full((2, 2), value)}, 0.9, 4), "own text")

@@ -40,7 +40,9 @@ def gradient_of_length(weights: Mapping[str, Tensor], gradient: Gradient, *, ste
     first = dict(gradient())
     size = inner(first, first) ** 0.5
     if not size < torch.inf:
-        raise BadInput(f"glad: the task's gradient has length {size}. Look for NaN in the rows or the base, or load it in float32")
+        raise BadInput(
+            f"glad: the task's gradient has length {size}. Look for NaN in the rows or the base, or load it in float32"
+        )
     if size == 0:
         return first
     was = {n: w.detach().clone() for n, w in weights.items()}
@@ -83,7 +85,9 @@ class _ShortGradient(Edit):
             with torch.enable_grad():
                 loss = ctx.model(input_ids=ids, attention_mask=mask, labels=labels).loss
                 grads: Any = torch.autograd.grad(loss, [*trained.values()], allow_unused=True)
-            return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(trained.items(), grads, strict=True)}
+            return {
+                n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(trained.items(), grads, strict=True)
+            }
 
         more = gradient_of_length(trained, gradient)
         return {**tensors, **{n: tensors[n] + self.weight * g.to(tensors[n]) for n, g in more.items()}}

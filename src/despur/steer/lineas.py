@@ -76,7 +76,9 @@ def distance(one: Float[Tensor, "n d"], two: Float[Tensor, "m d"]) -> Float[Tens
         1.0
     """
     n = min(len(one), len(two))
-    a, b = (nn.functional.interpolate(x.sort(0)[0].T[None], size=n, mode="linear", align_corners=True) for x in (one, two))
+    a, b = (
+        nn.functional.interpolate(x.sort(0)[0].T[None], size=n, mode="linear", align_corners=True) for x in (one, two)
+    )
     return (a - b).square().mean() / two.var(0, correction=0).mean().clamp(min=1e-12)
 
 
@@ -104,7 +106,9 @@ def fit_maps(model: nn.Module, source: Rows, target: Rows, *, sparsity: float = 
             means = row_means(model, source, {s: AffineMap(1 + m[0], m[1]) for s, m in zip(sites, moves, strict=True)})
             loss = torch.stack([distance(m, w.to(m)) for m, w in zip(means, wanted, strict=True)]).sum()
         if not torch.isfinite(loss):
-            raise BadInput(f"lineas: activations are {float(loss)} apart after {step} steps. Look for NaN in the model or the rows")
+            raise BadInput(
+                f"lineas: activations are {float(loss)} apart after {step} steps. Look for NaN in the model or the rows"
+            )
         rate = adam.param_groups[0]["lr"] = RATE * (1 - step / steps)
         (moves.grad,) = torch.autograd.grad(loss, [moves])
         adam.step()
@@ -148,7 +152,9 @@ class _LinEAS(Edit):
 
 
 @method(
-    room="steer", paper="Rodriguez et al. 2025 (LinEAS), arXiv:2503.10679", takes={"source": "negative", "target": "positive"}
+    room="steer",
+    paper="Rodriguez et al. 2025 (LinEAS), arXiv:2503.10679",
+    takes={"source": "negative", "target": "positive"},
 )
 def lineas(source: Rows, target: Rows, *, strength: float = 1.0, sparsity: float = 0.0, steps: int = 100) -> Edit:
     """Move the stream so that text of one kind is distributed, coordinate by coordinate, as text of another kind is.

@@ -116,12 +116,9 @@ def _estimator() -> Any:
 
 
 _MAKE: Mapping[str, Callable[[], Any]] = {
-    "text": _text,
-    "generic": _text,
-    "rows": _rows,
+    **dict.fromkeys(("text", "generic"), _text),
+    **dict.fromkeys(("rows", "forget", "retain"), _rows),
     "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
-    "forget": _rows,
-    "retain": _rows,
     **dict.fromkeys(("scout", "shuffled"), lambda: _folder(1)),
     "factor": _factor,
     "weight_factor": _factor,

@@ -18,7 +18,11 @@ from despur.worlds import DigitRows, Digits, corrupt, few_shots, trained_net
 KNOWN, TUNED, HELD_OUT = (0, 1, 2, 3, 4), (5, 6, 7), (8, 9)
 SEEDS, SHOTS, STEPS, RATE = 10, (4, 8, 16), 200, 1e-2
 DECAY = 1.0  # AdamW's, the best of four on tuning seeds
-ARMS: Mapping[str, Mapping[str, float]] = {"glad": {"weight": WEIGHT}, "plain LoRA": {}, "LoRA with weight decay": {"decay": DECAY}}
+ARMS: Mapping[str, Mapping[str, float]] = {
+    "glad": {"weight": WEIGHT},
+    "plain LoRA": {},
+    "LoRA with weight decay": {"decay": DECAY},
+}
 
 
 @claim(
@@ -73,7 +77,10 @@ def _few_shots(seeds: range) -> tuple[Report, ...]:
         for other in list(ARMS)[1:]:
             value, control = table["glad"][:, column], table[other][:, column]
             half = 2.262 * (value - control).std(ddof=1) / len(value) ** 0.5  # Student's t of ten, paired
-            mean, level = value.mean(), {"in_domain": table["glad"][:, 0].mean(), "in_domain_control": table[other][:, 0].mean()}
+            mean, level = (
+                value.mean(),
+                {"in_domain": table["glad"][:, 0].mean(), "in_domain_control": table[other][:, 0].mean()},
+            )
             reports.append(
                 compared(f"accuracy, {what}, beside {other}", mean, control=control.mean(), low=mean - half, high=mean + half,
                          n=len(value), **{k: round(float(v), 3) for k, v in level.items()})
@@ -88,7 +95,9 @@ def _tuned(base: nn.Module, shots: int, seed: int, *, weight: float = 0.0, decay
     rows = few_shots(Digits().train, [shots if c in TUNED else 0 for c in range(10)], seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net: Any = inject_adapter_in_model(LoraConfig(r=4, lora_alpha=8, target_modules=["hidden1", "hidden2"]), deepcopy(base))
+        net: Any = inject_adapter_in_model(
+            LoraConfig(r=4, lora_alpha=8, target_modules=["hidden1", "hidden2"]), deepcopy(base)
+        )
     net.head = nn.Linear(64, len(TUNED))
     nn.init.zeros_(net.head.weight)
     nn.init.zeros_(net.head.bias)

@@ -1,6 +1,6 @@
 """The claim of `rank-one-ewc`: its spring on a tiny language model, the paper's own statement on a denoiser of digits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -122,7 +122,7 @@ def _fisher(net: nn.Module, images: Tensor, form: str) -> Fisher:
     return read.rank_one() if form == "rank one" else read.importance()
 
 
-def _springs(springs: list[tuple[Fisher, Mapping[str, Tensor]]], stiff: float):  # noqa: ANN202
+def _springs(springs: list[tuple[Fisher, Mapping[str, Tensor]]], stiff: float) -> Callable[[nn.Module], Tensor]:
     def pull(net: nn.Module) -> Tensor:
         now = dict(net.named_parameters())
         moved = [fisher.quadratic({n: now[n] - was for n, was in start.items()}) for fisher, start in springs]
@@ -134,9 +134,11 @@ def _springs(springs: list[tuple[Fisher, Mapping[str, Tensor]]], stiff: float): 
 def _top_share(net: nn.Module, images: Tensor, between: tuple[float, float]) -> float:
     x, noise = noisy_draw(images, 256, torch.Generator().manual_seed(2), between=between)
 
-    def value(call, x: Tensor, noise: Tensor) -> Tensor:  # noqa: ANN001
+    def value(call: Callable[..., Tensor], x: Tensor, noise: Tensor) -> Tensor:
         return (call(x) - noise).square().sum()
 
-    rows = torch.cat([torch.cat([g.flatten(1) for g in chunk.values()], 1) for chunk in row_gradients(net, value, x, noise)])
+    rows = torch.cat(
+        [torch.cat([g.flatten(1) for g in chunk.values()], 1) for chunk in row_gradients(net, value, x, noise)]
+    )
     values = torch.linalg.eigvalsh((rows @ rows.T).double())
     return float(values[-1] / values.sum())

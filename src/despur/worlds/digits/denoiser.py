@@ -1,6 +1,7 @@
 """A small diffusion model of the digits: it learns classes in turn, and dreams the former ones to rehearse them."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import pi
 
 import torch
@@ -113,7 +114,7 @@ def dreamt(net: nn.Module, n: int, draw: torch.Generator, *, steps: int = 12) ->
     """Draw images from the net itself, by deterministic steps from pure noise."""
     phases = torch.linspace(0.98 * pi / 2, 0.02, steps + 1)
     x = image = torch.randn(n, 1, 8, 8, generator=draw)
-    for now, after in zip(phases[:-1], phases[1:], strict=True):
+    for now, after in pairwise(phases):
         noise = net(torch.cat([x, now.cos().expand(x.shape), now.sin().expand(x.shape)], 1))
         image = ((x - now.sin() * noise) / now.cos()).clamp(-1, 1)
         x = after.cos() * image + after.sin() * (x - now.cos() * image) / now.sin()
