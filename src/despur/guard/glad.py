@@ -14,7 +14,7 @@ from despur.core.text.rows import Tokens, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 0.1  # lambda at strength 1
-STEP = 0.01  # of the weights' own length: how far the second gradient is taken along the first
+STEP = 1e-3  # of the weights' own length: how far the second gradient is taken along the first
 Gradient = Callable[[], Mapping[str, Tensor]]
 
 
@@ -100,7 +100,7 @@ def glad(rows: Sequence[Tokens], *, strength: float = 1.0, rows_per_step: int = 
     Where the gradient stays short around the weights, a somewhat different set of rows would have led to nearly the same place.
     Needs nothing but the rows. A step pays two more forward and backward passes over `rows_per_step` rows.
 
-        loss = task + 0.1 strength |d loss(rows) / d w|,   its gradient by (g(w + e g / |g|) - g(w)) / e,   e = 0.01 |w|
+        loss = task + 0.1 strength |d loss(rows) / d w|,   its gradient by (g(w + e g / |g|) - g(w)) / e,   e = 0.001 |w|
 
     Args:
         rows: The training rows as tokens; the loss is on their labels.
@@ -120,7 +120,7 @@ def glad(rows: Sequence[Tokens], *, strength: float = 1.0, rows_per_step: int = 
 
     Source: Peng, Wang, Liu, Chen 2025, arXiv:2507.13089, abstract only: a gradient regulariser for LoRA on few shots.
     Differs: the regulariser is ours, since the abstract gives none: the length of the gradient (Zhao et al. 2022, arXiv:2202.03599).
-        Five others were tried on tuning seeds (the log has them).
+        Three others were tried on tuning seeds (the log has them).
     Limits: in bfloat16 weights much of the small step is lost to rounding; keep LoRA's in float32. Batch statistics or dropout
         would differ between the two passes.
     """

@@ -112,16 +112,18 @@ def fit_maps(model: nn.Module, source: Rows, target: Rows, *, sparsity: float = 
         rate = adam.param_groups[0]["lr"] = RATE * (1 - step / steps)
         (moves.grad,) = torch.autograd.grad(loss, [moves])
         adam.step()
-        with torch.no_grad():
-            moves.copy_(shrunk(moves, rate * sparsity))
+        if sparsity:
+            size = (adam.state[moves]["exp_avg_sq"] / (1 - 0.999 ** (step + 1))).sqrt()  # Adam's step is in units of it
+            with torch.no_grad():
+                moves.copy_(shrunk(moves, rate * sparsity / size.clamp(min=1e-8)))
     return {s: (1 + m[0], m[1]) for s, m in zip(sites, moves.detach(), strict=True)}
 
 
-def shrunk(moves: Float[Tensor, "l 2 d"], by: float) -> Float[Tensor, "l 2 d"]:
+def shrunk(moves: Float[Tensor, "l 2 d"], by: Float[Tensor, "l 2 d"]) -> Float[Tensor, "l 2 d"]:
     """The proximal step of the sparse group lasso: every number towards 0, then every layer as a whole."""
-    each = nn.functional.softshrink(moves, by)
-    length = each.flatten(1).norm(dim=1)[:, None, None]
-    return each * (1 - by / length.clamp(min=1e-12)).clamp(min=0)
+    each = moves.sign() * (moves.abs() - by).clamp(min=0)
+    length = each.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return each * (1 - by.flatten(1).mean(1) / length).clamp(min=0)[:, None, None]
 
 
 @final
@@ -168,7 +170,7 @@ def lineas(source: Rows, target: Rows, *, strength: float = 1.0, sparsity: float
         source: Rows of token ids that the maps are to move, 8 or more; 32 will do.
         target: Rows that they are moved to; need not be of the same number, nor about the same.
         strength: How much of the way, 1 as learned; 0 leaves every activation bit-identical.
-        sparsity: Weight of the sparse group lasso on what the maps change; 0 for none.
+        sparsity: Weight of the sparse group lasso on what the maps change, 0 for none; about 0.01 leaves a part of the coordinates.
         steps: Of Adam, at a rate that falls to zero.
 
     Returns:

@@ -20,7 +20,7 @@ from despur.worlds.grammar import ATTRIBUTES, DOMAINS, VALUES
 
 DRAWS, ROWS = 5, 32
 WEAK, STRONG = (0.25, 0.5, 0.75, 1.0, 1.5), (0.5, 1.0, 2.0, 4.0, 8.0)  # of maps, of vectors: five each
-SPARSITY = 0.5
+SPARSITY = 0.01
 Moves = Callable[[float], Mapping[Site, Edit]]  # strength -> edits
 
 

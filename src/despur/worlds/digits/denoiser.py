@@ -11,7 +11,7 @@ from torch.nn.functional import silu
 
 from despur.worlds.digits.rows import DigitRows
 
-Images = Float[Tensor, "n 1 8 8"]
+Images = Float[Tensor, "_ 1 8 8"]
 
 
 class Denoiser(nn.Module):
@@ -35,7 +35,7 @@ class Denoiser(nn.Module):
             torch.manual_seed(seed)
             self.layers = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in sizes)
 
-    def forward(self, x: Float[Tensor, "n 3 8 8"]) -> Images:
+    def forward(self, x: Float[Tensor, "_ 3 8 8"]) -> Images:
         """Images with their phases to the noise in them."""
         first, second, third, last = self.layers
         x = silu(first(x))
@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
         return last(x)
 
 
-def noisy(image: Images, noise: Images, phase: Float[Tensor, " n"]) -> Float[Tensor, "n 3 8 8"]:
+def noisy(image: Images, noise: Images, phase: Float[Tensor, " n"]) -> Float[Tensor, "_ 3 8 8"]:
     """Mix images with noise, cos(phase) of the one and sin(phase) of the other, and add both as channels."""
     c, s = (f(phase).view(-1, 1, 1, 1) for f in (torch.cos, torch.sin))
     return torch.cat([c * image + s * noise, c.expand(image.shape), s.expand(image.shape)], 1)
@@ -52,7 +52,7 @@ def noisy(image: Images, noise: Images, phase: Float[Tensor, " n"]) -> Float[Ten
 
 def noisy_draw(
     images: Images, n: int, draw: torch.Generator, *, between: tuple[float, float] = (0.0, 1.0)
-) -> tuple[Float[Tensor, "n 3 8 8"], Images]:
+) -> tuple[Float[Tensor, "_ 3 8 8"], Images]:
     """Draw noisy images and their noise.
 
     Args:
