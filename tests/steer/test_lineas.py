@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from despur.core import Site, attach
+from despur.core import Site, attach, record
 from despur.core.errors import BadInput
 from despur.steer import lineas
 from despur.steer.lineas import AffineMap, distance, fit_maps, row_means, shrunk
@@ -62,16 +62,22 @@ def test_the_proximal_step_is_that_of_both_norms():
 
 
 def test_strength_is_the_way_that_is_gone(model):
-    ids = torch.tensor([SOURCE[0]])
-    with torch.no_grad():
-        before, logits = model(input_ids=ids, output_hidden_states=True).hidden_states[1], model(input_ids=ids).logits
-        edit = lineas(SOURCE, TARGET, strength=0.5, steps=5)
-        edit.bind(model)
-        gain, shift = edit.maps[Site("model.layers.0")]
-        with attach(model, dict.fromkeys(edit.sites, edit)):
-            after = model(input_ids=ids, output_hidden_states=True).hidden_states[1]
-        assert torch.equal(model(input_ids=ids).logits, logits), "gone afterwards"
+    behind, ids = Site("model.layers.1", "in"), torch.tensor([SOURCE[0]])
+
+    def said() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad(), record(model, [behind]) as seen:
+            logits = model(input_ids=ids).logits
+        return seen[behind], logits
+
+    before, logits = said()
+    edit = lineas(SOURCE, TARGET, strength=0.5, steps=5)
+    edit.bind(model)
+    gain, shift = edit.maps[Site("model.layers.0")]
+    with attach(model, dict.fromkeys(edit.sites, edit)):
+        after, steered = said()
     assert torch.allclose(after, before + 0.5 * ((gain - 1) * before + shift), atol=1e-5)
+    assert not torch.allclose(steered, logits, atol=1e-3)
+    assert torch.equal(said()[1], logits), "gone afterwards"
 
 
 @pytest.mark.parametrize(
