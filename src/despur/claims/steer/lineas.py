@@ -39,7 +39,7 @@ def lineas(seed: int, *, whole: bool) -> tuple[Report, ...]:
     model = tiny_base(seed)
     source, target = (rows_of(seed + i, n=16).tolist() for i in (0, 1))
     sites = [Site(layer) for layer in Anatomy.of(model).layers]
-    learned = [fit_maps(model, source, rows, steps=60) for rows in (target, source[::-1])]
+    learned = [fit_maps(model, source, rows, steps=200) for rows in (target, source[::-1])]
     plain = {s: (torch.ones(32), torch.zeros(32)) for s in sites}
     wanted, start, ours, other = (
         _means(model, r, m) for r, m in ((target, plain), (source, plain), *((source, m) for m in learned))
