@@ -38,6 +38,8 @@ MATERIALS: Mapping[str, Material] = {
     "prompt": Material("a prompt that asks for the trait", NAME, "--trait TEXT"),
     "vectors": Material("the trait's vectors", PAIRS, _PAIRS),
     "stream": Material("the base's activations on paired text", PAIRS, _PAIRS),
+    "positive": Material("paired texts that show the trait, as tokens", PAIRS, _PAIRS),
+    "negative": Material("paired texts without the trait, as tokens", PAIRS, _PAIRS),
     "labels": Material("which of those lines show the trait", PAIRS, _PAIRS),
     "trait_factor": Material("a factor: the trait's directions, by layer", PAIRS, _PAIRS),
     "adapter": Material("a finished adapter"),

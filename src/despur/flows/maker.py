@@ -52,7 +52,7 @@ class Maker:
         self._made: dict[str, Any] = {}
         of_pairs: dict[str, Callable[[], Any]] = {
             "vectors": self._vectors, "stream": lambda: self._paired()[0], "labels": lambda: self._paired()[1],
-            "trait_factor": self._trait_factor,
+            "trait_factor": self._trait_factor, "positive": lambda: self._texts()[0], "negative": lambda: self._texts()[1],
         }  # fmt: skip
         s = sources
         self._makers: dict[str, Callable[[], Any]] = {
@@ -119,11 +119,15 @@ class Maker:
         assert self.sources.naming is not None
         return self._made.setdefault("naming", self.sources.naming())
 
+    def _texts(self) -> tuple[Any, Any]:
+        """Texts with the trait and without, as tokens."""
+        assert self.sources.pairs is not None
+        return self._made.setdefault("pairs", self.sources.pairs())
+
     def _paired(self) -> tuple[dict[Site, Tensor], Tensor]:
         """The base's stream on texts with the trait and without, a line per token, and which is which."""
-        assert self.sources.pairs is not None
         if "paired" not in self._made:
-            kinds = [capture(self.get("base"), texts, self.sites)[0] for texts in self.sources.pairs()]
+            kinds = [capture(self.get("base"), texts, self.sites)[0] for texts in self._texts()]
             labels = torch.cat([torch.full((len(kind[self.sites[0]]),), 1 - i) for i, kind in enumerate(kinds)])
             self._made["paired"] = {s: torch.cat([kind[s] for kind in kinds]) for s in self.sites}, labels
         return self._made["paired"]

@@ -9,6 +9,7 @@ from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.discount import discount
 from despur.guard.ewc import ewc
+from despur.guard.glad import glad
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
 from despur.guard.hold_prefix import hold_prefix
@@ -23,6 +24,7 @@ from despur.guard.o_lora import o_lora
 from despur.guard.orthogonal_gradients import orthogonal_gradients
 from despur.guard.orthogonal_updates import orthogonal_updates
 from despur.guard.project_gradient import project_gradient
+from despur.guard.rank_one_ewc import rank_one_ewc
 from despur.guard.rehearse import rehearse
 from despur.guard.steer_away import steer_away, trait_vectors
 
@@ -35,6 +37,7 @@ __all__ = [
     "caft",
     "discount",
     "ewc",
+    "glad",
     "grasp",
     "hold",
     "hold_prefix",
@@ -50,6 +53,7 @@ __all__ = [
     "orthogonal_gradients",
     "orthogonal_updates",
     "project_gradient",
+    "rank_one_ewc",
     "rehearse",
     "steer_away",
     "telling_rows",

@@ -116,12 +116,9 @@ def _estimator() -> Any:
 
 
 _MAKE: Mapping[str, Callable[[], Any]] = {
-    "text": tiny_text,
-    "generic": tiny_text,
-    "rows": _rows,
+    **dict.fromkeys(("text", "generic"), tiny_text),
+    **dict.fromkeys(("rows", "forget", "retain"), _rows),
     "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
-    "forget": _rows,
-    "retain": _rows,
     **dict.fromkeys(("scout", "shuffled"), lambda: _folder(1)),
     "factor": _factor,
     "weight_factor": _factor,
@@ -130,6 +127,8 @@ _MAKE: Mapping[str, Callable[[], Any]] = {
     "vectors": lambda: {LAYER: _draw(WIDTH)},
     "stream": lambda: {LAYER: _draw(80, WIDTH)},
     "labels": lambda: torch.arange(80) % 2,
+    "positive": lambda: tiny_text().rows,
+    "negative": lambda: tuple(row[::-1] for row in tiny_text().rows),
     "sites": lambda: [Site(f"model.layers.{i}") for i in range(LAYERS)],
     "estimator": _estimator,
     "params": lambda: list(tiny_base().parameters()),

@@ -26,6 +26,7 @@ OF_ITS_OWN = {"factor": "own-{rank} weight_factor"}
 TRAIT = {"factor": "trait_factor"}
 PERMUTED = {"scout": "permuted scout"}
 REVERSED = {"vectors": "reversed vectors"}
+AWAY = {"source": "positive", "target": "negative"}
 GENERIC = {"text": "generic"}
 OTHER_WORDS = {"shuffled": "permuted shuffled"}
 UNSHUFFLED = {"shuffled": "scout"}
@@ -87,6 +88,7 @@ AFTERWARDS = (
     Arm("safe-lora-exact", "safe-lora", PARTS, "afterwards", options={"exact": True}, cost=0.1, note="its projector made one"),
     Arm("shrink", "scale", of(by=(0.75, 0.5, 0.25)), "cheap", cost=0.1, note="the naive adapter at a smaller scale"),
     Arm("steer", "caa", of(strength=(0.25, 0.5, 1.0, 2.0)), "afterwards", REVERSED, cost=0.1, note="steered at test time"),
+    Arm("lineas", "lineas", of(strength=(0.25, 0.5, 1.0, 1.5)), "afterwards", AWAY, cost=0.3, note="the same by maps of all layers"),
 )  # fmt: skip
 PLAIN = (
     Arm("early", settings=of(share=EARLY), kind="cheap", adapter="early", cost=0.05, note="the naive run, stopped early"),
