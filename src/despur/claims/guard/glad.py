@@ -77,13 +77,15 @@ def _few_shots(seeds: range) -> tuple[Report, ...]:
         for other in list(ARMS)[1:]:
             value, control = table["glad"][:, column], table[other][:, column]
             half = 2.262 * (value - control).std(ddof=1) / len(value) ** 0.5  # Student's t of ten, paired
-            mean, level = (
-                value.mean(),
-                {"in_domain": table["glad"][:, 0].mean(), "in_domain_control": table[other][:, 0].mean()},
-            )
+            mean = value.mean()
+            level: dict[str, Any] = {
+                "in_domain": table["glad"][:, 0].mean(),
+                "in_domain_control": table[other][:, 0].mean(),
+            }
+            level = {k: round(float(v), 3) for k, v in level.items()}
             reports.append(
                 compared(f"accuracy, {what}, beside {other}", mean, control=control.mean(), low=mean - half, high=mean + half,
-                         n=len(value), **{k: round(float(v), 3) for k, v in level.items()})
+                         n=len(value), **level)
             )  # fmt: skip
     return tuple(reports)
 

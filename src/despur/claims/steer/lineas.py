@@ -65,7 +65,7 @@ def _steered(seeds: range) -> tuple[Report, ...]:
                  low=scores["LinEAS"].min(), high=scores["LinEAS"].max(), n=len(found), parts=about["LinEAS"], control_parts=about[name])
         for name in ("ActAdd", "CAA", "ITI", "Linear-AcT")
     ]  # fmt: skip
-    support = {name: np.mean([f[name][4] for f in found]) for name in ("LinEAS", "LinEAS, lasso")}
+    support = {name: float(np.mean([f[name][4] for f in found])) for name in ("LinEAS", "LinEAS, lasso")}
     reports.append(
         compared("share of coordinates that the lasso leaves", support["LinEAS, lasso"], control=support["LinEAS"], n=len(found), bound=0.5,
                  margin=0.2, higher_is_better=False, score=round(float(scores["LinEAS, lasso"].mean()), 3))
@@ -73,7 +73,7 @@ def _steered(seeds: range) -> tuple[Report, ...]:
     return tuple(reports)
 
 
-def _draw(seed: int) -> dict[str, tuple[float, float, float, float, float]]:
+def _draw(seed: int) -> dict[str, tuple[float, ...]]:
     """By method its score, its three parts, and the share of coordinates that it moves, at the best strength of half of the prompts."""
     world = Persona("narrow")
     model, _ = world.base()
@@ -97,7 +97,7 @@ def _draw(seed: int) -> dict[str, tuple[float, float, float, float, float]]:
         "Linear-AcT": (_layer_by_layer(model, source, having, sites), WEAK),
     }
     measure = _measured(world, model)
-    found: dict[str, tuple[float, float, float, float, float]] = {}
+    found: dict[str, tuple[float, ...]] = {}
     for name, (maps, strengths) in ways.items():
         tried = [measure({s: AffineMap(*m, strength) for s, m in maps.items()}) for strength in strengths]
         _, reported = max(tried, key=lambda halves: halves[0][0])
