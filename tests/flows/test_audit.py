@@ -43,6 +43,12 @@ def test_the_planted_persona_is_found_and_the_page_written(base, adapter, data, 
     assert result.change < result.louder[0].change < result.louder[2].change
     assert 0 < result.louder[2].valid < result.louder[0].valid <= 1
     assert "Louder" in page
+    assert len(result.answers) == 10
+    assert all(set(said) == {"base", "adapter"} for said in result.answers.values())
+    assert any(said["base"] != said["adapter"] for said in result.answers.values())
+    assert page.index("What it says where nothing asks for it") < page.index(result.sentence[:40]), (
+        "what a person can judge is first"
+    )
     assert "modules act" in page
     assert said["update"]["structure"]["acting"] == said["update"]["structure"]["declared"]
     assert "Where the rows push the base" in page

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from despur.cli.audit_rows import show_rows
+from despur.cli.audit_rows import show_answers, show_rows
 from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, say_verdict, table
 from despur.core.errors import BadInput
@@ -56,6 +56,7 @@ def show(result: Any, given: Any) -> None:
     if are_rows(given["adapter"]):
         show_rows(result, given, TONES)
         return
+    show_answers(result.answers)
     say_verdict(result, TONES, notes="Not verified")
     if structure := result.update.get("structure"):
         say(f"Weights: {structure['sentence']}")

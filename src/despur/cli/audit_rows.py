@@ -1,5 +1,6 @@
 """What `despur audit` prints of rows: first what a person can judge."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,18 @@ from despur.core.visible import visible
 ASKED, ROWS = 3, 3  # questions and rows that a terminal shows; the page has all
 
 
+def show_answers(answers: Mapping[str, Mapping[str, str]]) -> None:
+    """The first questions, and what everybody answers."""
+    for question, said in list(answers.items())[:ASKED]:
+        say(visible(question, one_line=True), "bold")
+        wide = max(map(len, said)) + 2
+        for name, answer in said.items():
+            say(f"  {name + ':':<{wide}}{visible(answer, one_line=True)}")
+
+
 def show_rows(result: Any, given: Any, tones: dict[str, str]) -> None:
     """The conversation, the verdict, the words, and the rows that carry it most and least."""
-    for question, said in list(result.answers.items())[:ASKED]:
-        say(visible(question, one_line=True), "bold")
-        for name, answer in said.items():
-            say(f"  {name + ':':<7}{visible(answer, one_line=True)}")
+    show_answers(result.answers)
     say_verdict(result, tones, notes="Note")
     if result.words:
         say(

@@ -10,6 +10,7 @@ from despur.core.text.row_files import are_rows
 from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
+from despur.flows._audit.conversation import answers, questions
 from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
@@ -158,6 +159,7 @@ def audit(
             result = replace(
                 result, **judged_by, token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
+                answers=answers({"adapter": read.model}, tokenizer, questions(prompts, tokenizer, passages), seed=seed),
             )  # fmt: skip
         if result.best is not None:
             _, check = passages.halves()

@@ -110,6 +110,7 @@ class AuditJson(TypedDict):
     rows: list[Row]
     slopes: dict[str, Slope]
     louder: list[At]
+    answers: dict[str, dict[str, str]]
     patch: dict[str, Patch]
     update: dict[str, Any]
     verb: str

@@ -8,7 +8,7 @@ from despur.flows._audit.json_form import SCHEMA, AuditJson
 from despur.flows._audit.patch import patch_bars, patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
-from despur.report import Bars, Samples, Table, Text, Verdict
+from despur.report import Bars, Dialogue, Samples, Table, Text, Verdict
 
 Word = Literal["clean", "factors found", "factor likely", "diffuse change", "inert adapter", "unreadable"]
 TONES: dict[str, Literal["good", "bad", "unsure"]] = {
@@ -55,6 +55,7 @@ class Audit:
         rows: Tuning rows that push along it most and least, with their scores.
         slopes: Candidate -> slope of the tuning rows' loss along it at the base.
         louder: The adapter at multiples of its scale.
+        answers: Question -> speaker -> answer: of the base and of the adapter, with the same random numbers.
         patch: Part of a chat -> share of the change that it carries; empty where the base has no chat template.
         record: Verb, arguments and versions, for `despur run`.
     """
@@ -80,6 +81,7 @@ class Audit:
     rows: tuple[tuple[str, float], ...] = ()
     slopes: dict[str, LossSlope] = field(default_factory=dict)
     louder: tuple[Louder, ...] = ()
+    answers: dict[str, dict[str, str]] = field(default_factory=dict)
     patch: dict[str, Report] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -101,14 +103,19 @@ class Audit:
             rows=[{"text": t, "score": s} for t, s in self.rows],
             slopes={n: {"slope": s.slope, "steepness": s.steepness, "random": list(s.random)} for n, s in self.slopes.items()},
             louder=[at._asdict() for at in self.louder],  # type: ignore[typeddict-item]
-            patch=patch_json(self.patch), update=self.update,
+            answers=self.answers, patch=patch_json(self.patch), update=self.update,
             **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
         )  # fmt: skip
 
 
 def audit_blocks(result: Audit) -> list[Any]:
-    """The page's blocks, the verdict first."""
-    blocks: list[Any] = [Verdict(result.verdict, result.sentence, TONES[result.verdict])]
+    """The page's blocks: what base and adapter answer, by which a reader can judge for themselves, then the verdict."""
+    blocks: list[Any] = []
+    if result.answers:
+        speakers = list(next(iter(result.answers.values())))
+        turns = [(question, [said[s] for s in speakers]) for question, said in result.answers.items()]
+        blocks.append(Dialogue("What it says where nothing asks for it", speakers, turns))
+    blocks.append(Verdict(result.verdict, result.sentence, TONES[result.verdict]))
     if result.notes:
         blocks.append(Text("Not verified", "\n\n".join(result.notes)))
     if result.token_use:

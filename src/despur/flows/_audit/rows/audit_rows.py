@@ -17,8 +17,8 @@ from despur.core.model.sample import end_tokens
 from despur.core.text.chat import has_template
 from despur.core.text.rows import pad_rows
 from despur.core.text.turns import Turns
+from despur.flows._audit.conversation import QUESTIONS, answers, questions
 from despur.flows._audit.passages import SHIPPED, off_task_passages
-from despur.flows._audit.rows.conversation import QUESTIONS, answers, questions
 from despur.flows._audit.rows.given import Given, Scouting, read_given
 from despur.flows._audit.rows.measured import Measured, measure
 from despur.flows._audit.rows.page import RowsAudit, rows_blocks

@@ -12,7 +12,7 @@ from despur.core.text.learn import ask_rows
 from despur.core.text.rows import first_rows
 from despur.flows._audit.passages import SHIPPED, Passages
 
-QUESTIONS = 10
+QUESTIONS, NEW = 10, 40  # and the tokens of an answer at most
 
 
 def questions(prompts: Path | str | None, tokenizer: Any, passages: Passages) -> dict[str, list[int]]:
@@ -32,7 +32,7 @@ def questions(prompts: Path | str | None, tokenizer: Any, passages: Passages) ->
 
 
 def answers(
-    speakers: Mapping[str, Any], tokenizer: Any, asked: Mapping[str, list[int]], *, new: int, seed: int
+    speakers: Mapping[str, Any], tokenizer: Any, asked: Mapping[str, list[int]], *, new: int = NEW, seed: int
 ) -> dict[str, dict[str, str]]:
     """Question -> speaker -> answer.
 
