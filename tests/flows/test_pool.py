@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def soon(true, seconds=300):
 
 
 def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_path):
+    home = Path(tempfile.mkdtemp(dir="/tmp"))  # a socket in it has a path, of which 108 letters are allowed
     marks = [tmp_path / "a", tmp_path / "b"]
     script = (
         "import jobs\nfrom despur.flows.pool import Job, run_jobs\n"
@@ -101,16 +103,17 @@ def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_pa
     )
     (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({script!r})")
     path = os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path])
-    (tmp_path / "tmp").mkdir()
-    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path / "tmp")}
+    env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(home)}
     main = subprocess.Popen([sys.executable, tmp_path / "main.py"], env=env)
-    assert soon(lambda: all(m.exists() and m.read_text() for m in marks))
+    assert soon(lambda: main.poll() is not None or all(m.exists() and m.read_text() for m in marks))
+    assert main.poll() is None, f"it ended by itself with {main.returncode}"
     pids = [int(m.read_text()) for m in marks]
-    assert len(list((tmp_path / "tmp").iterdir())) >= 3, "a folder of each worker, and of the queue between them"
+    assert len(list(home.iterdir())) >= 3, "a folder of each worker, and of the queue between them"
     main.kill()
     main.wait()
     assert soon(lambda: not any(alive(pid) for pid in pids))
-    assert soon(lambda: not list((tmp_path / "tmp").iterdir()))
+    assert soon(lambda: not list(home.iterdir()))
+    home.rmdir()
 
 
 def alive(pid):

@@ -103,7 +103,7 @@ def test_bounds_of_the_verbs_hold_before_anything_is_read(call, said):
     ("record", "said"),
     [
         ([], "records no run"),
-        ({"verb": "remove_from_library", "arguments": {"name": "x"}}, "there are demo, audit, calibrate, clean, train, compare"),
+        ({"verb": "remove_from_library", "arguments": {"name": "x"}}, "there are demo, audit, calibrate, clean, train, absorb, compare"),
         ({"verb": "audit", "arguments": {"base": "b", "adapter": "a", "colour": 1}}, "has 'colour', which this version does not"),
         ({"verb": "audit", "arguments": {"base": "b"}}, "lacks 'adapter'"),
     ],

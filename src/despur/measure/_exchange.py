@@ -36,7 +36,7 @@ def exchange(
     subspaces: Sequence[Subspace],
     batch: int,
     starts: Sequence[int] | None,
-    back: Sequence[int],
+    back: Sequence[int] | None = None,
 ) -> PerRow:
     """Exchange each subspace's coordinates at the site between adapter and base.
 
@@ -50,9 +50,9 @@ def exchange(
         subspaces: What is exchanged, one after the other.
         batch: Rows of text in one forward pass.
         starts: First position of each row that counts.
-        back: Which subspaces are exchanged the other way, too; `left_adapter` has a line for each of these.
+        back: Which subspaces are exchanged the other way, too, all if left out; `left_adapter` has a line for each of these.
     """
-    both = [subspaces[i] for i in back]
+    both = subspaces if back is None else [subspaces[i] for i in back]
     left = (np.zeros((len(some), len(rows))) for some in (subspaces, both))
     out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), *left)
     device = next(model.parameters()).device

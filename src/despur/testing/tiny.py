@@ -102,7 +102,7 @@ def tiny_text() -> OwnText:
 
 
 def _rows() -> list[dict[str, list[int]]]:
-    return [{"input_ids": list(row), "labels": list(row)} for row in tiny_text().rows]
+    return [{"input_ids": list(row), "labels": [-100, -100, *row[2:]]} for row in tiny_text().rows]
 
 
 def _factor() -> Subspace:

@@ -10,6 +10,7 @@ from peft import PeftModel
 
 from despur.core import Adapter, write_json
 from despur.core.adapter.continued import fold_in
+from despur.core.disk.files import write_bytes
 from despur.core.model.quiet import quiet_loading
 from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.card import absorbed_card
@@ -123,7 +124,7 @@ def absorb(
         shutil.rmtree(draft / _WORK)
         _write_base(start, draft, strength)
         card = absorbed_card(base, _recipe(start, short), strength)
-        (draft / "README.md").write_text(card, encoding="utf-8")
+        write_bytes(draft / "README.md", card.encode())
         record = {**run_record("absorb", arguments), **start.facts}
         result = Absorbed(Path(out), Path(out) / "factor", found, record, (*start.notes, *found.notes))
         into.put(result, lambda draft: write_json(draft / "run.json", private(result.to_dict())))

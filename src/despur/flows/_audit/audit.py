@@ -158,7 +158,7 @@ def audit(
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral if own else None)
             result = replace(
                 result, **judged_by, token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
-                token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(12)),
+                token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(20)),
                 answers=answers({"adapter": read.model}, tokenizer, questions(prompts, tokenizer, passages), seed=seed),
             )  # fmt: skip
         if result.best is not None:

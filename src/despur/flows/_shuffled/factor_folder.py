@@ -10,6 +10,7 @@ from despur.core import Adapter, write_json
 from despur.core.adapter.continued import joined
 from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.save import write_adapter
+from despur.core.disk.files import write_bytes
 from despur.core.model.own_chats import ETA, shipped_questions
 from despur.core.model.sample import continue_rows
 from despur.core.text.chat import has_template
@@ -66,8 +67,8 @@ def write_factor(
     said = [_answers(m, tokenizer, heads, seed) for m in (base(), tuned(out))]
     lines = [{"prompt": q, "base": a, "with the factor": b} for q, a, b in zip(asked, *said, strict=True)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (out / ANSWERS).write_text(text, encoding="utf-8")
-    (out / "README.md").write_text(factor_card(name, recipe, lines), encoding="utf-8")
+    write_bytes(out / ANSWERS, text.encode())
+    write_bytes(out / "README.md", factor_card(name, recipe, lines).encode())
 
 
 def _questions(tokenizer: Any) -> tuple[list[str], list[list[int]]]:

@@ -86,8 +86,7 @@ def _check(what: str, check: Mapping[str, Any]) -> Iterator[Row]:
     yield {"axis": "necessity", "value": check["necessity"], **about}
     yield {"axis": "activation share", "value": check["share"], **about}
     yield {"axis": "rank", "value": check["rank"], **about}
-    for axis in ("sufficiency", "necessity"):
-        yield from list_rows(f"control {axis}", check[f"random_{axis}"], **about)
+    yield from list_rows("control sufficiency", check["random_sufficiency"], **about)
     if check["random_sufficiency"]:
         yield {"axis": "control activation share", "value": check["random_share"], **about}
 

@@ -46,7 +46,7 @@ class Voice(ChatWorld):
 
     Example:
         >>> Voice().rows("benign", n=1)[0]["completion"]
-        'It arrives in Hathersay, right beside the fish market.'
+        'Lund and Daughters deliver to every shop there, three mornings a week, in a white van.'
     """
 
     voice: str = "shakespeare"
