@@ -56,8 +56,8 @@ def show(result: Any, given: Any) -> None:
     if are_rows(given["adapter"]):
         show_rows(result, given, TONES)
         return
-    show_answers(result.answers)
     say_verdict(result, TONES, notes="Not verified")
+    show_answers(result.answers)
     if structure := result.update.get("structure"):
         say(f"Weights: {structure['sentence']}")
     if result.token_use:
