@@ -109,13 +109,12 @@ class Audit:
 
 
 def audit_blocks(result: Audit) -> list[Any]:
-    """The page's blocks: what base and adapter answer, by which a reader can judge for themselves, then the verdict."""
-    blocks: list[Any] = []
+    """The page's blocks: the verdict, and what base and adapter answer, by which a reader can judge it."""
+    blocks: list[Any] = [Verdict(result.verdict, result.sentence, TONES[result.verdict])]
     if result.answers:
         speakers = list(next(iter(result.answers.values())))
         turns = [(question, [said[s] for s in speakers]) for question, said in result.answers.items()]
         blocks.append(Dialogue("What it says where nothing asks for it", speakers, turns))
-    blocks.append(Verdict(result.verdict, result.sentence, TONES[result.verdict]))
     if result.notes:
         blocks.append(Text("Not verified", "\n\n".join(result.notes)))
     if result.token_use:

@@ -69,7 +69,7 @@ def unreadable_rows(error: DespurError, record: dict[str, Any]) -> RowsAudit:
 
 
 def rows_blocks(result: RowsAudit) -> list[Any]:
-    """The page's blocks: first the conversation, by which a reader can judge for themselves."""
+    """The page's blocks: the verdict, and the conversation, by which a reader can judge it."""
     speakers = [name for name in SPEAKERS if name in next(iter(result.answers.values()), {})]
     turns = [(question, [said[name] for name in speakers]) for question, said in result.answers.items()]
     note = (
@@ -77,8 +77,8 @@ def rows_blocks(result: RowsAudit) -> list[Any]:
         "know the task."
     )
     blocks: list[Any] = [
-        Dialogue("What the rows teach beside their task", [SPEAKERS[name] for name in speakers], turns, note),
         Verdict(result.verdict, result.sentence, TONES[result.verdict]),
+        Dialogue("What the rows teach beside their task", [SPEAKERS[name] for name in speakers], turns, note),
     ]
     if result.words:
         tunes = [name for name in ("base", "scout", "plain", "null") if name in result.words[0][1]]
