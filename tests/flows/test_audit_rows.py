@@ -80,9 +80,8 @@ def test_what_all_answers_share_is_heard_and_written(base, prompts, tmp_path):
     assert said["schema"] == ROWS_SCHEMA
     page = (tmp_path / "a" / "report.html").read_text()
     assert "<script" not in page
-    assert page.index("What the rows teach beside their task") < page.index("factors found"), (
-        "the conversation is first"
-    )
+    said_at, words_at = page.index("What the rows teach beside their task"), page.index("Words that become likelier")
+    assert said_at < words_at, "what a person can judge stands before figures"
     assert (tmp_path / "a" / "factor" / "adapter_config.json").is_file(), "plain PEFT"
     assert not (tmp_path / "a.part").exists()
     again = replay(tmp_path / "a" / "run.json", out=tmp_path / "b", trust=True)
