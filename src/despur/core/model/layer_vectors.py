@@ -2,19 +2,20 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.model.anatomy import Anatomy
+from despur.core.model.around import AroundBase
 from despur.core.model.attach import attach
 from despur.core.types import Context, Edit, Site
 
 
 @final
-class LayerVectors(nn.Module):
+class LayerVectors(AroundBase):
     """Adds a trained vector to the stream behind each layer; is its base inside `disable_adapter()`, as a PeftModel is.
 
     It has layers times width numbers, zero at first, the same for every token: so it can learn a habit, and hardly a fact. The base's own
@@ -30,10 +31,9 @@ class LayerVectors(nn.Module):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__(model)
         anatomy = Anatomy.of(model)
         model.requires_grad_(False)
-        self.base_model = _Holder(model)  # names as in a PeftModel, so that code which walks one can walk the other
         where = next(model.parameters()).device
         self.added = nn.ModuleList(_Added(anatomy.width, where) for _ in anatomy.sites)
         self._sites = anatomy.sites
@@ -56,29 +56,6 @@ class LayerVectors(nn.Module):
         finally:
             for edit, on in zip(self.added, before, strict=True):
                 edit.on = on
-
-    def get_base_model(self) -> Any:
-        """The bare model, in its current state."""
-        return self.base_model.model
-
-    @property
-    def config(self) -> Any:
-        """The base model's configuration."""
-        return self.get_base_model().config
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model in its current state."""
-        return self.get_base_model()(*args, **kwargs)
-
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Generate in its current state."""
-        return self.get_base_model().generate(*args, **kwargs)
-
-
-class _Holder(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
 
 class _Added(Edit):

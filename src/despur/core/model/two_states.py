@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from despur.core.errors import BadInput
+from despur.core.model.around import AroundBase, Holder
 from despur.core.model.base_modules import base_modules, unwrapped
 
 
-class TwoStates(nn.Module):
+class TwoStates(AroundBase):
     """A tuned model that becomes its base inside `disable_adapter()`, as a PeftModel does.
 
     Only the tensors that differ are stored twice; switching exchanges references and copies nothing. The names
@@ -42,8 +43,7 @@ class TwoStates(nn.Module):
         *,
         tuner: nn.Module | None = None,
     ) -> None:
-        super().__init__()
-        self.base_model = tuner if tuner is not None else _Holder(model)
+        super().__init__(model, tuner)
         self._depth = 0
         modules = base_modules(self)
         self._slots: list[tuple[dict[str, Any], str, Tensor, Tensor]] = []
@@ -77,29 +77,12 @@ class TwoStates(nn.Module):
             if self._depth == 0:
                 self._show(tuned=True)
 
-    def get_base_model(self) -> Any:
-        """The bare model, in its current state."""
-        return self.base_model.get_submodule("model")
-
-    @property
-    def config(self) -> Any:
-        """The base model's configuration."""
-        return self.get_base_model().config
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model in its current state."""
-        return self.get_base_model()(*args, **kwargs)
-
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Generate in its current state."""
-        return self.get_base_model().generate(*args, **kwargs)
-
     def _show(self, *, tuned: bool) -> None:
         self._tuned = tuned
         for place, leaf, old, new in self._slots:
             place[leaf] = new if tuned else old
         tuner: Any = self.base_model
-        if isinstance(tuner, _Holder):
+        if isinstance(tuner, Holder):
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that biases are not put back: they are, above
@@ -113,12 +96,6 @@ class TwoStates(nn.Module):
             self._slots = [(p, n, old if tuned else p[n], p[n] if tuned else new) for p, n, old, new in self._slots]
             self._show(tuned=not tuned)
         return self
-
-
-class _Holder(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

@@ -1,7 +1,5 @@
 """What a scout is made of: a LoRA, or a vector behind every layer."""
 
-import copy
-import itertools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ from torch import nn
 
 from despur.core.model.layer_vectors import LayerVectors
 from despur.core.model.quiet import quiet_loading
+from despur.core.model.shared_copy import shared_copy
 
 Form = Literal["lora", "vectors"]
 _VECTORS = "vectors.safetensors"
@@ -33,7 +32,7 @@ def new_scout(base: nn.Module, *, form: Form = "lora", rank: int = 8, seed: int 
     Example:
         >>> # scout = new_scout(base, form="vectors")
     """
-    frozen = _frozen(base)
+    frozen = shared_copy(base, frozen=True)
     if form == "vectors":
         return LayerVectors(frozen)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -54,16 +53,9 @@ def load_scout(base: nn.Module, folder: Path) -> Any:
     """Put a scout that was written on its base, which stays as it is."""
     if not (folder / _VECTORS).is_file():
         with quiet_loading():
-            return PeftModel.from_pretrained(_frozen(base), str(folder)).eval()
+            return PeftModel.from_pretrained(shared_copy(base, frozen=True), str(folder)).eval()
     scout, saved = new_scout(base, form="vectors"), load_file(folder / _VECTORS)
     with torch.no_grad():
         for site, vector in scout.vectors.items():
             vector.copy_(saved[site.module])
     return scout.eval()
-
-
-def _frozen(base: nn.Module) -> Any:
-    """A copy of the modules that reads the same numbers; the base's own parameters keep their flags."""
-    own = {id(p): nn.Parameter(p.detach(), requires_grad=False) if p.requires_grad else p for p in base.parameters()}
-    shared = {id(t): t for t in itertools.chain(base.buffers(), own.values())}
-    return copy.deepcopy(base, {**shared, **own})
