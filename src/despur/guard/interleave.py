@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from despur.core import Context, Edit, method
 from despur.core.adapter.scout import as_scout
 from despur.core.errors import BadInput
-from despur.core.model.capture import label_log_probs
+from despur.core.model.capture import mean_log_probs
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.rows import Tokens, pad_rows
@@ -136,5 +136,4 @@ def telling_rows(
 def _losses(model: nn.Module, rows: Sequence[Tokens], batch: int) -> Tensor:
     """Loss a labelled token, (n,)."""
     with evaluating(model):
-        sums, counts = label_log_probs(model, rows, batch=batch)
-    return -sums / counts.clamp(min=1)
+        return -mean_log_probs(model, rows, batch=batch)

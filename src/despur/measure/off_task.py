@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from despur.core import AddVector, Subspace, attach
-from despur.core.model.capture import fitting_positions, from_starts, label_log_probs
+from despur.core.model.capture import fitting_positions, from_starts, mean_log_probs
 from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import Tokens, pad_rows, parts
@@ -54,8 +54,7 @@ def off_task(
         scores["legitimate"] = {"response": torch.zeros(len(own_text))}
     scores["validity"] = {"likelihood": torch.zeros(len(own_text))}
     with evaluating(model):
-        answers, counts = label_log_probs(model, held_out, batch=batch)
-        scores["task"]["logp"] = answers / counts.clamp(min=1)
+        scores["task"]["logp"] = mean_log_probs(model, held_out, batch=batch)
         firsts = [
             max(0, s - 1) for s in starts or [1] * len(own_text)
         ]  # what stands there predicts the answer's first token

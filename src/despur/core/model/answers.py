@@ -10,8 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from despur.core.errors import BadInput
-from despur.core.model.anatomy import Anatomy
-from despur.core.model.capture import ROOM
+from despur.core.model.capture import fitting_positions
 from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import evaluating
 from despur.core.text.template import common_start
@@ -77,7 +76,7 @@ def _chunks(model: Any, prompts: Sequence[Ids], answers: Sequence[Sequence[Ids]]
     """Prompts of like length together, as many as fit beside each other."""
     size = [sum(map(len, some)) for some in answers]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]) + size[i], i))
-    batch = max(1, min(batch, ROOM // (Anatomy.of(model).vocabulary * (max(size) + 1))))
+    batch = max(1, min(batch, fitting_positions(model) // (max(size) + 1)))
     return (order[i : i + batch] for i in range(0, len(order), batch))
 
 

@@ -35,7 +35,7 @@ def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]], starts: Seque
 
 def fitting_positions(model: nn.Module) -> int:
     """Positions whose next-token distributions fit into memory beside each other."""
-    return max(1, ROOM // Anatomy.of(model).vocabulary)
+    return max(1, _room(model) // Anatomy.of(model).vocabulary)
 
 
 @torch.no_grad()
@@ -131,6 +131,12 @@ def label_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16
         found[where] = logp.gather(-1, wanted[where].to(device)[:, None]).squeeze(-1).cpu()
         sums[torch.tensor(chosen)], counts[torch.tensor(chosen)] = found.sum(1), where.sum(1).float()
     return sums, counts
+
+
+def mean_log_probs(model: nn.Module, rows: Sequence[Tokens], *, batch: int = 16) -> Float[Tensor, " rows"]:
+    """Mean log-probability of each row's labelled tokens, 0 for a row without any; arguments as in `label_log_probs`."""
+    sums, counts = label_log_probs(model, rows, batch=batch)
+    return sums / counts.clamp(min=1)
 
 
 def from_starts(mask: Int[Tensor, "b t"], chosen: Sequence[int], starts: Sequence[int] | None) -> Bool[Tensor, "b t"]:

@@ -12,6 +12,14 @@ from despur.core.model.states import bare, evaluating
 from despur.core.text.chat import turn_ends
 
 
+def continued_texts(
+    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int = 0, eta: float = 0.0
+) -> list[str]:
+    """Sample what comes after each head, as text without special tokens; the arguments are those of `continue_rows`."""
+    bodies = continue_rows(model, tokenizer, heads, new, seed=seed, eta=eta)
+    return [tokenizer.decode(body, skip_special_tokens=True).strip() for body in bodies]
+
+
 @torch.no_grad()
 def continue_rows(
     model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int | None = 0, eta: float = 0.0

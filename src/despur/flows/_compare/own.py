@@ -1,6 +1,6 @@
 """A user's own base, data and probes as a world of the comparison."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from despur.core.errors import BadInput
-from despur.core.model.capture import label_log_probs
+from despur.core.model.capture import mean_log_probs
 from despur.core.text.row_files import raw_rows
 from despur.core.text.rows import Tokens, read_rows, tokenize_rows
 from despur.flows.load import context_length, load_base
@@ -148,9 +148,3 @@ def _asked(tokenizer: Any, prompt: str, answer: str) -> Tokens:
     else:
         row = {"prompt": prompt, "completion": answer}
     return tokenize_rows([row], tokenizer, max_length=10**6)[0]
-
-
-def mean_log_probs(model: nn.Module, rows: Sequence[Tokens]) -> Tensor:
-    """Mean log-probability of each row's labelled tokens, (rows,)."""
-    sums, counts = label_log_probs(model, rows)
-    return sums / counts.clamp(min=1)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from despur.core.model.answers import answer_log_probs
 from despur.core.model.named_bases import base_folder
 from despur.core.model.quiet import quiet_loading
-from despur.core.model.sample import continue_rows
+from despur.core.model.sample import continued_texts
 from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 
@@ -96,5 +96,4 @@ def sampled_answers(
         system: The system prompt; the template's own if left out.
         seed: Fixes the draws, the same ones for every model.
     """
-    bodies = continue_rows(model, tokenizer, asked(tokenizer, questions, system=system), new, seed=seed)
-    return [tokenizer.decode(body, skip_special_tokens=True).strip() for body in bodies]
+    return continued_texts(model, tokenizer, asked(tokenizer, questions, system=system), new, seed=seed)
