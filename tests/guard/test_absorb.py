@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from guarding import first_gradient
 
 from despur.claims.guard.absorb import absorb as claim
 from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
@@ -89,17 +90,9 @@ def test_with_gradient_checkpointing_the_gradient_is_the_same(scouts):
 def test_what_the_scout_explains_has_little_gradient(tmp_path):
     learn(sharpen(fresh_lora()), TOKENS, steps=120).save_pretrained(tmp_path, save_embedding_layers=False)
 
-    def first_gradient(*edits) -> float:
-        model = sharpen(fresh_lora()).train()
-        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
-        with guarded(model, optimizer, *edits):
-            model(input_ids=TOKENS, labels=TOKENS).loss.backward()
-            optimizer.step()
-        return float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
-
-    plain = first_gradient()
-    assert first_gradient(absorb(tmp_path)) < 0.2 * plain
-    assert first_gradient(absorb(tmp_path, strength=0.0)) == plain
+    plain = first_gradient(TOKENS)
+    assert first_gradient(TOKENS, absorb(tmp_path)) < 0.2 * plain
+    assert first_gradient(TOKENS, absorb(tmp_path, strength=0.0)) == plain
 
 
 def test_a_whole_fine_tune_may_absorb_too(scouts):

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from guarding import first_gradient
 
 from despur.claims.guard.discount import discount as claim
 from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
 from despur.core import Context
 from despur.core.errors import CannotAttach
-from despur.core.run.callback import guarded
 from despur.guard import discount
 
 ROWS = [
@@ -69,14 +69,6 @@ def test_what_the_scout_explains_has_no_gradient(tmp_path):
     rows = [{"input_ids": r, "labels": r} for r in tokens.tolist()]
     learn(sharpen(fresh_lora()), tokens, steps=120).save_pretrained(tmp_path, save_embedding_layers=False)
 
-    def first_gradient(*edits) -> float:
-        model = sharpen(fresh_lora()).train()
-        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
-        with guarded(model, optimizer, *edits):
-            model(input_ids=tokens, labels=tokens).loss.backward()
-            optimizer.step()
-        return float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
-
-    plain = first_gradient()
-    assert first_gradient(discount(rows, tmp_path)) < 0.2 * plain
-    assert first_gradient(discount(rows, tmp_path, strength=0.0)) == plain
+    plain = first_gradient(tokens)
+    assert first_gradient(tokens, discount(rows, tmp_path)) < 0.2 * plain
+    assert first_gradient(tokens, discount(rows, tmp_path, strength=0.0)) == plain

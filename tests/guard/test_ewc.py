@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from guarding import filled
 
 from despur.core import Adapter, Context
 from despur.core.errors import BadInput, CannotAttach
@@ -16,12 +17,7 @@ MODULE = "model.layers.1.mlp.up_proj"
 
 @pytest.fixture
 def moved(tiny, lora):
-    model = lora(tiny(initializer_range=0.4), lora_alpha=6).eval()
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_B" in name:
-                p.copy_(0.2 * torch.randn(p.shape, generator=torch.Generator().manual_seed(len(name))))
-    return model
+    return filled(lora(tiny(initializer_range=0.4), lora_alpha=6).eval())
 
 
 def dense_fisher(model) -> torch.Tensor:

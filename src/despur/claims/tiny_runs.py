@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace
 from despur.core.run.callback import guarded
+from despur.core.run.forward_edits import ForwardEdits
 from despur.testing import tiny_base
 
 OPTIMIZERS: Mapping[str, Callable[[Any], torch.optim.Optimizer]] = {
@@ -68,6 +69,19 @@ def learn(model: Any, tokens: Tensor, *edits: Edit, optimizer: str = "AdamW", st
             made.step()
             made.zero_grad()
     return model.eval()
+
+
+def logits_under(edit: Edit, model: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (b, t, v) of a training pass without an edit of activations, and with it."""
+    edit.bind(model)
+    with torch.no_grad():
+        plain = model.eval()(input_ids=ids).logits
+    edits = ForwardEdits(model.train(), [edit], lambda: Context(model))
+    edits.attach()
+    try:
+        return plain, model(input_ids=ids).logits.detach()
+    finally:
+        edits.detach()
 
 
 def penalty(edit: Edit, model: nn.Module) -> float:

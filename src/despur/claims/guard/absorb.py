@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 
 from despur.claims.planted import areas
-from despur.claims.tiny_runs import fresh_lora, move, rows_of
+from despur.claims.tiny_runs import fresh_lora, logits_under, move, rows_of
 from despur.core import Adapter, Report
 from despur.core.adapter.continued import fold_in
 from despur.core.adapter.scout import Scout
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.core.run.forward_edits import ForwardEdits
-from despur.core.types import Context
 from despur.guard import absorb as guard
 from despur.testing import tiny_base
 
@@ -51,14 +49,5 @@ def _folded(model: torch.nn.Module, folder: str, seed: int, ids: torch.Tensor) -
 
 def _off(model: torch.nn.Module, scout: Scout, ids: torch.Tensor, wanted: torch.Tensor) -> float:
     """Distance of an edited training pass from the wanted logits, in sizes of the change."""
-    edit = guard(scout)
-    edit.bind(model)
-    with torch.no_grad():
-        plain = model.eval()(input_ids=ids).logits
-    edits = ForwardEdits(model.train(), [edit], lambda: Context(model))
-    edits.attach()
-    try:
-        got = model(input_ids=ids).logits.detach()
-    finally:
-        edits.detach()
+    plain, got = logits_under(guard(scout), model, ids)
     return float((got - wanted).norm() / (wanted - plain).norm())

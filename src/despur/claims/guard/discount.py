@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 
 from despur.claims.planted import areas
-from despur.claims.tiny_runs import fresh_lora, move, rows_of
+from despur.claims.tiny_runs import fresh_lora, logits_under, move, rows_of
 from despur.core import Edit, Report
 from despur.core.adapter.scout import Scout, as_scout
 from despur.core.claim import claim
 from despur.core.margin import compared
 from despur.core.model.states import as_base
-from despur.core.run.forward_edits import ForwardEdits
-from despur.core.types import Context
 from despur.guard import discount as guard
 from despur.worlds.shared import Shared, descended
 
@@ -66,13 +64,5 @@ def _off_theory(seed: int) -> tuple[float, float]:
 
 def _off(model: torch.nn.Module, edit: Edit, ids: torch.Tensor, wanted: torch.Tensor) -> float:
     """Distance of an edited training pass from the wanted logits at learned positions, in sizes of the change."""
-    edit.bind(model)
-    with torch.no_grad():
-        plain = model.eval()(input_ids=ids).logits
-    edits = ForwardEdits(model.train(), [edit], lambda: Context(model))
-    edits.attach()
-    try:
-        got = model(input_ids=ids).logits.detach()
-    finally:
-        edits.detach()
+    plain, got = logits_under(edit, model, ids)
     return float((got - wanted)[:, :-1].norm() / (wanted - plain)[:, :-1].norm())
