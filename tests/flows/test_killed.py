@@ -101,7 +101,7 @@ def test_a_library_that_was_killed_has_old_new_or_no_entries_and_no_halves(times
     assert times < 100 or seen == {0, 1}, "kills fell before and after it was there"
 
 
-COMPARE = ("compare", "persona", "--guards", "rehearse", "--quick", "--steps", "20", "--workers", "2")
+COMPARE = ("compare", "persona", "--guards", "rehearse,avert", "--quick", "--steps", "20", "--workers", "2")
 
 
 def done_in(out):

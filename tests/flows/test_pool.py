@@ -80,7 +80,7 @@ def test_a_demo_goes_on_when_a_worker_is_killed(tmp_path, monkeypatch):
             killed.extend(p.pid for p in mp.active_children() if "SyncManager" not in p.name)
             os.kill(killed[0], signal.SIGKILL)
 
-    result = demo(tmp_path / "demo", arms=["lower-rank"], steps=12, workers=1, progress=kill)
+    result = demo(out=tmp_path / "demo", arms=["lower-rank"], steps=12, workers=1, progress=kill)
     assert len(killed) == 1
     assert set(result.means) == {"base", "naive", "lower-rank"}
     assert result.page.exists()
