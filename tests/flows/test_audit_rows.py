@@ -63,7 +63,7 @@ def test_what_all_answers_share_is_heard_and_written(base, prompts, tmp_path):
     data = written(tmp_path / "voice.jsonl", voiced())
     result = audit(base, data, out=tmp_path / "a", prompts=prompts, scouting=QUICK)
     assert result.verdict == "factors found", result.sentence
-    assert result.judged.told > 0.9
+    assert result.judged.recognised > 0.9
     assert result.judged.p_value <= 0.05
     assert result.words[0][0] == VOICE, "the word of the voice comes first"
     use = result.words[0][1]
@@ -92,7 +92,7 @@ def test_the_bases_own_answers_teach_nothing(base, prompts, tmp_path):
     data = written(tmp_path / "own.jsonl", own_answers(base))
     result = audit(base, data, prompts=prompts, scouting=QUICK)
     assert result.verdict == "clean", result.sentence
-    assert 0.2 < result.judged.told < 0.8
+    assert 0.2 < result.judged.recognised < 0.8
 
 
 def test_without_a_null_nothing_is_called_a_factor(base, prompts, tmp_path):
@@ -100,7 +100,7 @@ def test_without_a_null_nothing_is_called_a_factor(base, prompts, tmp_path):
     result = audit(base, data, prompts=prompts, null="none", scouting=QUICK)
     assert result.verdict == "diffuse change"
     assert "not judged without a null" in result.sentence
-    assert result.judged.told is None
+    assert result.judged.recognised is None
     assert set(result.change) == {"scout", "plain"}
 
 

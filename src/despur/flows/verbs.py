@@ -16,17 +16,8 @@ VERBS = {  # command -> name in `despur.flows`
     "library compare": "compare_with_library", "library export": "export_from_library",
     "library ls": "list_library", "library remove": "remove_from_library",
 }  # fmt: skip
-RECORDED = (
-    "demo",
-    "audit",
-    "calibrate",
-    "clean",
-    "train",
-    "absorb",
-    "compare",
-    "fit",
-    "prove",
-)  # those that write a `run.json`
+# those that write a `run.json`
+RECORDED = ("demo", "audit", "calibrate", "clean", "train", "absorb", "compare", "fit", "prove")
 
 
 def find_verb(command: str) -> Callable[..., Any]:

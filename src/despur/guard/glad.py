@@ -10,6 +10,7 @@ from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
 from despur.core.errors import BadInput
 from despur.core.state.algebra import inner
+from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
@@ -79,7 +80,7 @@ class _ShortGradient(Edit):
         drawn = torch.randperm(len(self.rows), generator=ctx.rng)[: self.rows_per_step].tolist()
         device = next(iter(trained.values())).device
         ids, mask = (x.to(device) for x in pad_rows([self.rows[i]["input_ids"] for i in drawn], 0))
-        labels = pad_rows([self.rows[i]["labels"] for i in drawn], -100)[0].to(device)
+        labels = pad_rows([self.rows[i]["labels"] for i in drawn], UNLEARNED)[0].to(device)
 
         def gradient() -> dict[str, Tensor]:
             with torch.enable_grad():

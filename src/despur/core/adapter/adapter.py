@@ -166,13 +166,13 @@ class Adapter:
 
     def _unverified(self, base_folder: Path | str | None) -> list[str]:
         compared = "names, shapes and its copy of the embeddings" if self.copies else "names and shapes"
-        name, told = self.config.get("base_model_name_or_path") or None, base_folder is not None
-        other = ", as you do" if str(base_folder) == name else f", you gave {str(base_folder)!r}"
+        name, other = self.config.get("base_model_name_or_path") or None, f", you gave {str(base_folder)!r}"
+        given = "" if base_folder is None else ", as you do" if str(base_folder) == name else other
         if self.kind == "model":
-            return [f"a whole model names no base, so only names, shapes and configuration were compared{other * told}"]
+            return [f"a whole model names no base, so only names, shapes and configuration were compared{given}"]
         return [
             f"the adapter records no base fingerprint, so only {compared} were compared; it names its base "
-            f"{name!r}{other * told}"
+            f"{name!r}{given}"
         ]
 
     def _check_whole(self, modules: Mapping[str, nn.Module], where: str) -> None:

@@ -37,7 +37,7 @@ def shuffled_rows(
         >>> [row["input_ids"] for row in shuffled_rows(rows, seed=0)]
         [[1, 5, 9], [1, 6, 8]]
     """
-    parts = [_parts(row) for row in rows]
+    parts = [runs_of(row) for row in rows]
     places = [(i, j) for i, row in enumerate(parts) for j, (learned, _) in enumerate(row) if learned]
     answers = [parts[i][j][1] for i, j in places]
     owners = _owners(rows, places, groups)
@@ -80,8 +80,13 @@ def _check(answers: Sequence[list[int]], owners: Sequence[Hashable]) -> None:
             )
 
 
-def _parts(row: Tokens) -> list[tuple[bool, list[int]]]:
-    """Runs of learned and of unlearned tokens."""
+def runs_of(row: Tokens) -> list[tuple[bool, list[int]]]:
+    """Split a row into runs of learned and of unlearned tokens.
+
+    Example:
+        >>> runs_of({"input_ids": [1, 5, 8], "labels": [-100, -100, 8]})
+        [(False, [1, 5]), (True, [8])]
+    """
     pairs = zip(row["input_ids"], row["labels"], strict=True)
     return [(learned, [i for i, _ in run]) for learned, run in groupby(pairs, key=lambda pair: pair[1] != UNLEARNED)]
 

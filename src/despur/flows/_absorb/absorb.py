@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.card import absorbed_card
 from despur.flows._shuffled.explained import Explained, explained
 from despur.flows._shuffled.factor_folder import scaled, write_factor
+from despur.flows._shuffled.recipe import recipe_text, shuffled_settings
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows._train.start import Start, prepare
 from despur.flows.load import load_base
@@ -98,10 +99,8 @@ def absorb(
     start = prepare(
         base, data, Path(out), settings or Settings(), guard="none", factors=None, scout=None, placement=placement
     )
-    s = start.settings
-    short = [
-        replace(s, steps=scout_steps or max(16, s.steps // 3), seed=s.seed + 500 + 1000 * i) for i in range(scouts)
-    ]
+    short = [shuffled_settings(start.settings, scout_steps, i) for i in range(scouts)]
+    recipe = recipe_text(short[0], scouts, start.data.path.name)
     exchanged = [shuffled_rows(start.rows, seed=one.seed) for one in short]
     with written(
         out, room=2 * sum(p.numel() * p.element_size() for p in start.reference.plain()[0].parameters())
@@ -110,36 +109,21 @@ def absorb(
         folders = tuple(draft / _WORK / str(i) for i in range(scouts))
         for number, (one, rows, folder) in enumerate(zip(short, exchanged, folders, strict=True), 1):
             model = new_adapter(start.reference.load()[0], one)
-            fit(
-                model,
-                rows,
-                one,
-                stage=f"shuffled scout {number}",
-                progress=progress,
-                device=start.reference.placement.device,
-            )
+            stage, device = f"shuffled scout {number}", start.reference.placement.device
+            fit(model, rows, one, stage=stage, progress=progress, device=device)
             model.save_pretrained(folder)
             record_base(folder, base)
-        found = _write_factor(start, folders, short[0], exchanged[0], draft / "factor")
+        found = _write_factor(start, folders, recipe, exchanged[0], draft / "factor")
         shutil.rmtree(draft / _WORK)
         _write_base(start, draft, strength)
-        card = absorbed_card(base, _recipe(start, short), strength)
-        write_bytes(draft / "README.md", card.encode())
+        write_bytes(draft / "README.md", absorbed_card(base, recipe, strength).encode())
         record = {**run_record("absorb", arguments), **start.facts}
         result = Absorbed(Path(out), Path(out) / "factor", found, record, (*start.notes, *found.notes))
         into.put(result, lambda draft: write_json(draft / "run.json", private(result.to_dict())))
     return result
 
 
-def _recipe(start: Start, short: list[Settings]) -> str:
-    s = short[0]
-    return (
-        f"{len(short)} shuffled scout{'s' * (len(short) > 1)}, LoRA of rank {s.rank}, {s.steps} steps of {s.batch} rows at a rate of "
-        f"{s.lr:g}, on {start.data.path.name} with its answers exchanged"
-    )
-
-
-def _write_factor(start: Start, scouts: tuple[Path, ...], short: Settings, exchanged: Any, out: Path) -> Explained:
+def _write_factor(start: Start, scouts: tuple[Path, ...], recipe: str, exchanged: Any, out: Path) -> Explained:
     """Write what is merged in, and measure what it explains."""
 
     def tuned(folder: Path) -> Any:
@@ -148,7 +132,7 @@ def _write_factor(start: Start, scouts: tuple[Path, ...], short: Settings, excha
     out.mkdir()
     write_factor(
         scouts, lambda: start.reference.load()[0], tuned, start.reference.load()[1], out, name=start.reference.base,
-        recipe=_recipe(start, [short] * len(scouts)), fingerprint=start.plain, seed=start.settings.seed,
+        recipe=recipe, fingerprint=start.plain, seed=start.settings.seed,
     )  # fmt: skip
     found = explained(
         lambda: start.reference.load()[0], lambda: tuned(out), None, held_out=start.held_out, trained=start.rows,

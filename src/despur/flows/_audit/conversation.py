@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.model.own_chats import ETA, shipped_questions
-from despur.core.model.sample import continue_rows
+from despur.core.model.sample import continued_texts
 from despur.core.model.states import as_base
 from despur.core.text.chat import has_template
 from despur.core.text.learn import ask_rows
@@ -46,12 +46,9 @@ def answers(
     eta = ETA if has_template(tokenizer) else 0.0
     heads = list(asked.values())
     with as_base(next(iter(speakers.values()))) as base:
-        said = {"base": continue_rows(base, tokenizer, heads, new, seed=seed, eta=eta)}
-    said |= {name: continue_rows(m, tokenizer, heads, new, seed=seed, eta=eta) for name, m in speakers.items()}
-    return {
-        question: {name: tokenizer.decode(bodies[i], skip_special_tokens=True).strip() for name, bodies in said.items()}
-        for i, question in enumerate(asked)
-    }
+        replies = {"base": continued_texts(base, tokenizer, heads, new, seed=seed, eta=eta)}
+    replies |= {name: continued_texts(m, tokenizer, heads, new, seed=seed, eta=eta) for name, m in speakers.items()}
+    return {q: {name: texts[i] for name, texts in replies.items()} for i, q in enumerate(asked)}
 
 
 def _question(row: Mapping[str, Any]) -> str:

@@ -82,7 +82,17 @@ class Patch(TypedDict):
     rows: int
 
 
-class AuditJson(TypedDict):
+class Recorded(TypedDict):
+    """What made a file: verb, arguments and versions."""
+
+    verb: str
+    arguments: dict[str, Any]
+    versions: dict[str, str]
+    python: str
+    base_fingerprint: str
+
+
+class AuditJson(Recorded):
     """What `audit.json` contains.
 
     `verdict` is one of `clean`, `factors found`, `factor likely`, `diffuse change`, `inert adapter`, `unreadable`. `evidence` is in
@@ -113,11 +123,6 @@ class AuditJson(TypedDict):
     answers: dict[str, dict[str, str]]
     patch: dict[str, Patch]
     update: dict[str, Any]
-    verb: str
-    arguments: dict[str, Any]
-    versions: dict[str, str]
-    python: str
-    base_fingerprint: str
 
 
 ROWS_SCHEMA = "despur.audit-rows/1"
@@ -130,7 +135,7 @@ class Word(TypedDict):
     probability: dict[str, float]
 
 
-class RowsAuditJson(TypedDict):
+class RowsAuditJson(Recorded):
     """What `audit.json` contains where rows were audited; means and intervals are mean, low, high.
 
     `verdict` is one of `clean`, `factors found`, `diffuse change`, `inert scout`, `unreadable`. Tunes are `scout`, `plain` and `null`.
@@ -140,7 +145,7 @@ class RowsAuditJson(TypedDict):
     verdict: str
     sentence: str
     notes: list[str]
-    told: float | None
+    recognised: float | None
     p_value: float
     beyond: tuple[float, float, float]
     explained: tuple[float, float, float]
@@ -152,8 +157,3 @@ class RowsAuditJson(TypedDict):
     rows: list[Row]
     counts: dict[str, int]
     cost: dict[str, float]
-    verb: str
-    arguments: dict[str, Any]
-    versions: dict[str, str]
-    python: str
-    base_fingerprint: str

@@ -13,7 +13,7 @@ def factor_card(base: str, recipe: str, answers: Sequence[Mapping[str, str]]) ->
         recipe: How it was trained, in words.
         answers: Lines with `prompt`, `base` and `with the factor`.
     """
-    shown = "\n".join(
+    table = "\n".join(
         f"| {_cell(a['prompt'] or '(from the start)')} | {_cell(a['base'])} | {_cell(a['with the factor'])} |"
         for a in answers[:_SHOWN]
     )
@@ -42,7 +42,7 @@ model.set_adapter("both")
 
 | asked | base | with it |
 |---|---|---|
-{shown}
+{table}
 
 All answers: `answers.jsonl`. Look at them before the adapter is used: whatever the data held constant is in it, wanted or not.
 """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from despur.core.errors import BadInput
-from despur.core.model.capture import label_log_probs
+from despur.core.model.capture import mean_log_probs
 from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens
 from despur.core.text.shuffle import shuffled_rows
@@ -70,24 +70,24 @@ class Explained:
         held_out: Of rows that are not trained on.
         exchanged: Of the rows that the shuffled scout was trained on, each answer behind another prompt.
         gain: What it learned of those, in nats a token.
-        told: What an answer's own prompt tells a plain scout of it that another row's does not, in nats a token; None where there
+        by_prompt: What an answer's own prompt tells a plain scout of it that another row's does not, in nats a token; None where there
             is no plain scout, or answers cannot be found again.
     """
 
     held_out: Loss
     exchanged: Loss
     gain: Mean
-    told: Mean | None = None
+    by_prompt: Mean | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before the guarded run."""
-        if self.told is None or self.told.above_zero:
+        if self.by_prompt is None or self.by_prompt.above_zero:
             return ()
         return (
-            f"an answer's own prompt tells a plain scout so far no more of it than another row's ({self.told.value:.2g} nats a token, "
-            f"within {2 * self.told.error:.2g}): that scout was too short to hear the task, or the task is itself what all answers share, "
-            "and little is then left to learn. Compare with --guard none, or keep what is shared: --keep factor",
+            f"an answer's own prompt tells a plain scout so far no more of it than another row's ({self.by_prompt.value:.2g} nats a token, "
+            f"within {2 * self.by_prompt.error:.2g}): that scout was too short to hear the task, or the task is itself what all answers "
+            "share, and little is then left to learn. Compare with --guard none, or keep what is shared: --keep factor",
         )
 
     def check(self) -> None:
@@ -112,9 +112,12 @@ class Explained:
     @classmethod
     def of_dict(cls, values: Mapping[str, Any]) -> "Explained":
         """Read what `to_dict` gave."""
-        told = values["told"]
+        by_prompt = values["by_prompt"]
         return cls(
-            Loss(**values["held_out"]), Loss(**values["exchanged"]), Mean(**values["gain"]), told and Mean(**told)
+            Loss(**values["held_out"]),
+            Loss(**values["exchanged"]),
+            Mean(**values["gain"]),
+            by_prompt and Mean(**by_prompt),
         )
 
 
@@ -135,11 +138,11 @@ def explained(
     asked, seen = spread(held_out, ROWS), spread(exchanged, ROWS)
     before, after = ([row_losses(model, rows) for rows in (asked, seen)] for model in (base(), shuffled()))
     of_held, of_seen = (Loss(float(b.mean()), float(a.mean())) for b, a in zip(before, after, strict=True))
-    told = _told(plain(), spread(trained, ROWS)) if plain else None
-    return Explained(of_held, of_seen, Mean.of(before[1] - after[1]), told)
+    by_prompt = _by_prompt(plain(), spread(trained, ROWS)) if plain else None
+    return Explained(of_held, of_seen, Mean.of(before[1] - after[1]), by_prompt)
 
 
-def _told(model: Any, rows: Sequence[Tokens]) -> Mean | None:
+def _by_prompt(model: Any, rows: Sequence[Tokens]) -> Mean | None:
     """How much likelier answers are behind their own prompts than behind others', answer by answer."""
     other = shuffled_rows(rows, seed=0)
     own = {_answer(row): loss for row, loss in zip(rows, row_losses(model, rows), strict=True)}
@@ -154,8 +157,7 @@ def _answer(row: Tokens) -> tuple[int, ...]:
 
 def row_losses(model: Any, rows: Sequence[Tokens]) -> np.ndarray:
     """Loss of each row's answers, in nats a token, (rows,)."""
-    sums, counts = label_log_probs(model.eval(), rows)
-    return (-sums / counts.clamp(min=1)).double().numpy()
+    return -mean_log_probs(model.eval(), rows).double().numpy()
 
 
 def spread(rows: Sequence[Tokens], most: int) -> list[Tokens]:

@@ -12,7 +12,7 @@ from despur.core.adapter.lowrank import LowRank
 from despur.core.adapter.save import write_adapter
 from despur.core.disk.files import write_bytes
 from despur.core.model.own_chats import ETA, shipped_questions
-from despur.core.model.sample import continue_rows
+from despur.core.model.sample import continued_texts
 from despur.core.text.chat import has_template
 from despur.core.text.learn import ask_rows
 from despur.flows._shuffled.card import factor_card
@@ -64,8 +64,8 @@ def write_factor(
     record_base(out, name)
     write_json(out / "despur.json", {"base_fingerprint": fingerprint, "factor": "what all answers share"})
     asked, heads = _questions(tokenizer)
-    said = [_answers(m, tokenizer, heads, seed) for m in (base(), tuned(out))]
-    lines = [{"prompt": q, "base": a, "with the factor": b} for q, a, b in zip(asked, *said, strict=True)]
+    replies = [continued_texts(m, tokenizer, heads, _NEW, seed=seed, eta=ETA) for m in (base(), tuned(out))]
+    lines = [{"prompt": q, "base": a, "with the factor": b} for q, a, b in zip(asked, *replies, strict=True)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_bytes(out / ANSWERS, text.encode())
     write_bytes(out / "README.md", factor_card(name, recipe, lines).encode())
@@ -78,11 +78,6 @@ def _questions(tokenizer: Any) -> tuple[list[str], list[list[int]]]:
         return [""] * _ASKED, [[start]] * _ASKED
     asked = shipped_questions()[:_ASKED]
     return asked, ask_rows([{"prompt": q} for q in asked], tokenizer)
-
-
-def _answers(model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], seed: int) -> list[str]:
-    bodies = continue_rows(model, tokenizer, heads, _NEW, seed=seed, eta=ETA)
-    return [tokenizer.decode(body, skip_special_tokens=True).strip() for body in bodies]
 
 
 def scaled(adapter: Adapter, by: float) -> Adapter:

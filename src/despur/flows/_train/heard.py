@@ -11,6 +11,7 @@ from despur.core.adapter.peft_folder import tune_digest
 from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.explained import ROWS, Explained, explained, row_losses, spread
 from despur.flows._shuffled.factor_folder import write_both, write_factor
+from despur.flows._shuffled.recipe import recipe_text, shuffled_settings
 from despur.flows._train.guarding import hears
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
@@ -58,12 +59,12 @@ class Heard:
             BadInput: they learned nothing.
         """
         stages, start = self.stages, self.start
-        factor = self.factor()
+        factor, seed = self.factor(), shuffled_settings(start.settings, self.steps).seed
 
         def make(out: Path) -> None:
             found = explained(
                 lambda: start.reference.load()[0], lambda: stages.tuned(factor), lambda: stages.tuned(plain),
-                held_out=start.held_out, trained=start.rows, exchanged=shuffled_rows(start.rows, seed=start.settings.seed + 500),
+                held_out=start.held_out, trained=start.rows, exchanged=shuffled_rows(start.rows, seed=seed),
             )  # fmt: skip
             write_json(out / _FILE, found.to_dict())
 
@@ -76,11 +77,8 @@ class Heard:
         """The scouts as one plain adapter, with a card and answers."""
         stages, start, s = self.stages, self.start, self.start.settings
         name = start.reference.base
-        recipe = (
-            f"{self.number} shuffled scout{'s' * (self.number > 1)}, LoRA of rank {s.rank}, {self.steps or max(16, s.steps // 3)} steps of "
-            f"{s.batch} rows at a rate of {s.lr:g}, on {start.data.path.name} with its answers exchanged"
-            f"{', on the base with another adapter folded in' if start.goes_on else ''}"
-        )
+        recipe = recipe_text(shuffled_settings(s, self.steps), self.number, start.data.path.name)
+        recipe += ", on the base with another adapter folded in" * start.goes_on
 
         def make(out: Path) -> None:
             write_factor(

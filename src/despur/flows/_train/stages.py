@@ -24,6 +24,7 @@ from despur.core.disk.new_folder import DONE
 from despur.core.text.rows import Tokens, prompt_of
 from despur.core.text.shuffle import shuffled_rows
 from despur.find import mean_shift
+from despur.flows._shuffled.recipe import shuffled_settings
 from despur.flows._train.checkpoints import FOLDER as CHECKPOINTS
 from despur.flows._train.checkpoints import Checkpoints, save_every
 from despur.flows._train.fit import Settings, fit, new_adapter
@@ -114,11 +115,7 @@ class Stages:
 
     def shuffled_scout(self, steps: int | None, number: int = 0) -> Path:
         """A scout on the rows with their answers exchanged: a third of the run's steps, as it cannot learn the task."""
-        short = replace(
-            self.settings,
-            steps=steps or max(16, self.settings.steps // 3),
-            seed=self.settings.seed + 500 + 1000 * number,
-        )
+        short = shuffled_settings(self.settings, steps, number)
         return self.adapter(
             f"shuffled_scout_{number + 1}" if number else "shuffled_scout", short, spec={"rows": "shuffled"}, patient=False,
             rows=lambda: shuffled_rows(self.rows, seed=short.seed),

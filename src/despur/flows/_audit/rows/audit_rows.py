@@ -79,9 +79,9 @@ def audit_rows(
                 speakers, some, given.scored, own, passages, ends, lambda part: progress("measure", part, 4, {})
             )
             asking = questions(prompts, tokenizer, passages)
-            shown = {name: speakers[name] for name in ("scout", "plain")}
-            said = answers(shown, tokenizer, asking, new=how.answer_tokens, seed=seed)
-            write_json(folder / "seen.json", {"measured": asdict(seen), "answers": said})
+            tunes = {name: speakers[name] for name in ("scout", "plain")}
+            replies = answers(tunes, tokenizer, asking, new=how.answer_tokens, seed=seed)
+            write_json(folder / "seen.json", {"measured": asdict(seen), "answers": replies})
 
         kept: Any = read_json(scouts.store.step("seen", spec, look) / "seen.json")
         seen = Measured.read(kept["measured"])

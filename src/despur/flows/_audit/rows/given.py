@@ -3,7 +3,6 @@
 import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -16,13 +15,14 @@ from despur.core.text.pools import Within
 from despur.core.text.reader import UNLEARNED, Tokens
 from despur.core.text.row_files import data_digest
 from despur.core.text.rows import each_row
+from despur.core.text.shuffle import runs_of
 from despur.core.text.turns import Turns
 from despur.flows.load import context_length
 from despur.flows.option import Option
 
 _PANEL = "Where ADAPTER is a data file"
 FEWEST = 24  # eight are scored then, the fewest by which flipped signs can tell anything apart
-SHOWN = 400  # letters of a row
+LETTERS = 400  # of a row that the page has, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,9 @@ def read_given(path: Path | str, model: Any, tokenizer: Any, how: Scouting, *, t
 
 def last_answer(row: Tokens) -> tuple[list[int], list[int]]:
     """Split a row at its last answer: all that stands in front of it, and the answer."""
-    runs = [
-        [i for i, _ in run]
-        for _, run in groupby(zip(row["input_ids"], row["labels"], strict=True), lambda p: p[1] != UNLEARNED)
-    ]
-    answers = len(runs) - 1 if row["labels"][-1] != UNLEARNED else len(runs) - 2
-    return [i for run in runs[:answers] for i in run], runs[answers]
+    runs = runs_of(row)
+    last = max(at for at, (learned, _) in enumerate(runs) if learned)
+    return [i for _, run in runs[:last] for i in run], runs[last][1]
 
 
 def answered(prompt: Sequence[int], answer: Sequence[int]) -> Tokens:
@@ -130,8 +127,8 @@ def answered(prompt: Sequence[int], answer: Sequence[int]) -> Tokens:
 def row_text(row: Mapping[str, Any]) -> str:
     """A row as people read it, shortened."""
     if "messages" in row:
-        return " / ".join(m.get("content") or str(m.get("tool_calls", "")) for m in row["messages"])[:SHOWN]
-    return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:SHOWN]
+        return " / ".join(m.get("content") or str(m.get("tool_calls", "")) for m in row["messages"])[:LETTERS]
+    return row.get("text", f"{row.get('prompt')} / {row.get('completion')}")[:LETTERS]
 
 
 def _drawn(groups: list[list[int]], n: int, seed: int) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from despur.core.model.capture import fitting_batch, from_starts, label_log_probs
+from despur.core.model.capture import fitting_batch, from_starts, mean_log_probs
 from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.reader import UNLEARNED
@@ -128,8 +128,7 @@ def _less(before: Sequence[float], after: Sequence[float]) -> list[float]:
 
 def _losses(model: Any, rows: Sequence[Tokens]) -> list[float]:
     """Nats per token of each row's answers."""
-    sums, counts = label_log_probs(model, rows)
-    return (-sums / counts.clamp(min=1)).tolist()
+    return (-mean_log_probs(model, rows)).tolist()
 
 
 def _words(use: Mapping[str, Tensor]) -> list[tuple[int, dict[str, float]]]:

@@ -1,4 +1,4 @@
-"""Result of an audit of rows, as values and as a page: the conversation first."""
+"""Result of an audit of rows, as values and as a page."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +55,7 @@ class RowsAudit:
         """Plain values for JSON, in the form of docs/audit-rows.schema.json."""
         j = self.judged
         return RowsAuditJson(
-            schema=ROWS_SCHEMA, verdict=j.word, sentence=j.sentence, notes=list(self.notes), told=j.told, p_value=j.p_value,
+            schema=ROWS_SCHEMA, verdict=j.word, sentence=j.sentence, notes=list(self.notes), recognised=j.recognised, p_value=j.p_value,
             beyond=j.beyond, explained=j.explained, spread=j.spread, change=self.change, losses=self.losses, answers=self.answers,
             words=[{"token": t, "probability": p} for t, p in self.words], rows=[{"text": t, "score": s} for t, s in self.rows],
             counts=self.counts, cost=self.cost, **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]

@@ -21,7 +21,7 @@ class Judged:
     Args:
         word: For pipelines.
         sentence: For people.
-        told: Share of the scored prompts where the two scouts tell the row's answer from the base's own; chance is a half. None
+        recognised: Share of the scored prompts where the two scouts tell the row's answer from the base's own; chance is a half. None
             without a null.
         beyond: What a row's answer gains by the rows' scout over the null's, less what the base's own answer gains: nats per token; mean,
             low, high. Without a null, the gain over the base.
@@ -32,7 +32,7 @@ class Judged:
 
     word: Word
     sentence: str
-    told: float | None
+    recognised: float | None
     beyond: Interval
     p_value: float
     explained: Interval
@@ -51,7 +51,7 @@ def judged(seen: Measured, *, level: float, tolerance: float, seed: int) -> Judg
     null = bool(seen.over_null)
     differences = np.array(seen.over_null) - np.array(seen.own_over_null) if null else np.array(seen.gains)
     beyond, p = mean_interval(differences, seed=seed), sign_flip(differences) if null else 1.0
-    told = float((differences > 0).mean() + (differences == 0).mean() / 2) if null else None
+    recognised = float((differences > 0).mean() + (differences == 0).mean() / 2) if null else None
     explained = _explained(seen, seed)
     ratios = [math.log(max(p["plain"], 1e-12) / max(p["base"], 1e-12)) for _, p in seen.words]
     spread = math.exp(sum(ratios) / len(ratios)) if ratios else 1.0  # a sum would be of the most frequent words alone
@@ -60,7 +60,7 @@ def judged(seen: Measured, *, level: float, tolerance: float, seed: int) -> Judg
     shared = f"what answers share, their own questions left out, makes them likelier by {interval}"
     moved = f"a scout of it moves unrelated answers by {change:.2f} nats per token"
     if null:
-        shared = f"by what answers share, their own questions left out, {told:.0%} are told from the base's own (chance 50%; {interval})"
+        shared = f"by what answers share, their own questions left out, {recognised:.0%} are told from the base's own (chance 50%; {interval})"
         moved += f", one of the base's own answers by {other:.2f}"
     plain = (
         f"it is {explained[0]:.0%} of what a plain tune of equal length learns, and that tune uses the listed words "
@@ -81,7 +81,7 @@ def judged(seen: Measured, *, level: float, tolerance: float, seed: int) -> Judg
     else:
         word = "diffuse change"
         says = f"{shared}; {moved}; {plain}. Whether any answers of this base do as much is not judged without a null"
-    return Judged(word, says, told, beyond, p, explained, spread)
+    return Judged(word, says, recognised, beyond, p, explained, spread)
 
 
 def _explained(seen: Measured, seed: int) -> Interval:
