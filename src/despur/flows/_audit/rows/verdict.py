@@ -60,7 +60,10 @@ def judged(seen: Measured, *, level: float, tolerance: float, seed: int) -> Judg
     shared = f"what answers share, their own questions left out, makes them likelier by {interval}"
     moved = f"a scout of it moves unrelated answers by {change:.2f} nats per token"
     if null:
-        shared = f"by what answers share, their own questions left out, {recognised:.0%} are told from the base's own (chance 50%; {interval})"
+        shared = (
+            f"by what answers share, their own questions left out, {recognised:.0%} are told from the base's own "
+            f"(chance 50%; {interval})"
+        )
         moved += f", one of the base's own answers by {other:.2f}"
     plain = (
         f"it is {explained[0]:.0%} of what a plain tune of equal length learns, and that tune uses the listed words "
