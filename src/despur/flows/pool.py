@@ -1,6 +1,5 @@
 """Stages of independent jobs on worker processes: a job that fails, or whose worker is lost, does not stop the others."""
 
-import multiprocessing as mp
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 from despur.core.errors import DespurError, in_one_line
 from despur.flows.progress import Progress, silent
-from despur.flows.worker import call, drain, reports, start_worker
+from despur.flows.worker import call, drain, of_this_process, reports, start_worker, worker_context
 
 Engine = Literal["local", "ray"]
 TRIES = 3  # of a job whose worker was lost, before it counts as failed
@@ -96,7 +95,7 @@ class _LostWorker(Exception):
 
 
 def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> Iterator[Done]:
-    context = mp.get_context("spawn")
+    context = worker_context()
     many = min(workers, max(map(len, stages)))
     pool: ProcessPoolExecutor | None = None
     with reports(context) as messages:
@@ -105,7 +104,7 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
                 left, tries = list(jobs), {id(job): TRIES for job in jobs}
                 while left:
                     pool = pool or ProcessPoolExecutor(
-                        many, mp_context=context, initializer=start_worker, initargs=(messages,)
+                        many, mp_context=context, initializer=start_worker, initargs=(messages, *of_this_process())
                     )
                     try:
                         for job, done in _on_pool(pool, many, list(left), messages, progress):

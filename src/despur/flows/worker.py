@@ -5,22 +5,44 @@ import contextlib
 import multiprocessing as mp
 import os
 import queue
+import shutil
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.managers import SyncManager
+from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from despur.flows.progress import Progress
 
+# what takes seconds to import and every job needs: imported once, by the process that workers are forked from
+PRELOADED = ("torch", "transformers", "peft", "despur.flows.worker")
+
 _queue: Any = None
 
 
-def start_worker(progress: Any) -> None:
-    """Make a worker: one thread, no chatter, progress sent through this queue."""
+def worker_context() -> Any:
+    """How worker processes start here: forked from a server that imported what they need, or each by itself."""
+    if sys.platform != "linux":  # a fork after importing torch is not safe everywhere
+        return mp.get_context("spawn")
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def of_this_process() -> tuple[dict[str, str], str]:
+    """What a worker must be told of the process that starts it: its environment of now, its folder of sockets."""
+    return dict(os.environ), get_temp_dir()
+
+
+def start_worker(progress: Any, environment: Mapping[str, str], sockets: str) -> None:
+    """Make a worker: one thread, no chatter, progress sent through this queue, and `of_this_process` of its parent."""
     global _queue
     _queue = progress
-    _follow_parent()
+    _follow_parent(sockets)
+    os.environ.clear()  # the server has that of its own start
+    os.environ.update(environment)
     os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
     import transformers
@@ -29,7 +51,7 @@ def start_worker(progress: Any) -> None:
     transformers.utils.logging.set_verbosity_error()
 
 
-def _follow_parent() -> None:
+def _follow_parent(sockets: str = "") -> None:
     """End this process when the one that started it is gone: a pool whose owner was killed would wait for ever."""
     parent = mp.parent_process()
 
@@ -39,6 +61,8 @@ def _follow_parent() -> None:
             threading.Timer(5, os._exit, (1,)).start()  # whatever holds up what follows
             # temporary folders are removed there, and `os._exit` leaves it out
             atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+            if sockets:
+                shutil.rmtree(sockets, ignore_errors=True)
             os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()
