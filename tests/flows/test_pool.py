@@ -101,7 +101,7 @@ def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_pa
         "import jobs\nfrom despur.flows.pool import Job, run_jobs\n"
         f"list(run_jobs([[Job(m, jobs.linger, (m,)) for m in {[str(m) for m in marks]}]], workers=2))"
     )
-    (tmp_path / "main.py").write_text(f"if __name__ == '__main__':\n    exec({script!r})")
+    (tmp_path / "main.py").write_text(f"exec({script!r})")  # no `if __name__ == "__main__":` is needed
     path = os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path])
     env = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(home)}
     main = subprocess.Popen([sys.executable, tmp_path / "main.py"], env=env)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from despur.core.errors import DespurError, in_one_line
 from despur.flows.progress import Progress, silent
-from despur.flows.worker import call, drain, of_this_process, reports, start_worker, worker_context
+from despur.flows.worker import call, drain, main_left_out, of_this_process, reports, start_worker, worker_context
 
 Engine = Literal["local", "ray"]
 TRIES = 3  # of a job whose worker was lost, before it counts as failed
@@ -132,7 +132,8 @@ def _on_pool(
     while True:
         while len(waiting) < workers and (job := next(queue, None)) is not None:
             try:
-                waiting[pool.submit(call, job.function, job.arguments)] = job
+                with main_left_out():
+                    waiting[pool.submit(call, job.function, job.arguments)] = job
             except BrokenProcessPool as error:  # a worker died while none of these was under way
                 raise _LostWorker(list(waiting.values())) from error
         if not waiting:

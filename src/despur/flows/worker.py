@@ -31,6 +31,22 @@ def worker_context() -> Any:
     return context
 
 
+@contextlib.contextmanager
+def main_left_out() -> Iterator[None]:
+    """Processes that start in here do not run the parent's script again: jobs are functions of modules.
+
+    Without this a script that calls a verb would need `if __name__ == "__main__":` around the call.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    try:
+        main.__dict__.pop("__file__", None)
+        main.__spec__ = None
+        yield
+    finally:
+        main.__dict__.update(kept)
+
+
 def of_this_process() -> tuple[dict[str, str], str]:
     """What a worker must be told of the process that starts it: its environment of now, its folder of sockets."""
     return dict(os.environ), get_temp_dir()
@@ -72,7 +88,8 @@ def _follow_parent(sockets: str = "") -> None:
 def reports(context: Any) -> Iterator[Any]:
     """A queue on which workers report; who keeps it ends with this process, too."""
     manager = SyncManager(ctx=context)
-    manager.start(_follow_parent)
+    with main_left_out():
+        manager.start(_follow_parent)
     with manager:
         yield manager.Queue()
 
