@@ -39,9 +39,9 @@ def test_is_proved(installed):
 def test_is_listed_and_without_the_package_is_not(installed):
     done = despur(installed, "ls", "guard", "--json")
     assert "still-bias" in {m["name"] for m in json.loads(done.stdout)}
-    done = despur(dict(os.environ), "prove", "still-bias")
+    done = despur(dict(os.environ), "show", "still-bias")
     assert done.returncode == 2
-    assert "no method or room 'still-bias'" in done.stderr
+    assert "no method 'still-bias'" in done.stderr
 
 
 def test_is_twenty_five_lines():

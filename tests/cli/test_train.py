@@ -37,6 +37,7 @@ def rows(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow  # test_train_killed.py kills at more moments, in Python
 def test_killed_by_the_system_and_resumed_with_one_argument(despur, rows, tmp_path):
     code = "from despur.cli import main; main()"
     start = [sys.executable, "-c", code, "train", str(PERSONA_BASE), rows, "-o", str(tmp_path / "run"), *QUICK]

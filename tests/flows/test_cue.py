@@ -12,6 +12,7 @@ def test_an_unknown_arm_is_told(tmp_path):
         run_cue(tmp_path, "grsp", 0)
 
 
+@pytest.mark.slow  # four runs and their curves
 def test_a_curve_is_kept_and_the_guard_shares_its_scouts_with_its_controls(tmp_path):
     curves = {arm: run_cue(tmp_path, arm, 0, steps=10, scouts=1) for arm in CUE_ARMS[:3]}
     assert all(set(curve) == {"10"} for curve in curves.values())

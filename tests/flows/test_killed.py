@@ -18,11 +18,8 @@ from despur.flows import add_to_library, calibrate, list_library, remove_from_li
 ROWS = {"rows": 8, "tokens": 4}
 
 
-@pytest.mark.parametrize(
-    "moments",
-    [[4, 11], pytest.param(random.Random(0).sample(range(1, 19), 12), marks=pytest.mark.slow)],
-    ids=["two", "twelve"],
-)
+@pytest.mark.slow  # test_calibrate.py stops one by an interrupt
+@pytest.mark.parametrize("moments", [[4, 11], random.Random(0).sample(range(1, 19), 12)], ids=["two", "twelve"])
 def test_a_calibration_that_was_killed_is_the_uninterrupted_one(moments, base, neutral, tmp_path):
     fork = multiprocessing.get_context("fork")
 

@@ -49,6 +49,7 @@ def test_same_arguments_again_make_nothing_again_and_same_seed_is_the_same(base,
     assert (other.adapter / "adapter_model.safetensors").read_bytes() == weights.read_bytes()
 
 
+@pytest.mark.slow  # test_train_killed.py kills at more moments
 def test_killed_and_started_again_it_goes_on(base, data, tmp_path):
     code = (
         "from despur.flows import train, Settings\n"

@@ -145,6 +145,7 @@ def test_a_scout_of_another_base_is_refused(scouted, tiny, lora, own_text):
         avert(own_text, scout).bind(lora(tiny()))
 
 
+@pytest.mark.slow  # test_train.py has one of them
 def test_functional_guards_lower_the_drift_of_the_persona(lora, tmp_path):
     """50 steps on new facts told by the bad persona; drift is P(bad) on old facts of other domains, base 0.25."""
 
