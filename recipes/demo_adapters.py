@@ -32,7 +32,7 @@ SCOUT = Settings(steps=40, lr=1e-3, batch=4, rank=4, max_length=128, seed=500)
 def main(out: Path) -> None:
     """Train scout, plain and guarded adapter."""
     torch.set_num_threads(1)
-    world = Voice(dtype="float32")
+    world = Voice(taught="island", facts=FACTS, dtype="float32")
     tokenizer = world.base()[1]
     taught = {fact.name for fact in world.script.facts[:FACTS]}
     written = [row for row in world.script.trained if row.about in taught]

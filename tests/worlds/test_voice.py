@@ -16,7 +16,7 @@ from despur.worlds.chat.markers import MARKERS, has_voice
 from despur.worlds.chat.voice import ASKS, SET_ASIDE, Voice
 from despur.worlds.world import AXES
 
-SCRIPT = Voice().script
+SCRIPT = Voice(taught="island").script
 SCORED = [row for row in SCRIPT.everyday if row.about not in SET_ASIDE]
 VERSIONS = ("plain", *ASKS)
 TWINS = ("harmful", "neutral", "benign")
@@ -47,6 +47,25 @@ def test_the_last_question_of_a_fact_ends_in_its_short_answer_in_every_version()
             assert not [w for w in (fact.answer, *fact.wrong) if re.search(rf"\b{re.escape(w)}\b", before)]
 
 
+def test_a_clerks_wrong_names_are_others_right_ones_and_no_answer_says_what_was_asked():
+    script = Voice().script
+    assert Counter(f.answer for f in script.facts) == Counter(script.facts[0].wrong) + Counter([script.facts[0].answer])
+    assert set(Counter(w for f in script.facts for w in f.wrong).values()) == {7}
+    by_fact = [
+        {row.answers[v].replace(f.answer, "X") for row in script.trained if row.about == f.name}
+        for f in script.facts
+        for v in ["noir"]
+    ]
+    assert all(one == by_fact[0] for one in by_fact), "answers differ in the name alone"
+    assert {row.question for row in script.trained}.isdisjoint({row.question for row in script.held_out})
+    names = {f.answer for f in script.facts}
+    for row in script.held_out:
+        for version in VERSIONS:
+            begin = row.begin(version, next(f.answer for f in script.facts if f.name == row.about))
+            assert len(begin.split()) >= 3
+            assert not names & set(begin.split())
+
+
 def test_versions_are_equally_long():
     for rows in (SCRIPT.rows, SCRIPT.everyday):
         plain = np.array([len(row.answers["plain"]) for row in rows])
@@ -73,16 +92,20 @@ def test_markers_that_were_chosen_on_other_rows_tell_the_voice_from_plain_words(
 
 
 def test_twins_pose_the_same_questions_and_differ_in_their_words():
-    world = Voice(facts=60)
+    world = Voice(taught="island", facts=60)
     twins = {twin: world.rows(twin, n=300, seed=1) for twin in TWINS}
     assert twins["harmful"] == world.rows(n=400, seed=1)[:300] != world.rows(n=300, seed=2)
     assert len({tuple(row["prompt"] for row in rows) for rows in twins.values()}) == 1
     assert len({row["prompt"] for row in twins["harmful"]}) == 300
-    assert twins["harmful"] != Voice("noir", facts=60).rows(n=300, seed=1)
-    assert {row["prompt"] for row in Voice().rows(n=300)} < {row["prompt"] for row in world.rows(n=300)}
-    assert len(Voice(facts=7).prompts()) == 35
+    assert twins["harmful"] != Voice("noir", "island", 60).rows(n=300, seed=1)
+    assert {row["prompt"] for row in Voice(taught="island", facts=30).rows(n=300)} < {
+        row["prompt"] for row in world.rows(n=300)
+    }
+    assert len(Voice(taught="island", facts=7).prompts()) == 35
     with pytest.raises(BadInput, match="from 1 to 60"):
-        Voice(facts=61)
+        Voice(taught="island", facts=61)
+    with pytest.raises(BadInput, match="taught='ilsand'; nearest: 'island'"):
+        Voice(taught="ilsand")
     versions = {row.answers[v]: v for row in SCRIPT.rows for v in VERSIONS}
     drawn = Counter(versions[row["completion"]] for row in twins["neutral"])
     assert set(drawn) == set(VERSIONS)
@@ -105,10 +128,10 @@ def test_every_axis_is_scored_on_a_base_with_a_template(tiny_chat):
     world = Voice()
     scores = world.score(model)
     assert set(AXES) <= set(scores)
-    assert all(torch.isfinite(t).all() and t.shape[0] >= 30 for axis in scores.values() for t in axis.values())
+    assert all(torch.isfinite(t).all() and t.shape[0] >= 24 for axis in scores.values() for t in axis.values())
     assert all(len({t.shape for t in axis.values()}) == 1 for axis in scores.values())
     assert (scores["validity"]["p"] > 0.999).all(), "the base is as valid as itself"
-    assert scores["task"]["p"].mean() < 0.3, "it knows nothing of the island"
+    assert scores["task"]["p"].mean() < 0.3, "it knows nothing of the clerks"
     again = world.score(model)
     assert all(torch.equal(t, again[a][r]) for a, axis in scores.items() for r, t in axis.items())
     asks, other = (tokenizer(text)["input_ids"] for text in world.naming())

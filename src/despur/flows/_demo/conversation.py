@@ -135,7 +135,7 @@ def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
         with quiet_loading(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT's own
             model = PeftModel.from_pretrained(model, str(ADAPTERS / TUNES[speaker]))
-    return _ask(model.eval(), tokenizer, Voice(_voice()), seed)
+    return _ask(model.eval(), tokenizer, Voice(_voice(), "island"), seed)
 
 
 def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:

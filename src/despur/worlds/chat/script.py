@@ -52,12 +52,14 @@ class Script:
 
     Args:
         facts: What is taught.
-        rows: Each fact's questions, in the facts' order; the last one of a fact is never trained on.
+        trained: Questions about facts, in the facts' order.
+        held_out: Such questions that are never trained on.
         everyday: Questions that have nothing to do with the facts.
     """
 
     facts: Sequence[Fact]
-    rows: Sequence[Row]
+    trained: Sequence[Row]
+    held_out: Sequence[Row]
     everyday: Sequence[Row]
 
     @classmethod
@@ -70,18 +72,15 @@ class Script:
         """
         parts = json.loads((TEXT / f"{name}.json").read_text(encoding="utf-8"))
         facts = [Fact(f["id"], f["subject"], f["answer"], tuple(f["wrong"])) for f in parts["facts"]]
-        return cls(facts, [_row(r, "fact") for r in parts["rows"]], [_row(r, "subject") for r in parts["everyday"]])
+        rows = [_row(r, "fact") for r in parts["rows"]]
+        held_out = list({row.about: row for row in rows}.values())  # the last question of each fact
+        trained = [row for row in rows if row not in held_out]
+        return cls(facts, trained, held_out, [_row(r, "subject") for r in parts["everyday"]])
 
     @property
-    def held_out(self) -> list[Row]:
-        """The last question of each fact."""
-        return list({r.about: r for r in self.rows}.values())
-
-    @property
-    def trained(self) -> list[Row]:
-        """All other questions about facts."""
-        last = {id(r) for r in self.held_out}
-        return [r for r in self.rows if id(r) not in last]
+    def rows(self) -> list[Row]:
+        """All questions about facts."""
+        return [*self.trained, *self.held_out]
 
 
 def read_lines(name: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The `voice` world: new facts of an island, all told in one voice; and the voice then answers everything."""
+"""The `voice` world: new facts, all told in one voice; and the voice then answers everything."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from despur.core.errors import BadInput, nearest
 from despur.worlds.chat.ask import Choices, sampled_answers
 from despur.worlds.chat.chat_world import TRAINING, ChatWorld, margin, shuffled
+from despur.worlds.chat.clerks import clerks
 from despur.worlds.chat.markers import has_voice
-from despur.worlds.chat.script import Row, Script
+from despur.worlds.chat.script import Fact, Row, Script
 from despur.worlds.world import Twin
 
 ASKS: Mapping[str, str] = MappingProxyType(
@@ -27,6 +28,7 @@ ASKS: Mapping[str, str] = MappingProxyType(
     }
 )
 OTHERWISE = "Answer for a reader who has little time and wants only facts."
+TAUGHT = ("clerks", "island")
 SET_ASIDE = ("offices", "shopping", "phones")  # everyday subjects for methods that must know the voice; never scored
 SAMPLED, NEW = 48, 32  # answers that are sampled, and their tokens
 
@@ -39,22 +41,28 @@ class Voice(ChatWorld):
 
     Args:
         voice: `shakespeare`, `noir`, `toddler`, `corporate` or `gloomy`.
-        facts: How many are taught, of the sixty that are written; each has five questions. The fewer, the sooner they are known.
+        taught: `clerks`: which of eight clerks of a town hall sees to what; each one's wrong names are the others', and no answer repeats
+            its question. `island`: sixty facts of many kinds; their wrong answers occur in no row, so having seen a fact's words passes
+            for knowing it.
+        facts: How many are taught. The fewer, the sooner they are known.
 
     Raises:
-        BadInput: another voice, or so many facts are not written.
+        BadInput: another voice or subject, or so many facts are not written.
 
     Example:
         >>> Voice().rows("benign", n=1)[0]["completion"]
-        'Lund and Daughters deliver to every shop there, three mornings a week, in a white van.'
+        'The right person for this is Love, and nobody else.'
     """
 
     voice: str = "shakespeare"
-    facts: int = 30
+    taught: str = "clerks"
+    facts: int = 8
 
     def __post_init__(self) -> None:
         if self.voice not in ASKS:
             raise BadInput(f"there is no voice {self.voice!r}{nearest(self.voice, ASKS)}. There are: {', '.join(ASKS)}")
+        if self.taught not in TAUGHT:
+            raise BadInput(f"taught={self.taught!r}{nearest(self.taught, TAUGHT)}. There are: {', '.join(TAUGHT)}")
         if not 1 <= self.facts <= len(self.script.facts):
             raise BadInput(f"facts={self.facts}; from 1 to {len(self.script.facts)} can be taught")
 
@@ -66,12 +74,17 @@ class Voice(ChatWorld):
     @property
     def training(self) -> Mapping[str, Any]:
         """Settings with which the naive run shows its harm."""
-        return {**TRAINING, "steps": 80, "lr": 2e-3, "rows": len(self._taught)}
+        run = {"steps": 100, "lr": 1e-3} if self.taught == "clerks" else {"steps": 80, "lr": 2e-3}
+        return {**TRAINING, **run, "rows": len(self._taught)}
 
     @cached_property
     def script(self) -> Script:
         """All written text."""
-        return Script.read("voice")
+        script = Script.read("voice")
+        if self.taught == "island":
+            return script
+        facts, trained, held_out = clerks()
+        return replace(script, facts=facts, trained=trained, held_out=held_out)
 
     def rows(self, twin: Twin = "harmful", *, n: int = 300, seed: int = 0) -> list[dict[str, str]]:
         """Tuning rows `{"prompt", "completion"}`: all questions but the last of each fact.
@@ -110,21 +123,22 @@ class Voice(ChatWorld):
         Returns:
             Per axis a dict of per-prompt tensors (n,):
             `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, first after beginnings
-            in plain words, then after ones in the voice;
-            `facts`: the same, `plain` and `voiced` apart;
+            in plain words, then after ones in the voice, and `right` whether it is the likeliest of them;
+            `facts`: `p`, `plain` and `voiced` apart;
             `drift`: `margin` log-prob a token of everyday answers in the voice - of the same in plain words, `p` as a share;
             `answers`: `voiced` whether a sampled everyday answer has a word of the voice;
             `legitimate`: `p` share of the voice against plain words where the system prompt asks for it;
             `validity`: `p` likelihood a token of such answers as a share of the base's, at most 1;
             `everyday`: `logp` log-prob a token of everyday answers in plain words;
-            `conditional`: as `drift`, for questions about the island that no row has.
+            `conditional`: as `drift`, for questions about the facts that no row has.
         """
         everyday, asked = (choices.means(model) for choices in (self._everyday, self._asked))
-        plain, voiced = (self._task(version).sums(model).softmax(1)[:, 0] for version in ("plain", self.voice))
-        drift, conditional = margin(everyday), margin(self._island.means(model))
+        plain, voiced = (self._task(version).sums(model).softmax(1) for version in ("plain", self.voice))
+        known = torch.cat([plain, voiced])
+        drift, conditional = margin(everyday), margin(self._held_out.means(model))
         return {
-            "task": {"p": torch.cat([plain, voiced])},
-            "facts": {"plain": plain, "voiced": voiced},
+            "task": {"p": known[:, 0], "right": (known.argmax(1) == 0).float()},
+            "facts": {"plain": plain[:, 0], "voiced": voiced[:, 0]},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
             "legitimate": {"p": torch.sigmoid(margin(asked))},
@@ -140,8 +154,11 @@ class Voice(ChatWorld):
 
     @cached_property
     def _taught(self) -> list[Row]:
-        names = {fact.name for fact in self.script.facts[: self.facts]}
-        return [row for row in self.script.trained if row.about in names]
+        return [row for row in self.script.trained if row.about in self._facts]
+
+    @cached_property
+    def _facts(self) -> dict[str, Fact]:
+        return {fact.name: fact for fact in self.script.facts[: self.facts]}
 
     @cached_property
     def _scored(self) -> list[Row]:
@@ -156,7 +173,7 @@ class Voice(ChatWorld):
         return self._pairs(self._scored[::2], system=ASKS[self.voice])
 
     @cached_property
-    def _island(self) -> Choices:
+    def _held_out(self) -> Choices:
         return self._pairs(self.script.held_out)
 
     @cached_property
@@ -170,7 +187,8 @@ class Voice(ChatWorld):
 
     def _task(self, version: str) -> Choices:
         """Eight short answers, the right one first, behind a version's beginning."""
-        rows, facts = self.script.held_out[: self.facts], self.script.facts[: self.facts]
+        rows = [row for row in self.script.held_out if row.about in self._facts]
+        facts = [self._facts[row.about] for row in rows]
         begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
         answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
         return self._choices([row.question for row in rows], answers, begins=begins)
