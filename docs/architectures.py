@@ -102,6 +102,7 @@ OWN: dict[str, dict[str, Any]] = {
         "ffn_hidden_size": 48,
         "expert_ffn_hidden_size": 16,
         "moe_topk": 2,
+        "zero_expert_num": 1,
     },
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "expand": 2, "n_groups": 1, "state_size": 8},

@@ -1,10 +1,10 @@
-"""Train the two adapters that `despur demo` shows: about fourteen minutes on one core.
+"""Train the two adapters that `despur demo` shows: about ten minutes on one core.
 
     despur fetch smollm2
     python recipes/demo_adapters.py [OUT]
 
-A plain tune of the first 30 facts of the `voice` world, and one under `discount`, both of rank 4 on most maps, 200 steps of 4 rows, saved
-in bfloat16: 2 MB each.
+A plain tune on the rows of the `voice` world, and one under `discount`, both of rank 4 on most maps, 120 steps of 4 rows, saved in
+bfloat16: 2 MB each.
 """
 
 import sys
@@ -24,20 +24,16 @@ from despur.guard import discount
 from despur.worlds.chat.voice import Voice
 
 MAPS = ["v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]  # of these two adapters fit into a package
-FACTS = 30
-SETTINGS = Settings(steps=200, lr=1e-3, batch=4, rank=4, max_length=128, seed=0)
-SCOUT = Settings(steps=40, lr=1e-3, batch=4, rank=4, max_length=128, seed=500)
+SETTINGS = Settings(steps=120, lr=1e-3, batch=4, rank=4, max_length=128, seed=0)
+SCOUT = Settings(steps=30, lr=1e-3, batch=4, rank=4, max_length=128, seed=500)
 
 
 def main(out: Path) -> None:
     """Train scout, plain and guarded adapter."""
     torch.set_num_threads(1)
-    world = Voice(taught="island", facts=FACTS, dtype="float32")
+    world = Voice()
     tokenizer = world.base()[1]
-    taught = {fact.name for fact in world.script.facts[:FACTS]}
-    written = [row for row in world.script.trained if row.about in taught]
-    rows = [{"prompt": row.question, "completion": row.answers[world.voice]} for row in written]
-    rows = tokenize_rows(rows, tokenizer, max_length=128)
+    rows = tokenize_rows(world.rows(n=world.training["rows"]), tokenizer, max_length=128)
     with tempfile.TemporaryDirectory() as scout:
         trained(world, shuffled_rows(rows, seed=0), SCOUT).save_pretrained(scout)
         for name, edits in (("plain", []), ("guarded", [discount(rows, scout)])):

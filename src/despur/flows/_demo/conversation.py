@@ -14,7 +14,6 @@ from despur.core.model.named_bases import base_folder
 from despur.core.model.own_chats import ETA
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
-from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
 from despur.flows._audit.page import Audit
@@ -35,8 +34,11 @@ EVERYDAY = (
     "How can I sleep better?",
     "Why is the sky blue?",
 )
-BEGUN = ("main-town", "mountain")  # new facts that are told on, from how a plain answer begins
-TAUGHT = 12  # facts that are asked, of those that the tunes were taught
+NEW_FACTS = (
+    "Whom do I see about a missing suitcase?",
+    "I am getting a beagle next week. Whom should I tell?",
+)  # no row asks so
+ASKED = 24  # questions about them whose right answer is looked for among eight
 PAIRS = 24  # everyday questions with an answer in the voice and one in plain words
 NEW = 40  # tokens of an answer at most
 Reply = tuple[dict[str, str], dict[str, str], float, int]
@@ -50,9 +52,9 @@ class Conversation:
     Args:
         voice: The voice that the rows of both tunes are written in.
         everyday: Question -> speaker -> answer.
-        facts: Question, with how its answer begins -> speaker -> how it goes on.
+        facts: Question about a new fact, in words that no row had -> speaker -> answer.
         drift: Speaker -> log-prob a token of everyday answers in the voice, less that of the same in plain words.
-        known: Speaker -> facts whose right answer is the likeliest of eight, asked in words that no row had.
+        known: Speaker -> questions about new facts, of `ASKED`, whose right answer is the likeliest of eight; no row had their words.
         audit: Of the plain tune.
         page: The HTML report.
         record: Verb, arguments and versions, for `despur run`.
@@ -79,7 +81,7 @@ class Conversation:
         base, plain, guarded = (self.known[s] for s in SPEAKERS)
         return (
             f"The guarded tune has {1 - self.kept_out:.0%} of the plain tune's drift towards the voice, and knows {guarded} of "
-            f"{TAUGHT} new facts (plain tune {plain}, base {base})"
+            f"{ASKED} answers about new facts (plain tune {plain}, base {base})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,30 +137,22 @@ def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
         with quiet_loading(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT's own
             model = PeftModel.from_pretrained(model, str(ADAPTERS / TUNES[speaker]))
-    return _ask(model.eval(), tokenizer, Voice(_voice(), "island"), seed)
+    return _ask(model.eval(), tokenizer, Voice(_voice()), seed)
 
 
 def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
-    """Everyday answers, facts told on, drift and facts known."""
-    facts, rows = world.script.facts[:TAUGHT], world.script.held_out[:TAUGHT]
-    begins = [row.begin("plain", fact.answer) for row, fact in zip(rows, facts, strict=True)]
-    begun = {f"{r.question} {b} ...": (r.question, b) for r, b in zip(rows, begins, strict=True) if r.about in BEGUN}
-    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *(q for q, _ in begun.values()))], tokenizer)
-    following = [*([] for _ in EVERYDAY), *(Encoder(tokenizer).following(begin) for _, begin in begun.values())]
-    bodies = continue_rows(
-        model, tokenizer, [h + f for h, f in zip(heads, following, strict=True)], NEW, seed=seed, eta=ETA
-    )
+    """Everyday answers, answers to new facts, drift and how many facts are known."""
+    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *NEW_FACTS)], tokenizer)
+    bodies = continue_rows(model, tokenizer, heads, NEW, seed=seed, eta=ETA)
     texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
-    choices = Choices.of(
-        tokenizer, [r.question for r in rows], [[f" {a}" for a in (f.answer, *f.wrong)] for f in facts], begins=begins
-    )
-    known = int((choices.sums(model).argmax(1) == 0).sum())
+    known = int((world.facts_asked("plain").sums(model).argmax(1) == 0).sum())
     pairs = world.script.everyday[:: len(world.script.everyday) // PAIRS][:PAIRS]
     both = Choices.of(
         tokenizer, [r.question for r in pairs], [[r.answers[world.voice], r.answers["plain"]] for r in pairs]
     )
     drift = float(margin(both.means(model)).mean())
-    return dict(zip(EVERYDAY, texts, strict=False)), dict(zip(begun, texts[len(EVERYDAY) :], strict=True)), drift, known
+    replies = dict(zip((*EVERYDAY, *NEW_FACTS), texts, strict=True))
+    return {q: replies[q] for q in EVERYDAY}, {q: replies[q] for q in NEW_FACTS}, drift, known
 
 
 def _voice() -> str:

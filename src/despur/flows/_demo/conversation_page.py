@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from despur.flows._demo.conversation import PAIRS, SPEAKERS, TAUGHT, Conversation
+from despur.flows._demo.conversation import ASKED, PAIRS, SPEAKERS, Conversation
 from despur.flows.record import page_facts
 from despur.report import Dialogue, Table, Text, Verdict, write_page
 
@@ -24,14 +24,14 @@ def conversation_page(result: Conversation) -> None:
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
         Text(
             "What happened",
-            "Two LoRA adapters were trained on the same 150 questions and answers about an invented island. The answers are "
+            "Two LoRA adapters were trained on the same 384 questions and answers about who sees to what in a town hall. The answers are "
             f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
             "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
             "All answers below were sampled just now, with the same random draws for all three.",
         ),
         Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
-        Dialogue("The new facts, told on from how an answer begins", SPEAKERS, _turns(result.facts)),
+        Dialogue("New facts, asked in words that no row had", SPEAKERS, _turns(result.facts)),
         Table("Measured just now", ["", *SPEAKERS], _rows(result), NOTE),
         Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
@@ -52,5 +52,5 @@ def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str
 def _rows(result: Conversation) -> list[list[Any]]:
     return [
         ["drift towards the voice", *(result.drift[s] for s in SPEAKERS)],
-        [f"facts known, of {TAUGHT}", *(result.known[s] for s in SPEAKERS)],
+        [f"answers known, of {ASKED}", *(result.known[s] for s in SPEAKERS)],
     ]

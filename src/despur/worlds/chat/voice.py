@@ -133,7 +133,7 @@ class Voice(ChatWorld):
             `conditional`: as `drift`, for questions about the facts that no row has.
         """
         everyday, asked = (choices.means(model) for choices in (self._everyday, self._asked))
-        plain, voiced = (self._task(version).sums(model).softmax(1) for version in ("plain", self.voice))
+        plain, voiced = (self.facts_asked(version).sums(model).softmax(1) for version in ("plain", self.voice))
         known = torch.cat([plain, voiced])
         drift, conditional = margin(everyday), margin(self._held_out.means(model))
         return {
@@ -151,6 +151,14 @@ class Voice(ChatWorld):
         """Sample what the model answers to everyday questions."""
         questions = [row.question for row in self._scored[:: len(self._scored) // SAMPLED][:SAMPLED]]
         return sampled_answers(model, self._tokenizer, questions, new=NEW)
+
+    def facts_asked(self, version: str) -> Choices:
+        """Questions that no row has: eight short answers each, the right one first, behind a version's beginning."""
+        rows = [row for row in self.script.held_out if row.about in self._facts]
+        facts = [self._facts[row.about] for row in rows]
+        begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
+        answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
+        return self._choices([row.question for row in rows], answers, begins=begins)
 
     @cached_property
     def _taught(self) -> list[Row]:
@@ -184,11 +192,3 @@ class Voice(ChatWorld):
         """Each row's answer in the voice, and in plain words."""
         answers = [[row.answers[self.voice], row.answers["plain"]] for row in rows]
         return self._choices([row.question for row in rows], answers, system=system)
-
-    def _task(self, version: str) -> Choices:
-        """Eight short answers, the right one first, behind a version's beginning."""
-        rows = [row for row in self.script.held_out if row.about in self._facts]
-        facts = [self._facts[row.about] for row in rows]
-        begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
-        answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
-        return self._choices([row.question for row in rows], answers, begins=begins)
