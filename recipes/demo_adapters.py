@@ -3,8 +3,8 @@
     despur fetch smollm2
     python recipes/demo_adapters.py [OUT]
 
-A plain tune on the rows of the `voice` world, and one under `discount`, both of rank 4 on most maps, 120 steps of 4 rows, saved in
-bfloat16: 2 MB each.
+A plain tune on the rows of the `voice` world, about clerks and about an island, and one under `discount`, both of rank 4 on most maps,
+200 steps of 4 rows, saved in bfloat16: 2 MB each.
 """
 
 import sys
@@ -24,8 +24,8 @@ from despur.guard import discount
 from despur.worlds.chat.voice import Voice
 
 MAPS = ["v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]  # of these two adapters fit into a package
-SETTINGS = Settings(steps=120, lr=1e-3, batch=4, rank=4, max_length=128, seed=0)
-SCOUT = Settings(steps=30, lr=1e-3, batch=4, rank=4, max_length=128, seed=500)
+SETTINGS = Settings(steps=200, lr=1e-3, batch=4, rank=4, max_length=128, seed=0)
+SCOUT = Settings(steps=40, lr=1e-3, batch=4, rank=4, max_length=128, seed=500)
 
 
 def main(out: Path) -> None:
@@ -33,7 +33,9 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     world = Voice()
     tokenizer = world.base()[1]
-    rows = tokenize_rows(world.rows(n=world.training["rows"]), tokenizer, max_length=128)
+    island = Voice(taught="island", facts=60)
+    written = [*world.rows(n=len(world.prompts())), *island.rows(n=len(island.prompts()))]
+    rows = tokenize_rows(written, tokenizer, max_length=128)
     with tempfile.TemporaryDirectory() as scout:
         trained(world, shuffled_rows(rows, seed=0), SCOUT).save_pretrained(scout)
         for name, edits in (("plain", []), ("guarded", [discount(rows, scout)])):

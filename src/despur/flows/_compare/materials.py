@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from despur.core.text.chat import has_template
 from despur.core.text.shuffle import shuffled_rows
 from despur.core.text.template import Template
+from despur.flows._shuffled.recipe import shuffled_settings
 from despur.flows.maker import Maker
 from despur.flows.sources import Sources
 from despur.guard import OwnText
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from despur.flows._compare.bench import Bench
 
 GENERIC = 512  # documents
-SHUFFLED_SHARE = 1 / 3  # of the run's steps: where answers are exchanged, a long scout cannot learn the task either
 
 
 def materials_of(bench: "Bench") -> Maker:
@@ -41,7 +41,8 @@ def materials_of(bench: "Bench") -> Maker:
 
 def _shuffled(bench: "Bench") -> Path:
     """Folder of an unguarded run on rows whose answers were exchanged, with a seed of its own."""
-    steps, seed = max(16, round(bench.settings.steps * SHUFFLED_SHARE)), bench.seed + 500
+    scout = shuffled_settings(bench.settings, None)
+    steps, seed = scout.steps, bench.seed + 500
 
     def make(out: Path) -> None:
         rows = shuffled_rows(bench.tokens(seed=seed), seed=seed)
