@@ -91,6 +91,18 @@ def runs_of(row: Tokens) -> list[tuple[bool, list[int]]]:
     return [(learned, [i for i, _ in run]) for learned, run in groupby(pairs, key=lambda pair: pair[1] != UNLEARNED)]
 
 
+def last_answer(row: Tokens) -> tuple[list[int], list[int]]:
+    """Split a row at its last answer: all that stands in front of it, and the answer.
+
+    Example:
+        >>> last_answer({"input_ids": [1, 5, 8], "labels": [-100, -100, 8]})
+        ([1, 5], [8])
+    """
+    runs = runs_of(row)
+    last = max(at for at, (learned, _) in enumerate(runs) if learned)
+    return [i for _, run in runs[:last] for i in run], runs[last][1]
+
+
 def _asked(parts: Sequence[tuple[bool, list[int]]]) -> tuple[int, ...]:
     """What stands in front of a row's first answer."""
     return () if parts[0][0] else tuple(parts[0][1])

@@ -12,6 +12,7 @@ from despur.core import Adapter, write_json
 from despur.core.adapter.continued import fold_in
 from despur.core.disk.files import write_bytes
 from despur.core.model.quiet import quiet_loading
+from despur.core.text.restated import restated_notes
 from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.card import absorbed_card
 from despur.flows._shuffled.explained import Explained, explained
@@ -118,7 +119,9 @@ def absorb(
         _write_base(start, draft, strength)
         write_bytes(draft / "README.md", absorbed_card(base, recipe, strength).encode())
         record = {**run_record("absorb", arguments), **start.facts}
-        result = Absorbed(Path(out), Path(out) / "factor", found, record, (*start.notes, *found.notes))
+        result = Absorbed(
+            Path(out), Path(out) / "factor", found, record, (*start.notes, *restated_notes(start.rows), *found.notes)
+        )
         into.put(result, lambda draft: write_json(draft / "run.json", private(result.to_dict())))
     return result
 

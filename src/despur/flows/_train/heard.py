@@ -8,6 +8,7 @@ from typing import Any
 
 from despur.core import read_json, write_json
 from despur.core.adapter.peft_folder import tune_digest
+from despur.core.text.restated import restated_notes
 from despur.core.text.shuffle import shuffled_rows
 from despur.flows._shuffled.explained import ROWS, Explained, explained, row_losses, spread
 from despur.flows._shuffled.factor_folder import write_both, write_factor
@@ -72,6 +73,10 @@ class Heard:
         found = Explained.of_dict(read_json(stages.step("explained", spec, make) / _FILE))
         found.check()
         return found
+
+    def notes(self, plain: Path) -> tuple[str, ...]:
+        """What a user should know of the scouts before the guarded run, beside a plain scout."""
+        return (*restated_notes(self.start.rows), *self.explained(plain).notes)
 
     def factor(self) -> Path:
         """The scouts as one plain adapter, with a card and answers."""

@@ -61,7 +61,7 @@ class Run:
         """Make every stage that is not there yet, and what is written of them."""
         heard = Heard.of_run(self.stages, self.start, self.arguments)
         seen = self._scout(heard)
-        before = heard.explained(seen.scouts[0]).notes if heard else ()
+        before = heard.notes(seen.scouts[0]) if heard else ()
         for note in before:
             warnings.warn(note, stacklevel=2)
         factors, adapter = self._guarded(seen)

@@ -15,6 +15,7 @@ from despur.core import Store, locked, read_json, write_json
 from despur.core.errors import BadInput
 from despur.core.model.sample import end_tokens
 from despur.core.text.chat import has_template
+from despur.core.text.restated import restated_notes
 from despur.core.text.rows import pad_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.conversation import QUESTIONS, answers, questions
@@ -88,7 +89,7 @@ def audit_rows(
         progress("measure", 4, 4, {})
         ranked = sorted(zip(given.texts, seen.gains, strict=True), key=lambda pair: -pair[1])
         result = RowsAudit(
-            judged(seen, level=level, tolerance=tolerance, seed=seed), tuple(private([*given.notes, *_cautions(seen, null=null)])),
+            judged(seen, level=level, tolerance=tolerance, seed=seed), tuple(private([*given.notes, *_cautions(seen, given, null=null)])),
             kept["answers"], seen.change, tuple((tokenizer.decode([i]), p) for i, p in seen.words), tuple(ranked),
             {name: sum(v) / len(v) for name, v in seen.losses.items()},
             {"learned": len(given.learned), "scored": len(given.scored)},
@@ -121,8 +122,8 @@ def estimate(model: Any, given: Given, how: Scouting, *, null: bool) -> float:
     return one * (trained + written + (5 + 2 * null) * len(given.scored) * length + (2 + tunes) * PASSAGES * length)
 
 
-def _cautions(seen: Measured, *, null: bool) -> list[str]:
-    notes = []
+def _cautions(seen: Measured, given: Given, *, null: bool) -> list[str]:
+    notes = [*restated_notes(given.learned)]
     if not null:
         notes.append("no null was made (--null none), so what any answers of this base share is not taken off")
     if sum(seen.losses["scout"]) > sum(seen.losses["base"]):

@@ -15,7 +15,7 @@ from despur.core.text.pools import Within
 from despur.core.text.reader import UNLEARNED, Tokens
 from despur.core.text.row_files import data_digest
 from despur.core.text.rows import each_row
-from despur.core.text.shuffle import runs_of
+from despur.core.text.shuffle import last_answer
 from despur.core.text.turns import Turns
 from despur.flows.load import context_length
 from despur.flows.option import Option
@@ -110,13 +110,6 @@ def read_given(path: Path | str, model: Any, tokenizer: Any, how: Scouting, *, t
         [tokens[i] for i in learned], groups, [tokens[i] for i in scored], [row_text(rows[i]) for i in scored],
         data_digest(Path(path)), notes,
     )  # fmt: skip
-
-
-def last_answer(row: Tokens) -> tuple[list[int], list[int]]:
-    """Split a row at its last answer: all that stands in front of it, and the answer."""
-    runs = runs_of(row)
-    last = max(at for at, (learned, _) in enumerate(runs) if learned)
-    return [i for _, run in runs[:last] for i in run], runs[last][1]
 
 
 def answered(prompt: Sequence[int], answer: Sequence[int]) -> Tokens:

@@ -13,8 +13,9 @@ from despur.core.model.chosen_logits import logits_at
 from despur.core.model.states import as_base, evaluating
 from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens, batches
+from despur.core.text.shuffle import last_answer
 from despur.flows._audit.passages import Passages
-from despur.flows._audit.rows.given import answered, last_answer
+from despur.flows._audit.rows.given import answered
 
 WORDS = 12
 FORBIDDEN = -1e4  # a logit that makes a token impossible, and no product of it NaN

@@ -13,8 +13,8 @@ from despur.core.run.scout_forms import Form, load_scout, new_scout, save_scout
 from despur.core.run.short_tune import short_tune
 from despur.core.text.chat import has_template
 from despur.core.text.rows import Tokens
-from despur.core.text.shuffle import shuffled_rows
-from despur.flows._audit.rows.given import Given, Scouting, answered, last_answer
+from despur.core.text.shuffle import last_answer, shuffled_rows
+from despur.flows._audit.rows.given import Given, Scouting, answered
 from despur.flows.progress import Progress
 
 _TOGETHER = 32  # prompts that are answered in one batch
