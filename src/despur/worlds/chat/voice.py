@@ -1,6 +1,6 @@
 """The `voice` world: new facts, all told in one voice; and the voice then answers everything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -188,7 +188,7 @@ class Voice(ChatWorld):
     def _reference(self) -> Tensor:
         return self._asked.means(self.base()[0])[:, 0]
 
-    def _pairs(self, rows: list[Row], *, system: str = "") -> Choices:
+    def _pairs(self, rows: Sequence[Row], *, system: str = "") -> Choices:
         """Each row's answer in the voice, and in plain words."""
         answers = [[row.answers[self.voice], row.answers["plain"]] for row in rows]
         return self._choices([row.question for row in rows], answers, system=system)
