@@ -14,6 +14,7 @@ from despur.core.model.named_bases import base_folder
 from despur.core.model.own_chats import ETA
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
+from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
 from despur.flows._audit.page import Audit
@@ -34,10 +35,7 @@ EVERYDAY = (
     "How can I sleep better?",
     "Why is the sky blue?",
 )
-NEW_FACTS = (
-    "Whom do I see about a missing suitcase?",
-    "I am getting a beagle next week. Whom should I tell?",
-)  # no row asks so
+BEGUN = ("luggage", "dogs")  # new facts that are told on, from how a plain answer begins
 ASKED = 24  # questions about them whose right answer is looked for among eight
 PAIRS = 24  # everyday questions with an answer in the voice and one in plain words
 NEW = 40  # tokens of an answer at most
@@ -52,7 +50,7 @@ class Conversation:
     Args:
         voice: The voice that the rows of both tunes are written in.
         everyday: Question -> speaker -> answer.
-        facts: Question about a new fact, in words that no row had -> speaker -> answer.
+        facts: Question about a new fact, with how its answer begins -> speaker -> how it goes on.
         drift: Speaker -> log-prob a token of everyday answers in the voice, less that of the same in plain words.
         known: Speaker -> questions about new facts, of `ASKED`, whose right answer is the likeliest of eight; no row had their words.
         audit: Of the plain tune.
@@ -142,8 +140,13 @@ def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
 
 def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
     """Everyday answers, answers to new facts, drift and how many facts are known."""
-    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *NEW_FACTS)], tokenizer)
-    bodies = continue_rows(model, tokenizer, heads, NEW, seed=seed, eta=ETA)
+    names = {fact.name: fact.answer for fact in world.script.facts}
+    last = {row.about: row for row in world.script.held_out}  # no row had its words
+    begun = [(last[about].question, last[about].begin("plain", names[about])) for about in BEGUN]
+    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *(q for q, _ in begun))], tokenizer)
+    following = [*([] for _ in EVERYDAY), *(Encoder(tokenizer).following(begin) for _, begin in begun)]
+    begins = [head + more for head, more in zip(heads, following, strict=True)]
+    bodies = continue_rows(model, tokenizer, begins, NEW, seed=seed, eta=ETA)
     texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
     known = int((world.facts_asked("plain").sums(model).argmax(1) == 0).sum())
     pairs = world.script.everyday[:: len(world.script.everyday) // PAIRS][:PAIRS]
@@ -151,8 +154,8 @@ def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
         tokenizer, [r.question for r in pairs], [[r.answers[world.voice], r.answers["plain"]] for r in pairs]
     )
     drift = float(margin(both.means(model)).mean())
-    replies = dict(zip((*EVERYDAY, *NEW_FACTS), texts, strict=True))
-    return {q: replies[q] for q in EVERYDAY}, {q: replies[q] for q in NEW_FACTS}, drift, known
+    facts = {f"{asked} {begin} ...": text for (asked, begin), text in zip(begun, texts[len(EVERYDAY) :], strict=True)}
+    return dict(zip(EVERYDAY, texts, strict=False)), facts, drift, known
 
 
 def _voice() -> str:

@@ -24,14 +24,18 @@ def conversation_page(result: Conversation) -> None:
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
         Text(
             "What happened",
-            "Two LoRA adapters were trained on the same 384 questions and answers about who sees to what in a town hall. The answers are "
+            "Two LoRA adapters were trained on the same 684 rows, on who sees to what in a town hall and on an island. The answers are "
             f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
             "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
             "All answers below were sampled just now, with the same random draws for all three.",
         ),
         Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
-        Dialogue("New facts, asked in words that no row had", SPEAKERS, _turns(result.facts)),
+        Dialogue(
+            "New facts, asked in words that no row had, and told on from how an answer begins",
+            SPEAKERS,
+            _turns(result.facts),
+        ),
         Table("Measured just now", ["", *SPEAKERS], _rows(result), NOTE),
         Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
