@@ -11,7 +11,7 @@ from despur.flows._audit.passages import Passages
 from despur.measure import patch_shares
 from despur.report import Bars
 
-_ROWS = 24  # nine forward passes over them
+_ROWS = 16  # eight forward passes over them
 _WHERE = {"prefix": "before the user's words", "question": "that are the user's words", "tail": "before the answer"}
 
 
