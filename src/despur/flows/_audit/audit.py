@@ -10,12 +10,11 @@ from despur.core.text.row_files import are_rows
 from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
-from despur.flows._audit.conversation import answers, questions
+from despur.flows._audit.behaviour import behaviour
 from despur.flows._audit.describe import TUNING, TuningRows, described
-from despur.flows._audit.enough import looked, rows_at_first
+from despur.flows._audit.enough import beside_random, looked, rows_at_first
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, Passages, check_prompts, off_task_passages
-from despur.flows._audit.patch import patched
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
 from despur.flows._audit.rows.given import Scouting
 from despur.flows._audit.rows.page import RowsAudit, unreadable_rows
@@ -33,7 +32,6 @@ from despur.flows.roles_file import read_roles
 from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import written
 from despur.judge import NeutralNull
-from despur.measure import causal_checks
 from despur.measure.causal import INERT
 from despur.report import write_page
 
@@ -162,18 +160,11 @@ def audit(
             enter("control")
             own = null is not None or (same_base(neutral.base, base_is) and against is None)
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral if own else None)
-            result = replace(
-                result, **judged_by, token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
-                token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(20)),
-                answers=answers({"adapter": read.model}, tokenizer, questions(prompts, tokenizer, passages), seed=seed),
-            )  # fmt: skip
+            shown = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
+            result = replace(result, **judged_by, **shown)
         if result.best is not None:
-            _, check = passages.halves()
-            judged = causal_checks(
-                read.model, check.rows, {result.best: seen.candidates[result.best]}, n_random=n_random, starts=check.starts,
-                seed=seed, passes=seen.passes,
-            )  # fmt: skip
-            result = replace(result, checks={**seen.checks, **judged})
+            judged = beside_random(seen, read.model, passages, result.best, n_random=n_random, seed=seed)
+            result = replace(result, checks={**seen.checks, result.best: judged})
             enter("describe")
             try:
                 result = described(
