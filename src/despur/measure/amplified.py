@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
-from despur.core.errors import BadInput
+from despur.core.errors import BadInput, CannotAttach
 from despur.core.model.chosen_logits import log_probs_at
+from despur.core.model.front import front_pairs
 from despur.core.model.sample import end_tokens, seeded
 from despur.core.model.states import bare, check_switchable, evaluating
 from despur.measure.continuations import repeats
@@ -61,6 +62,7 @@ def amplified(
 
     Raises:
         BadInput: no beginnings, or no adapter to switch off.
+        CannotAttach: a model that caches anything else than keys and values.
 
     Example:
         >>> # amplified(peft_model, tokenizer, [[1, 450]]).texts
@@ -72,6 +74,11 @@ def amplified(
     check_switchable(tuned, "amplified decoding")
     if not heads or not all(heads):
         raise BadInput("amplified decoding got no beginnings, or an empty one. Give some of at least one token")
+    with evaluating(tuned):
+        if front_pairs(tuned, heads[0]) is None:
+            raise CannotAttach(
+                f"{type(bare(tuned)).__name__} carries more than keys and values from token to token. Take a model whose layers attend"
+            )
     ends = set(end_tokens(tuned, tokenizer))
     many = [list(h) for _ in times for h in heads]
     by = torch.tensor([t for t in times for _ in heads])

@@ -64,6 +64,7 @@ class Both:
         self.batch = batch or min(fitting_batch(model, rows, starts), most)
         self._few = values <= ROOM
         self._parts: list[Part] = []
+        self._stream: list[Tensor] = []
         with torch.no_grad(), evaluating(model):
             self.front = self._front()
 
@@ -74,6 +75,7 @@ class Both:
             yield from self._parts
             return
         seen: list[Part] = []
+        streams: list[Tensor] = []
         past = 0 if self.front is None else self.front.ids.shape[1]
         device = next(self.model.parameters()).device
         for ids, mask, chosen in batches(self.rows, size=self.batch, pad=0):
@@ -88,17 +90,22 @@ class Both:
             yield part
             if self._few:
                 seen.append(part)
-        self._parts = seen
+            if self.site is not None:
+                streams.append(self._counted(part))
+        self._parts, self._stream = seen, streams
 
     def base_stream(self) -> Tensor:
         """The base's stream at counted positions but a row's first (n, d), in float32 on the CPU."""
-        found: list[Tensor] = []
-        for part in self.parts():
-            where = part.where.clone()
-            if self.front is None:
-                where[:, :1] = False  # massive activations would dominate every direction
-            found.append(part.streams[0][where].float().cpu())
-        return torch.cat(found)
+        if not self._stream:
+            for _ in self.parts():
+                pass
+        return torch.cat(self._stream)
+
+    def _counted(self, part: Part) -> Tensor:
+        where = part.where.clone()
+        if self.front is None:
+            where[:, :1] = False  # massive activations would dominate every direction
+        return part.streams[0][where].float().cpu()
 
     def _front(self) -> Front | None:
         front = shared_front(self.rows, self.starts)

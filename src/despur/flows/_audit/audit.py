@@ -12,7 +12,8 @@ from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
 from despur.flows._audit.behaviour import behaviour
 from despur.flows._audit.describe import TUNING, TuningRows, described
-from despur.flows._audit.enough import beside_random, looked, rows_at_first
+from despur.flows._audit.effort import rows_at_first
+from despur.flows._audit.enough import beside_random, looked
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import SHIPPED, Passages, check_prompts, off_task_passages
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options

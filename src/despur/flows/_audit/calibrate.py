@@ -9,7 +9,7 @@ from despur.core import Anatomy, digest, load_tuned, locked, read_json, write_js
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
-from despur.flows._audit.enough import rows_at_first
+from despur.flows._audit.effort import rows_at_first
 from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.adapter_tokenizer import form_of

@@ -13,7 +13,7 @@ from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens
 from despur.core.text.turns import Turns
 from despur.find.from_activations import mean_along
-from despur.flows._audit.enough import effort_for
+from despur.flows._audit.effort import effort_for
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages
 from despur.flows._audit.screen import Screen

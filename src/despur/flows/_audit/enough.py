@@ -1,52 +1,16 @@
-"""How many rows of off-task text an audit takes: all on a small base; on a larger one as many as its verdict needs."""
+"""As many rows of off-task text as a verdict needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from despur.core.model.states import bare
+from despur.flows._audit.effort import ALL, effort_for
 from despur.flows._audit.passages import Passages
 from despur.flows._audit.screen import Screen
 from despur.flows._audit.verdict import LEAST, compared
-from despur.flows.load import SMALL
 from despur.measure import CausalCheck, causal_checks
 
-ALL, FEW = 256, 48  # half of them to check on: of 24 the interval of a share is about .05 to each side
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What an audit spends where a pass costs nothing, as in the bases of the worlds; `LESS` where it does.
-
-    Args:
-        rows: Of off-task text, to begin with.
-        control: Of the half that is checked on, those that random subspaces are exchanged on. Fewer rows make the largest of their
-            shares larger, not smaller.
-        prompts: That are continued with the factor and without it.
-        limit: Largest strength that is tried for these, and halvings of the interval below it.
-        halvings: See there.
-        patched: Rows of the patch test.
-    """
-
-    rows: int = ALL
-    control: int = ALL
-    prompts: int = 6
-    limit: float = 16.0
-    halvings: int = 6
-    patched: int = 24
-
-
-LESS = Effort(FEW, 12, 4, 4.0, 2, 12)
-
-
-def effort_for(model: Any) -> Effort:
-    """What to spend on a base of this size."""
-    return Effort() if sum(p.numel() for p in bare(model).parameters()) < SMALL else LESS
-
-
-def rows_at_first(model: Any, asked: int | None) -> int:
-    """Rows to begin with: what was asked for, or what the base's size allows."""
-    return asked or effort_for(model).rows
+_ENOUGH = 0.75  # of the rows that were asked for: some are written twice, and count once
 
 
 def beside_random(
@@ -77,9 +41,11 @@ def looked(look: Callable[[int], tuple[Passages, Screen]], rows: int, *, grows: 
         grows: Whether it may take more; not where the user, or a null, says how many.
     """
     while True:
-        found = look(rows)
-        if not grows or rows >= ALL or settled(found[1]):
-            return rows, *found
+        text, seen = look(rows)
+        no_more = len(text.rows) < _ENOUGH * rows  # as where the user's prompts are few
+        if not grows or rows >= ALL or no_more or settled(seen):
+            return rows, text, seen
+        del text, seen  # their predictions are large
         rows = min(2 * rows, ALL)
 
 

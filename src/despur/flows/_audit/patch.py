@@ -6,7 +6,7 @@ from typing import Any
 from despur.core import Report
 from despur.core.errors import DespurError
 from despur.core.text.template import Template
-from despur.flows._audit.enough import effort_for
+from despur.flows._audit.effort import effort_for
 from despur.flows._audit.json_form import Patch
 from despur.flows._audit.passages import Passages
 from despur.measure import patch_shares

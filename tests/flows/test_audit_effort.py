@@ -1,0 +1,45 @@
+"""An audit of a larger base takes more rows only while its verdict may depend on them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from despur.flows._audit.effort import ALL, FEW, effort_for
+from despur.flows._audit.enough import looked
+from despur.measure import CausalCheck
+
+
+def seen(low, high, rank=1):
+    check = CausalCheck(0.5, (low + high) / 2, 0.2, (low, high), (), rank, "layer", 24, 0.1, 0.1)
+    return SimpleNamespace(change=0.5, evidence={}, checks={"mean": check})
+
+
+@pytest.mark.parametrize(
+    ("found", "taken"),
+    [
+        (seen(0.3, 0.4), 48),  # surely likely
+        (seen(0.1, 0.15), 48),  # surely not
+        (seen(0.15, 0.25), 256),  # around the bound of a fifth
+        (seen(0.3, 0.5, rank=4), 256),  # around two fifths, that of four directions
+        (SimpleNamespace(change=0.0, evidence={}, checks={}), 48),
+    ],
+)
+def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
+    asked = []
+
+    def look(rows):
+        asked.append(rows)
+        return SimpleNamespace(rows=[0] * rows), found
+
+    assert looked(look, FEW, grows=True)[0] == taken
+    assert asked == ([48] if taken == 48 else [48, 96, 192, 256])
+    assert looked(look, FEW, grows=False)[0] == 48, "a null, or the user, says how many"
+
+
+def test_few_prompts_are_not_asked_again_and_again():
+    rows, _, _ = looked(lambda n: (SimpleNamespace(rows=[0] * min(n, 60)), seen(0.15, 0.25)), FEW, grows=True)
+    assert rows == 96
+
+
+def test_a_small_base_gets_everything(tiny):
+    assert effort_for(tiny()).rows == ALL
