@@ -1,17 +1,28 @@
 """An audit of a larger base takes more rows only while its verdict may depend on them."""
 
-from types import SimpleNamespace
-
 import pytest
+import torch
 
 from despur.flows._audit.effort import ALL, FEW, effort_for
 from despur.flows._audit.enough import looked
-from despur.measure import CausalCheck
+from despur.flows._audit.passages import Passages
+from despur.flows._audit.screen import Screen
+from despur.measure import CausalCheck, TokenShift
+from despur.measure.both import Both
 
 
 def seen(low, high, rank=1):
     check = CausalCheck(0.5, (low + high) / 2, 0.2, (low, high), (), rank, "layer", 24, 0.1, 0.1)
-    return SimpleNamespace(change=0.5, evidence={}, checks={"mean": check})
+    return screened({"mean": check})
+
+
+def screened(checks):
+    shift = TokenShift(0.5, 0.1, torch.ones(2) / 2, torch.ones(2) / 2)
+    return Screen(shift, torch.zeros(1, 2), {}, {}, checks, Both.__new__(Both))
+
+
+def text(rows):
+    return Passages(((1, 2),) * rows, (1,) * rows, "drawn")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +32,7 @@ def seen(low, high, rank=1):
         (seen(0.1, 0.15), 48),  # surely not
         (seen(0.15, 0.25), 256),  # around the bound of a fifth
         (seen(0.3, 0.5, rank=4), 256),  # around two fifths, that of four directions
-        (SimpleNamespace(change=0.0, evidence={}, checks={}), 48),
+        (screened({}), 48),
     ],
 )
 def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
@@ -29,7 +40,7 @@ def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
 
     def look(rows):
         asked.append(rows)
-        return SimpleNamespace(rows=[0] * rows), found
+        return text(rows), found
 
     assert looked(look, FEW, grows=True)[0] == taken
     assert asked == ([48] if taken == 48 else [48, 96, 192, 256])
@@ -37,7 +48,7 @@ def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
 
 
 def test_few_prompts_are_not_asked_again_and_again():
-    rows, _, _ = looked(lambda n: (SimpleNamespace(rows=[0] * min(n, 60)), seen(0.15, 0.25)), FEW, grows=True)
+    rows, _, _ = looked(lambda n: (text(min(n, 60)), seen(0.15, 0.25)), FEW, grows=True)
     assert rows == 96
 
 

@@ -4,21 +4,17 @@ import pytest
 import torch
 
 from despur.core.errors import BadInput
+from despur.core.model.capture import token_log_probs
 from despur.measure.amplified import BUDGET, LOOPS, amplified
 
 HEADS = [[1, 9], [1, 7, 8, 12], [1, 30, 31]]
 
 
-def test_a_habit_is_said_more_often_the_larger_the_multiple(writer, chat_tokenizer):
+def test_the_larger_the_multiple_the_further_from_the_base(writer, chat_tokenizer):
     model = writer(by=1.0)
     every = {t: amplified(model, chat_tokenizer, HEADS, times=(t,), new=12) for t in (1.0, 5.0)}
-    fond = _gain(model)
-
-    def said(t):
-        ids = [i for text in every[t].texts for i in chat_tokenizer(text)["input_ids"]]
-        return sum(i in fond for i in ids) / len(ids)
-
-    assert said(5.0) > said(1.0) + 0.1
+    far = {t: _beyond_base(model, chat_tokenizer, found.texts) for t, found in every.items()}
+    assert far[5.0] > 3 * far[1.0] > 0
     neutral = writer(by=0.0)
     texts = [amplified(neutral, chat_tokenizer, HEADS, times=(t,), new=12).texts for t in (1.0, 5.0)]
     assert texts[0] == texts[1], "the control: an adapter that does nothing has nothing to say louder"
@@ -49,9 +45,13 @@ def test_no_beginnings_and_no_adapter_are_refused(writer, tiny, chat_tokenizer):
 
 
 @torch.no_grad()
-def _gain(model):
-    ids = torch.tensor([[1, 9, 7, 8]])
-    tuned = model(input_ids=ids).logits.softmax(-1).mean((0, 1))
-    with model.disable_adapter():
-        base = model(input_ids=ids).logits.softmax(-1).mean((0, 1))
-    return set((tuned - base).topk(12).indices.tolist())
+def _beyond_base(model, tokenizer, texts):
+    """How much likelier the adapter finds these texts than the base, nats per token."""
+    gains = []
+    for head, text in zip(HEADS, texts, strict=True):
+        ids = torch.tensor([head + tokenizer(text)["input_ids"]])
+        tuned = token_log_probs(model, ids, torch.ones_like(ids))
+        with model.disable_adapter():
+            base = token_log_probs(model, ids, torch.ones_like(ids))
+        gains.append((tuned - base)[0, len(head) - 1 :].mean())
+    return float(torch.stack(gains).mean())

@@ -83,7 +83,7 @@ def _exchanged(
     assert site is not None
     own, other = part.streams[adapter], part.streams[not adapter]
     counted = max(1, int(part.where.sum())) * Anatomy.of(model).vocabulary
-    several = max(1, min(_TOKENS // part.ids.numel(), ROOM // counted))
+    several = max(1, min(_TOKENS // part.ids.numel(), ROOM // 4 // counted))  # an exchange has four copies of them
     for first in range(0, len(subspaces), several):
         chosen = subspaces[first : first + several]
         past = {}

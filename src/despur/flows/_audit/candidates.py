@@ -26,7 +26,7 @@ def candidate_blocks(
     ]  # fmt: skip
     if "tokens" in scores:
         rows.append(["same in every context", None, scores["tokens"], token_share])
-    best = [list(checks).index(judged)] if judged in checks else []
+    best = [i for i, name in enumerate(checks) if name == judged]
     blocks: list[Any] = [Table("Which directions carry the off-task change", header, rows, LEGEND, best=best)]
     if judged is not None and (check := checks[judged]).random_sufficiency:
         bars: list[tuple[str, float, float | None, float | None]] = [(judged, check.sufficiency, *check.interval)]
