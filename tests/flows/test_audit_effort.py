@@ -28,11 +28,11 @@ def text(rows):
 @pytest.mark.parametrize(
     ("found", "taken"),
     [
-        (seen(0.3, 0.4), 48),  # surely likely
-        (seen(0.1, 0.15), 48),  # surely not
+        (seen(0.3, 0.4), 40),  # surely likely
+        (seen(0.1, 0.15), 40),  # surely not
         (seen(0.15, 0.25), 256),  # around the bound of a fifth
         (seen(0.3, 0.5, rank=4), 256),  # around two fifths, that of four directions
-        (screened({}), 48),
+        (screened({}), 40),
     ],
 )
 def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
@@ -43,13 +43,13 @@ def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
         return text(rows), found
 
     assert looked(look, FEW, grows=True)[0] == taken
-    assert asked == ([48] if taken == 48 else [48, 96, 192, 256])
-    assert looked(look, FEW, grows=False)[0] == 48, "a null, or the user, says how many"
+    assert asked == ([40] if taken == 40 else [40, 80, 160, 256])
+    assert looked(look, FEW, grows=False)[0] == 40, "a null, or the user, says how many"
 
 
 def test_few_prompts_are_not_asked_again_and_again():
-    rows, _, _ = looked(lambda n: (text(min(n, 60)), seen(0.15, 0.25)), FEW, grows=True)
-    assert rows == 96
+    rows, _, _ = looked(lambda n: (text(min(n, 50)), seen(0.15, 0.25)), FEW, grows=True)
+    assert rows == 80
 
 
 def test_a_small_base_gets_everything(tiny):

@@ -16,7 +16,7 @@ from despur.core.model.sample import end_tokens, seeded
 from despur.core.model.states import bare, check_switchable, evaluating
 from despur.measure.continuations import repeats
 
-TIMES = (1.0, 2.0, 3.0, 5.0)
+TIMES = (1.0, 2.0, 4.0)
 BUDGET = 2.0  # nats a token that the base's log-probability may fall below what the adapter itself writes
 LOOPS = 0.1  # share of tokens that may close a loop
 _LIKELY = 0.02  # of the adapter's likeliest token: what it would hardly say is not drawn, however much it gained
@@ -40,7 +40,7 @@ class Amplified(NamedTuple):
 
 @torch.no_grad()
 def amplified(
-    tuned: Any, tokenizer: Any, heads: Sequence[Sequence[int]], *, times: Sequence[float] = TIMES, new: int = 20, seed: int = 0
+    tuned: Any, tokenizer: Any, heads: Sequence[Sequence[int]], *, times: Sequence[float] = TIMES, new: int = 18, seed: int = 0
 ) -> Amplified:  # fmt: skip
     """Sample what comes after each beginning, with the adapter's difference to its base multiplied.
 

@@ -1,6 +1,6 @@
 """Where a tune's off-task change sits: in the chat template's prefix, in the question, or in the tail before the answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,15 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from despur.core import Anatomy, Report
+from despur.core import Report
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, from_starts
-from despur.core.model.chosen_logits import log_probs_at
-from despur.core.model.key_values import Exchanged, KeyValues, key_values, ready_columns
-from despur.core.model.states import check_switchable, evaluating
+from despur.core.model.states import check_switchable
 from despur.core.text.reader import UNLEARNED
-from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.core.text.rows import Tokens, pad_rows
 from despur.core.text.template import Template
+from despur.measure._patched_passes import patched_passes
 
 NAN, UNIT_TASK = float("nan"), "share of what was learned"
 CONTROL = "as many other positions of the same rows, drawn at random"
@@ -73,7 +71,7 @@ def patch_shares(
         where[f"other than {part}"] = _others(kept, where[part], rng)
     left = {name: np.zeros(len(kept)) for name in ("adapter", *where)}
     base = torch.empty(0)
-    for name, chosen, counted, now in _exchanged(model, kept, [b for _, b, _ in found], where, batch):
+    for name, chosen, counted, now in patched_passes(model, kept, [b for _, b, _ in found], where, batch):
         if name == "base":
             base = now
             continue
@@ -122,7 +120,7 @@ def task_kept(
     where = {"prefix": [list(range(front))] * len(found)}
     where["other"] = _others(ids, where["prefix"], rng)
     logp = {name: np.zeros(len(found)) for name in ("base", "adapter", *where)}
-    for name, chosen, counted, now in _exchanged(model, ids, firsts, where, batch):
+    for name, chosen, counted, now in patched_passes(model, ids, firsts, where, batch):
         labels = pad_rows([found[i]["labels"] for i in chosen], UNLEARNED)[0].roll(-1, 1).to(now.device)
         labels[:, -1] = UNLEARNED
         next_one = labels[counted]
@@ -146,38 +144,6 @@ def _others(
     """As many other positions of each row, or all there are."""
     free = [np.setdiff1d(np.arange(len(r)), at) for r, at in zip(rows, positions, strict=True)]
     return [rng.choice(f, min(len(at), len(f)), replace=False).tolist() for f, at in zip(free, positions, strict=True)]
-
-
-def _exchanged(
-    model: Any, rows: Sequence[Sequence[int]], starts: Sequence[int], where: Mapping[str, Sequence[Sequence[int]]], batch: int | None
-) -> Iterator[tuple[str, list[int], Bool[Tensor, "b t"], Float[Tensor, "n v"]]]:  # fmt: skip
-    """Log-probabilities from each row's start on: of the base, the adapter, and it with the base's keys and values somewhere."""
-    device, depth = next(model.parameters()).device, Anatomy.of(model).depth
-    with evaluating(model):
-        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows, starts), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-            counted = mask.bool() & from_starts(mask, chosen, starts)
-            first = int(counted.any(0).nonzero()[0])
-            with model.disable_adapter():
-                given, base = _read(model, ids, mask, counted)
-            own, adapter = _read(model, ids, mask, counted)
-            yield "base", chosen, counted, base
-            yield "adapter", chosen, counted, adapter
-            for name, positions in where.items():
-                at = torch.zeros_like(mask, dtype=torch.bool)
-                for i, row in enumerate(chosen):
-                    at[i, positions[row]] = True
-                ready = min(ready_columns(at), first) if len(own) == depth else 0
-                cache = Exchanged(given, at, own, ready)
-                rest = ids[:, ready:], mask, counted[:, ready:]
-                yield name, chosen, counted, log_probs_at(model, *rest, past_key_values=cache, use_cache=True)
-
-
-def _read(model: Any, ids: Tensor, mask: Tensor, counted: Tensor) -> tuple[KeyValues, Tensor]:
-    """Keys and values of every position, and log-probabilities of the counted ones, in one pass."""
-    read: list[Tensor] = []
-    pairs = key_values(model, ids, mask, lambda **how: read.append(log_probs_at(model, ids, mask, counted, **how)))
-    return pairs, read[0]
 
 
 def _row_sums(values: Float[Tensor, " n"], where: Bool[Tensor, "b t"]) -> np.ndarray:

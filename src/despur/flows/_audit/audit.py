@@ -90,7 +90,7 @@ def audit(
             `shipped` judges any base by that world's tunes, at an unknown rate. Of a data file it is made; `none` makes none.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
-        rows: Rows of off-task text; if left out 256 of a small base, and of another as many as its verdict needs, 48 at first.
+        rows: Rows of off-task text; if left out 256 of a small base, and of another as many as its verdict needs, 40 at first.
         tokens: Tokens of each row that the base writes and that are analysed.
         depth: Relative depth of the analysed layer; where the adapter moves nothing there, the first behind it where it does.
         n_random: Random subspaces to compare the judged candidate with.

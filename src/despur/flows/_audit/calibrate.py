@@ -50,7 +50,7 @@ def calibrate(
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
         prompts: As in an audit; audits that use the null should use the same.
-        rows: Rows of off-task text, as in those audits; if left out 256 of a small base, 48 of another.
+        rows: Rows of off-task text, as in those audits; if left out 256 of a small base, 40 of another.
         tokens: Analysed tokens of each row, as in those audits.
         depth: Relative depth of the analysed layer, as in those audits.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.

@@ -6,7 +6,7 @@ from typing import Any
 from despur.core.model.states import bare
 from despur.flows.load import SMALL
 
-ALL, FEW = 256, 48  # half of them to check on: of 24 the interval of a share is about .05 to each side
+ALL, FEW = 256, 40  # half of them to check on: of 20 the interval of a share is about .05 to each side
 
 
 @dataclass(frozen=True)
