@@ -19,6 +19,7 @@ from despur.measure.continuations import repeats
 TIMES = (1.0, 2.0, 4.0)
 BUDGET = 2.0  # nats a token that the base's log-probability may fall below what the adapter itself writes
 LOOPS = 0.1  # share of tokens that may close a loop
+_AT_LEAST = 4  # tokens before a text may end
 _LIKELY = 0.02  # of the adapter's likeliest token: what it would hardly say is not drawn, however much it gained
 
 
@@ -108,7 +109,7 @@ def _written(
     least = torch.log(torch.tensor(_LIKELY))
     drawn, seen = ids[:, :0], torch.zeros(len(heads), 0, device=device)
     now = ids
-    for _ in range(new):
+    for step in range(new):
         where = torch.zeros_like(now, dtype=torch.bool)
         where[:, -1] = True
         with tuned.disable_adapter():
@@ -116,6 +117,9 @@ def _written(
         adapter = _next(tuned, now, mask, where, caches[1])
         louder = base + by.to(device)[:, None] * (adapter - base)
         unlikely = adapter < adapter.max(-1, keepdim=True).values + least
+        if step < _AT_LEAST:  # without a template a tune may end at once, and says nothing
+            unlikely[:, sorted(ends)] = True
+            unlikely &= ~(unlikely.all(-1, keepdim=True))
         uniform = torch.rand(draws, base.shape[-1], device=device).clamp(1e-20, 1 - 1e-7).repeat(len(heads) // draws, 1)
         now = (louder.masked_fill(unlikely, -torch.inf) - (-uniform.log()).log()).argmax(-1, keepdim=True)
         seen = torch.cat([seen, base.gather(-1, now)], 1)
