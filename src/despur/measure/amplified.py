@@ -115,11 +115,10 @@ def _written(
         with tuned.disable_adapter():
             base = _next(tuned, now, mask, where, caches[0])
         adapter = _next(tuned, now, mask, where, caches[1])
+        if step < _AT_LEAST:  # without a template a tune may end at once, and says nothing
+            adapter[:, sorted(ends)] = -torch.inf
         louder = base + by.to(device)[:, None] * (adapter - base)
         unlikely = adapter < adapter.max(-1, keepdim=True).values + least
-        if step < _AT_LEAST:  # without a template a tune may end at once, and says nothing
-            unlikely[:, sorted(ends)] = True
-            unlikely &= ~(unlikely.all(-1, keepdim=True))
         uniform = torch.rand(draws, base.shape[-1], device=device).clamp(1e-20, 1 - 1e-7).repeat(len(heads) // draws, 1)
         now = (louder.masked_fill(unlikely, -torch.inf) - (-uniform.log()).log()).argmax(-1, keepdim=True)
         seen = torch.cat([seen, base.gather(-1, now)], 1)
