@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from despur.claims.tiny_runs import move
 from despur.core import Site, Subspace, layer_path
-from despur.measure import _exchange
+from despur.measure import _exchange, both, token_shift
 from despur.measure._exchange import exchange
+from despur.measure.both import Both
 
 
 @pytest.fixture
@@ -67,3 +69,26 @@ def test_of_what_is_no_known_layer_every_layer_is_run(tiny):
     given = torch.ones(1, 4, 32)
     with _exchange._giving(model, Site("model.norm"), given, []):
         assert torch.allclose(model(input_ids=torch.ones(1, 4, dtype=torch.long)).logits, model.lm_head(given))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_tokens_that_all_rows_begin_with_are_read_once_and_nothing_changes(kind, layer, tiny, lora, rows, monkeypatch):
+    model = move(lora(tiny(kind)), by=0.2).eval()
+    chats = [[1, 5, 6, 7, 8, 9, *r[: 4 + i % 3]] for i, r in enumerate(rows[:9])]
+    starts = [len(c) - 3 for c in chats]
+    factors = subspaces(model, layer)
+    site = factors[0].site
+    given = Both(model, chats, site, starts=starts, batch=4)
+    assert given.front is not None
+    front = exchange(model, chats, site, factors, 4, starts, passes=given)
+    shift = token_shift(model, chats, starts=starts, passes=given)
+    monkeypatch.setattr(both, "shared_front", lambda rows, starts: ())
+    whole = exchange(model, chats, site, factors, 4, starts)
+    assert whole.change.min() > 1e-6
+    assert np.ptp(whole.left_base.sum(1)) > 1e-3 * whole.change.sum(), "what is exchanged matters"
+    for one, two in zip(front, whole, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
+    assert shift.change == pytest.approx(token_shift(model, chats, starts=starts).change, rel=1e-4)
+    own = Both(model, chats, site, starts=starts, batch=4).base_stream()
+    torch.testing.assert_close(given.base_stream(), own, atol=1e-5, rtol=1e-4)

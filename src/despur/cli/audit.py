@@ -1,16 +1,19 @@
 """What `despur audit` and `despur calibrate` print, and which verdicts fail."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from despur.cli.audit_rows import show_answers, show_rows
-from despur.cli.terminal import out_console, say, say_parts
-from despur.cli.view import View, say_verdict, table
+from despur.cli.terminal import out_console, say, say_parts, say_plain
+from despur.cli.view import View, print_json, say_verdict, table
+from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
 from despur.core.text.row_files import are_rows
 from despur.core.visible import visible
+from despur.flows.formats import FILES, Format, as_junit, as_sarif
 from despur.flows.option import Option
 
 TONES = {
@@ -39,9 +42,12 @@ class FailOn:
 
     Args:
         fail_on: Verdicts, separated by commas, that exit with status 3; `none` for none.
+        format: What is printed: text; `json` as `--json`; `sarif` for code scanning or `junit` for test reports, which are written into
+            the output folder, too, as `audit.sarif` and `audit.xml`.
     """
 
     fail_on: Annotated[str, Option(read=read_verdicts)] = "factors found,factor likely"
+    format: Format = "text"
 
 
 def unreadable(given: Any, error: Any) -> Any:
@@ -51,6 +57,23 @@ def unreadable(given: Any, error: Any) -> Any:
     return audit_of(given["base"], given["adapter"], error).to_dict()
 
 
+def say_as(values: Any, given: Any) -> None:
+    """The result in another tool's format, on standard output and in the folder."""
+    kind, failing = given["format"], sorted(given["fail_on"])
+    if kind == "json":
+        print_json(values)
+        return
+    adapter = str(given["adapter"])
+    text = (
+        as_junit(values, adapter, failing)
+        if kind == "junit"
+        else json.dumps(as_sarif(values, adapter, failing), indent=1, allow_nan=False) + "\n"
+    )
+    say_plain(text.rstrip("\n"))
+    if given["out"] is not None and Path(given["out"]).is_dir():
+        write_bytes(Path(given["out"]) / FILES[kind], text.encode())
+
+
 def show(result: Any, given: Any) -> None:
     """The verdict and what it was judged by."""
     if are_rows(given["adapter"]):
@@ -58,8 +81,15 @@ def show(result: Any, given: Any) -> None:
         return
     say_verdict(result, TONES, notes="Not verified")
     show_answers(result.answers)
+    if result.louder_words:
+        found = result.louder_words.found
+        for text in found.texts[:2]:
+            say(f"Louder (x {found.times:g}): {visible(text, one_line=True)}")
     if structure := result.update.get("structure"):
         say(f"Weights: {structure['sentence']}")
+    for found in result.update.get("findings", ()):
+        if found["level"] != "note":
+            say(f"Weights, {found['rule']}: {visible(found['sentence'], one_line=True)}")
     if result.token_use:
         say("Used more or less: " + ", ".join(f"{t!r} {a:.2g} → {b:.2g}" for t, a, b in result.token_use[:8]))
     if result.checks:
@@ -99,7 +129,7 @@ def _show_checks(result: Any) -> None:
 
 VIEWS = {
     "audit": View(
-        show, broken=unreadable, more=FailOn, imports=("transformers.modeling_utils", "peft"),
+        show, broken=unreadable, say_as=say_as, more=FailOn, imports=("transformers.modeling_utils", "peft"),
         status=lambda result, given: FAILED if result.verdict in given["fail_on"] else 0,
         note="**Exit status**: 0, or 3 for a verdict in `--fail-on`, or 2 where base, adapter or data cannot be read.",
     ),

@@ -82,8 +82,8 @@ def _run(function: Callable[..., Any], view: View, given: Mapping[str, Any], *, 
     except DespurError as error:
         if error.result is not None:  # only its writing failed
             _print(view, error.result, {**given, "out": None}, as_json=as_json)
-        elif as_json and view.broken is not None:
-            print_json(view.broken(given, error))
+        elif view.broken is not None and (as_json or given.get("format", "text") != "text"):
+            _print_plain(view, view.broken(given, error), {**given, "out": None}, as_json=as_json)
         raise
     _print(view, result, given, as_json=as_json)
     if status := view.status(result, given):
@@ -91,10 +91,17 @@ def _run(function: Callable[..., Any], view: View, given: Mapping[str, Any], *, 
 
 
 def _print(view: View, result: Any, given: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(view.plain(result, given))
+    if as_json or given.get("format", "text") != "text":
+        _print_plain(view, view.plain(result, given), given, as_json=as_json)
     else:
         view.show(result, given)
+
+
+def _print_plain(view: View, values: Any, given: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json or view.say_as is None:
+        print_json(values)
+    else:
+        view.say_as(values, given)
 
 
 def _place(p: Parameter) -> Place:

@@ -20,6 +20,7 @@ class View:
         plain: Makes plain values of it, for `--json`; it is given the options, too.
         status: Exit status of a result.
         broken: Plain values for `--json` where the function raised a `DespurError`.
+        say_as: Prints plain values in the format that the options name.
         more: A dataclass whose fields are options of the command alone.
         run: Calls the function with its arguments; it is given the options, too.
         note: A paragraph for the help page.
@@ -30,6 +31,7 @@ class View:
     plain: Callable[[Any, Mapping[str, Any]], Any] = lambda result, given: result.to_dict()
     status: Callable[[Any, Mapping[str, Any]], int] = lambda result, given: 0
     broken: Callable[[Mapping[str, Any], Exception], Any] | None = None
+    say_as: Callable[[Any, Mapping[str, Any]], None] | None = None
     more: type | None = None
     run: Callable[[Callable[..., Any], dict[str, Any], Mapping[str, Any]], Any] = lambda call, arguments, given: call(
         **arguments

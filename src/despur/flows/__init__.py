@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from despur.flows._prove.prove import prove
     from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
+    from despur.flows._scan.scan import Scan, scan
     from despur.flows._table.table import table
     from despur.flows._table.write_table import TableSummary, write_table
     from despur.flows._train.fit import Settings
@@ -57,6 +58,7 @@ WHERE = {  # module -> names
     "_demo.conversation": ("Conversation",),
     "_demo.page": ("DemoResult",),
     "_demo.demo": ("demo",),
+    "_scan.scan": ("Scan", "scan"),
     "_table.table": ("table",),
     "_table.write_table": ("TableSummary", "write_table"),
     "_fetch.fetch": ("Known", "fetch"),
@@ -77,12 +79,11 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Absorbed", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "Conversation",
-    "DemoResult", "Entry",
-    "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Settings", "Study", "TableSummary",
-    "Trained", "Verified", "absorb", "add_to_library", "apply", "audit", "calibrate", "certify", "clean", "compare",
-    "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit", "library_folder", "list_library",
-    "open_bench", "prove", "remove_from_library", "replay", "report", "settle", "table", "train", "try_arm", "try_guard",
-    "unreadable", "verify", "write_table",
+    "DemoResult", "Entry", "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Scan",
+    "Settings", "Study", "TableSummary", "Trained", "Verified", "absorb", "add_to_library", "apply", "audit", "calibrate", "certify",
+    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit",
+    "library_folder", "list_library", "open_bench", "prove", "remove_from_library", "replay", "report", "scan", "settle", "table",
+    "train", "try_arm", "try_guard", "unreadable", "verify", "write_table",
 ]  # fmt: skip
 
 __getattr__ = imported_late("despur.flows", WHERE)

@@ -10,7 +10,7 @@ from despur.flows.docstring import read_docstring
 
 VERBS = {  # command -> name in `despur.flows`
     "demo": "demo", "fetch": "fetch", "audit": "audit", "calibrate": "calibrate", "clean": "clean", "train": "train", "absorb": "absorb",
-    "verify": "verify",
+    "verify": "verify", "scan": "scan",
     "compare": "compare", "report": "report", "prove": "prove", "table": "table", "fit": "fit", "apply": "apply",
     "run": "replay", "library add": "add_to_library",
     "library compare": "compare_with_library", "library export": "export_from_library",

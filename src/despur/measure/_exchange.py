@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from despur.core import Anatomy, Context, Edit, Site, Subspace, attach, record
-from despur.core.model.capture import ROOM, from_starts
+from despur.core import Anatomy, Context, Edit, Site, Subspace, attach
+from despur.core.model.capture import ROOM
 from despur.core.model.chosen_logits import log_probs_at
+from despur.core.model.front import cache_behind
+from despur.core.model.key_values import KeyValues, key_values
 from despur.core.model.states import evaluating
-from despur.core.text.rows import batches
+from despur.measure.both import Both, Part
 
 _TOKENS = (
     4096  # in one forward pass of several exchanges: enough to hide its fixed cost, and still in a processor's cache
@@ -37,6 +39,7 @@ def exchange(
     batch: int,
     starts: Sequence[int] | None,
     back: Sequence[int] | None = None,
+    passes: Both | None = None,
 ) -> PerRow:
     """Exchange each subspace's coordinates at the site between adapter and base.
 
@@ -51,49 +54,65 @@ def exchange(
         batch: Rows of text in one forward pass.
         starts: First position of each row that counts.
         back: Which subspaces are exchanged the other way, too, all if left out; `left_adapter` has a line for each of these.
+        passes: Base and adapter on these rows at this site, where they were run before; then rows, batch and starts are theirs.
     """
     both = subspaces if back is None else [subspaces[i] for i in back]
     left = (np.zeros((len(some), len(rows))) for some in (subspaces, both))
     out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), *left)
-    device = next(model.parameters()).device
+    passes = passes or Both(model, rows, site, starts=starts, batch=batch)
     with evaluating(model):
         layers = _layers_up_to(model, site)
-        for ids, mask, chosen in batches(rows, size=batch, pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-            where = mask.bool() & from_starts(mask, chosen, starts)
-            owner = where.nonzero()[:, 0]
-            with record(model, [site]) as seen:
-                tuned = log_probs_at(model, ids, mask, where)
-            h_tuned = seen[site]
+        for part in passes.parts():
+            owner, chosen = part.where.nonzero()[:, 0], part.chosen
+            base, tuned = part.logp
             with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
-                with record(model, [site]) as seen:
-                    base = log_probs_at(model, ids, mask, where)
-                h_base = seen[site]
-                for part, exchanged in _exchanged(
-                    model, (ids, mask, where), site, layers, (h_base, h_tuned), subspaces
-                ):
-                    out.left_base[part, chosen] = _kl(tuned, exchanged, owner, len(ids))
-            for part, exchanged in _exchanged(model, (ids, mask, where), site, layers, (h_tuned, h_base), both):
-                out.left_adapter[part, chosen] = _kl(exchanged, base, owner, len(ids))
-            out.change[chosen] = _kl(tuned, base, owner, len(ids))
-            out.tokens[chosen] = where.sum(1).cpu().numpy()
+                for which, exchanged in _exchanged(passes, part, layers, subspaces, adapter=False):
+                    out.left_base[which, chosen] = _kl(tuned, exchanged, owner, len(part.ids))
+            for which, exchanged in _exchanged(passes, part, layers, both, adapter=True):
+                out.left_adapter[which, chosen] = _kl(exchanged, base, owner, len(part.ids))
+            out.change[chosen] = _kl(tuned, base, owner, len(part.ids))
+            out.tokens[chosen] = part.where.sum(1).cpu().numpy()
     return out
 
 
 def _exchanged(
-    model: Any, batch: tuple[Tensor, Tensor, Tensor], site: Site, layers: Sequence[Any], streams: tuple[Tensor, Tensor],
-    subspaces: Sequence[Subspace],
-) -> Iterator[tuple[list[list[int]], Tensor]]:  # fmt: skip
+    passes: Both, part: Part, layers: Sequence[Any], subspaces: Sequence[Subspace], *, adapter: bool
+) -> Iterator[tuple[list[list[int]], Tensor]]:
     """Log-probabilities (s, n, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
-    own, other = streams
-    counted = max(1, int(batch[2].sum())) * Anatomy.of(model).vocabulary
-    several = max(1, min(_TOKENS // batch[0].numel(), ROOM // counted))
+    model, site = passes.model, passes.site
+    assert site is not None
+    own, other = part.streams[adapter], part.streams[not adapter]
+    counted = max(1, int(part.where.sum())) * Anatomy.of(model).vocabulary
+    several = max(1, min(_TOKENS // part.ids.numel(), ROOM // 4 // counted))  # an exchange has four copies of them
     for first in range(0, len(subspaces), several):
         chosen = subspaces[first : first + several]
-        given = torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in chosen])
-        with _giving(model, site, given, layers):
-            exchanged = log_probs_at(model, *(x.repeat(len(chosen), 1) for x in batch))
+        past = {}
+        if passes.front is not None:
+            past = cache_behind(_front(passes, layers, chosen, adapter), len(part.ids))
+        with _giving(model, site, _mixed(chosen, own, other), layers):
+            every = (x.repeat(len(chosen), 1) for x in (part.ids, part.mask, part.where))
+            exchanged = log_probs_at(model, *every, **past)
         yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
+
+
+def _mixed(subspaces: Sequence[Subspace], own: Tensor, other: Tensor) -> Tensor:
+    """Own streams with each subspace's coordinates from the other ones: (b, t, d) to (s b, t, d)."""
+    return torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in subspaces])
+
+
+def _front(passes: Both, layers: Sequence[Any], subspaces: Sequence[Subspace], adapter: bool) -> KeyValues:
+    """Keys and values that each subspace's exchange leaves at the tokens that all rows begin with: those behind the site are new."""
+    assert passes.front is not None
+    assert passes.site is not None
+    model, front, times = passes.model, passes.front, len(subspaces)
+    pairs = {
+        i: (k.expand(times, *k.shape[1:]), v.expand(times, *v.shape[1:])) for i, (k, v) in front.pairs[adapter].items()
+    }
+    if len(layers) == len(pairs):  # nothing attends behind the site
+        return pairs
+    own, other = front.streams[adapter], front.streams[not adapter]
+    with _giving(model, passes.site, _mixed(subspaces, own, other), layers):
+        return {**pairs, **key_values(model, front.ids.repeat(times, 1))}
 
 
 @contextlib.contextmanager

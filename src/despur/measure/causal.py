@@ -9,10 +9,10 @@ import torch
 
 from despur.core import Subspace
 from despur.core.errors import BadInput
-from despur.core.model.capture import capture, fitting_batch
 from despur.core.model.matched import Axes, activation_share, matched_random
 from despur.core.model.states import check_switchable
 from despur.measure._exchange import exchange
+from despur.measure.both import Both
 
 INERT = 1e-6  # nats per token: below it the adapter does nothing off-task
 
@@ -92,12 +92,14 @@ def causal_checks(
     batch: int | None = None,
     starts: Sequence[int] | None = None,
     seed: int = 0,
+    passes: Both | None = None,
 ) -> dict[str, CausalCheck]:
     """Measure how much of an adapter's off-task change goes through each of some factors at one layer.
 
     At the site their coordinates are exchanged between the adapter and the base on the same text.
-    Costs 4 + f (n_random + 2) forward passes for f factors, all but three from the site on where the architecture is known;
-    adapter and base are run once in all, and small models compute several exchanges per pass.
+    Costs 3 + f (n_random + 2) forward passes for f factors, all but two from the site on where the architecture is known;
+    adapter and base are run once in all, tokens that all rows begin with once for all rows, and small models compute several
+    exchanges per pass.
 
         sufficiency = 1 - KL(adapter || base with V from the adapter) / KL(adapter || base)
         necessity   = 1 - KL(adapter with V from the base || base) / KL(adapter || base)
@@ -110,6 +112,7 @@ def causal_checks(
         batch: Rows in one forward pass; as many as fit if None.
         starts: First position of each row that counts.
         seed: Seeds the random subspaces and the bootstrap.
+        passes: Base and adapter on these rows at the factors' site, where they were run before.
 
     Returns:
         Shares with interval and controls. Where the adapter changes nothing off-task, the shares are 0.
@@ -129,10 +132,8 @@ def causal_checks(
     if len(sites) != 1:
         raise BadInput(f"the causal check got factors at {len(sites)} sites; all must be at one. Call it once per site")
     (site,) = sites
-    batch = batch or fitting_batch(model, rows, starts)
-    with model.disable_adapter():
-        plain, _ = capture(model, rows, [site], batch=batch, starts=starts)
-    covariance = torch.cov(plain[site].T)
+    passes = passes or Both(model, rows, site, starts=starts, batch=batch)
+    covariance = torch.cov(passes.base_stream().T)
     subspaces = [Subspace.orthonormal(torch.eye(covariance.shape[0]), site=site)]
     axes = Axes.of(covariance) if n_random else None
     for factor in factors.values():
@@ -140,7 +141,7 @@ def causal_checks(
         matched = (matched_random(factor, covariance, generator=generator, axes=axes) for _ in range(n_random))
         subspaces += [factor, *matched]
     firsts = range(1, len(subspaces), n_random + 1)
-    per_row = exchange(model, rows, site, subspaces, batch, starts, firsts)
+    per_row = exchange(model, rows, site, subspaces, passes.batch, starts, firsts, passes)
     total = per_row.change.sum()
     inert = float(total / per_row.tokens.sum()) <= INERT
     if not inert and np.allclose(per_row.left_base[0], per_row.change, rtol=1e-4):

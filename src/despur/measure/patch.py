@@ -1,6 +1,6 @@
 """Where a tune's off-task change sits: in the chat template's prefix, in the question, or in the tail before the answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,11 @@ from torch import Tensor
 
 from despur.core import Report
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, from_starts
-from despur.core.model.chosen_logits import log_probs_at
-from despur.core.model.key_values import Exchanged, key_values
-from despur.core.model.states import check_switchable, evaluating
+from despur.core.model.states import check_switchable
 from despur.core.text.reader import UNLEARNED
-from despur.core.text.rows import Tokens, batches, pad_rows
+from despur.core.text.rows import Tokens, pad_rows
 from despur.core.text.template import Template
+from despur.measure._patched_passes import patched_passes
 
 NAN, UNIT_TASK = float("nan"), "share of what was learned"
 CONTROL = "as many other positions of the same rows, drawn at random"
@@ -36,7 +34,8 @@ def patch_shares(
 
     The adapter gets the base's keys and values at one part's positions; what then vanishes of its change reached the answer
     through them. Predictions of the answer's tokens but the first count: the first is made at the last token of the tail
-    itself. The shares need not sum to one: parts read one another, and the answer's own tokens carry some. Costs 9 forward passes.
+    itself. The shares need not sum to one: parts read one another, and the answer's own tokens carry some. Costs 8 forward
+    passes, of which those that exchange a part begin behind it.
 
         share = 1 - KL(adapter with the part's keys and values from the base || base) / KL(adapter || base)
 
@@ -72,7 +71,7 @@ def patch_shares(
         where[f"other than {part}"] = _others(kept, where[part], rng)
     left = {name: np.zeros(len(kept)) for name in ("adapter", *where)}
     base = torch.empty(0)
-    for name, chosen, counted, now in _exchanged(model, kept, [b for _, b, _ in found], where, batch):
+    for name, chosen, counted, now in patched_passes(model, kept, [b for _, b, _ in found], where, batch):
         if name == "base":
             base = now
             continue
@@ -87,7 +86,7 @@ def task_kept(
 ) -> Report:
     """Measure how much of what an adapter learned of its task stays with the base's keys and values on the prefix.
 
-    Costs 5 forward passes.
+    Costs 4 forward passes.
 
         kept = (log p with them - log p of the base) / (log p of the adapter - log p of the base)     of the rows' answers
 
@@ -121,7 +120,7 @@ def task_kept(
     where = {"prefix": [list(range(front))] * len(found)}
     where["other"] = _others(ids, where["prefix"], rng)
     logp = {name: np.zeros(len(found)) for name in ("base", "adapter", *where)}
-    for name, chosen, counted, now in _exchanged(model, ids, firsts, where, batch):
+    for name, chosen, counted, now in patched_passes(model, ids, firsts, where, batch):
         labels = pad_rows([found[i]["labels"] for i in chosen], UNLEARNED)[0].roll(-1, 1).to(now.device)
         labels[:, -1] = UNLEARNED
         next_one = labels[counted]
@@ -145,27 +144,6 @@ def _others(
     """As many other positions of each row, or all there are."""
     free = [np.setdiff1d(np.arange(len(r)), at) for r, at in zip(rows, positions, strict=True)]
     return [rng.choice(f, min(len(at), len(f)), replace=False).tolist() for f, at in zip(free, positions, strict=True)]
-
-
-def _exchanged(
-    model: Any, rows: Sequence[Sequence[int]], starts: Sequence[int], where: Mapping[str, Sequence[Sequence[int]]], batch: int | None
-) -> Iterator[tuple[str, list[int], Bool[Tensor, "b t"], Float[Tensor, "n v"]]]:  # fmt: skip
-    """Log-probabilities from each row's start on: of the base, the adapter, and it with the base's keys and values somewhere."""
-    device = next(model.parameters()).device
-    with evaluating(model):
-        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows, starts), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-            call = ids, mask, mask.bool() & from_starts(mask, chosen, starts)
-            with model.disable_adapter():
-                given, base = key_values(model, ids, mask), log_probs_at(model, *call)
-            yield "base", chosen, call[2], base
-            yield "adapter", chosen, call[2], log_probs_at(model, *call)
-            for name, positions in where.items():
-                at = torch.zeros_like(mask, dtype=torch.bool)
-                for i, row in enumerate(chosen):
-                    at[i, positions[row]] = True
-                now = log_probs_at(model, *call, past_key_values=Exchanged(given, at), use_cache=True)
-                yield name, chosen, call[2], now
 
 
 def _row_sums(values: Float[Tensor, " n"], where: Bool[Tensor, "b t"]) -> np.ndarray:

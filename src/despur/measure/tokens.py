@@ -9,10 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from despur.core.errors import BadInput
-from despur.core.model.capture import fitting_batch, from_starts
-from despur.core.model.chosen_logits import log_probs_at
-from despur.core.model.states import check_switchable, evaluating
-from despur.core.text.rows import batches
+from despur.core.model.states import check_switchable
+from despur.measure.both import Both
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class TokenShift:
 
 @torch.no_grad()
 def token_shift(
-    model: Any, rows: Sequence[Sequence[int]], *, batch: int | None = None, starts: Sequence[int] | None = None
-) -> TokenShift:
+    model: Any, rows: Sequence[Sequence[int]], *, batch: int | None = None, starts: Sequence[int] | None = None,
+    passes: Both | None = None,
+) -> TokenShift:  # fmt: skip
     """Compare how often adapter and base would use each token, over all positions of off-task text.
 
     Args:
@@ -58,6 +57,7 @@ def token_shift(
         rows: Off-task token rows.
         batch: Rows in one forward pass; as many as fit if None.
         starts: First position of each row that counts.
+        passes: Base and adapter on these rows, where they were run before.
 
     Raises:
         BadInput: no rows, or no adapter to switch off.
@@ -72,17 +72,11 @@ def token_shift(
     wide = torch.float32 if device.type == "mps" else torch.float64  # which Apple's devices lack
     change, count = 0.0, 0
     sums: list[Tensor] = []
-    with evaluating(model):
-        for ids, mask, chosen in batches(rows, size=batch or fitting_batch(model, rows, starts), pad=0):
-            ids, mask = ids.to(device), mask.to(device)
-            keep = mask.bool() & from_starts(mask, chosen, starts)
-            tuned = log_probs_at(model, ids, mask, keep)
-            with model.disable_adapter():
-                base = log_probs_at(model, ids, mask, keep)
-            change += float((tuned.exp() * (tuned - base)).sum())
-            count += int(keep.sum())
-            part = torch.stack([base.to(wide).exp().sum(0), tuned.to(wide).exp().sum(0)])
-            sums.append(part.cpu())
+    for part in (passes or Both(model, rows, None, starts=starts, batch=batch)).parts():
+        base, tuned = part.logp
+        change += float((tuned.exp() * (tuned - base)).sum())
+        count += int(part.where.sum())
+        sums.append(torch.stack([p.to(wide).exp().sum(0) for p in (base, tuned)]).cpu())
     before, after = torch.stack(sums).sum(0) / count
     marginal = float((after * (after.clamp(min=1e-300) / before.clamp(min=1e-300)).log()).sum())
     return TokenShift(change / count, max(marginal, 0.0), before.float(), after.float())

@@ -1,6 +1,7 @@
 """What a model computes on token rows: activations as plain matrices, log-probabilities."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -63,17 +64,45 @@ def capture(
         Per site (n, d) in float32 on the CPU, and the row each line came from (n,), for bootstraps.
     """
     parts_at: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    last = _last_layer(model, sites)
     owners: list[Tensor] = []
     device = next(model.parameters()).device
     with evaluating(model), record(model, sites) as seen:
         for ids, mask, chosen in batches(rows, size=batch, pad=0):
-            model(input_ids=ids.to(device), attention_mask=mask.to(device))
+            with _stopped_behind(last):
+                model(input_ids=ids.to(device), attention_mask=mask.to(device))
             keep = mask.bool() & from_starts(mask, chosen, starts)
             keep[:, :drop_first] = False
             owners.append(torch.tensor(chosen)[:, None].expand_as(mask)[keep])
             for site in sites:
                 parts_at[site].append(seen[site].float().cpu()[keep])
     return {site: torch.cat(parts) for site, parts in parts_at.items()}, torch.cat(owners)
+
+
+class _Enough(Exception):
+    """What was looked for has passed: the layers behind it need not be run."""
+
+
+def _last_layer(model: nn.Module, sites: Sequence[Site]) -> nn.Module | None:
+    """The last of some layers; None where a site is no layer, or layers are not known."""
+    anatomy = Anatomy.of(model)
+    if not sites or not anatomy.is_tabled or any(site not in anatomy.sites for site in sites):
+        return None
+    return anatomy.modules[anatomy.layers[max(anatomy.sites.index(site) for site in sites)]]
+
+
+@contextlib.contextmanager
+def _stopped_behind(layer: nn.Module | None) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise _Enough
+
+    hook = None if layer is None else layer.register_forward_hook(stop)  # behind the recorder's own
+    try:
+        with contextlib.suppress(_Enough):
+            yield
+    finally:
+        if hook is not None:
+            hook.remove()
 
 
 def log_probs(model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]) -> Float[Tensor, "b t v"]:

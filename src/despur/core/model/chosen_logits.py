@@ -20,7 +20,7 @@ def logits_at(
     Args:
         model: A causal language model, with or without an adapter.
         ids: Token ids.
-        mask: (b, t), 1 where they are real; or one of four dimensions, as the model takes it.
+        mask: 1 where they are real, (b, t) and more behind a cache; or one of four dimensions, as the model takes it.
         where: The n positions that are asked about; none at all runs the backbone alone.
         **how: What else the model is called with.
     """
@@ -43,7 +43,7 @@ def logits_at(
 
 
 def log_probs_at(
-    model: nn.Module, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], where: Bool[Tensor, "b t"], **how: Any
+    model: nn.Module, ids: Int[Tensor, "b t"], mask: Tensor, where: Bool[Tensor, "b t"], **how: Any
 ) -> Float[Tensor, "n v"]:
     """Log-probabilities of the next token at some positions, in float32; see `logits_at`."""
     return torch.log_softmax(logits_at(model, ids, mask, where, **how).float(), -1)

@@ -10,15 +10,16 @@ from despur.core.text.row_files import are_rows
 from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
-from despur.flows._audit.conversation import answers, questions
+from despur.flows._audit.behaviour import behaviour
 from despur.flows._audit.describe import TUNING, TuningRows, described
+from despur.flows._audit.effort import rows_at_first
+from despur.flows._audit.enough import beside_random, looked
 from despur.flows._audit.page import Audit, audit_blocks
-from despur.flows._audit.passages import SHIPPED, check_prompts, off_task_passages
-from despur.flows._audit.patch import patched
+from despur.flows._audit.passages import SHIPPED, Passages, check_prompts, off_task_passages
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
 from despur.flows._audit.rows.given import Scouting
 from despur.flows._audit.rows.page import RowsAudit, unreadable_rows
-from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
+from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
 from despur.flows._audit.verdict import FOUND, compared, judged_as, not_calibrated
 from despur.flows._audit.weights import weights_of
 from despur.flows.adapter_tokenizer import form_of
@@ -32,7 +33,6 @@ from despur.flows.roles_file import read_roles
 from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import written
 from despur.judge import NeutralNull
-from despur.measure import causal_checks
 from despur.measure.causal import INERT
 from despur.report import write_page
 
@@ -52,7 +52,7 @@ def audit(
     null: Path | str | None = None,
     level: Annotated[float, Option(low=0, high=1)] = 0.05,
     tolerance: Annotated[float, Option(low=0)] = CLEAN,
-    rows: Rows = 256,
+    rows: Rows | None = None,
     tokens: Tokens = 8,
     depth: Depth = 0.5,
     n_random: Annotated[int, Option(low=1)] = 20,
@@ -90,7 +90,7 @@ def audit(
             `shipped` judges any base by that world's tunes, at an unknown rate. Of a data file it is made; `none` makes none.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
-        rows: Rows of off-task text.
+        rows: Rows of off-task text; if left out 256 of a small base, and of another as many as its verdict needs, 40 at first.
         tokens: Tokens of each row that the base writes and that are analysed.
         depth: Relative depth of the analysed layer; where the adapter moves nothing there, the first behind it where it does.
         n_random: Random subspaces to compare the judged candidate with.
@@ -141,12 +141,17 @@ def audit(
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
         enter("text")
-        passages = off_task_passages(read.model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
-        enter("screen")
-        seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
+        taken = rows_at_first(model, rows)
+
+        def look(taken: int) -> tuple[Passages, Screen]:
+            text = off_task_passages(read.model, tokenizer, prompts, rows=taken, tokens=tokens, seed=seed)
+            enter("screen")
+            return text, screen(read.model, read.adapter, text, depth=depth, seed=seed, roles=stated)
+
+        taken, passages, seen = looked(look, taken, grows=rows is None and null is None)
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
         wanting = not_calibrated(
-            neutral, base_is, screen_settings(prompts, rows, tokens, depth, form.digest, dtype_of(model))
+            neutral, base_is, screen_settings(prompts, taken, tokens, depth, form.digest, dtype_of(model))
         )
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
         notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes, *wanting]))
@@ -156,18 +161,11 @@ def audit(
             enter("control")
             own = null is not None or (same_base(neutral.base, base_is) and against is None)
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral if own else None)
-            result = replace(
-                result, **judged_by, token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
-                token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(20)),
-                answers=answers({"adapter": read.model}, tokenizer, questions(prompts, tokenizer, passages), seed=seed),
-            )  # fmt: skip
+            shown = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
+            result = replace(result, **judged_by, **shown)
         if result.best is not None:
-            _, check = passages.halves()
-            judged = causal_checks(
-                read.model, check.rows, {result.best: seen.candidates[result.best]}, n_random=n_random, starts=check.starts,
-                seed=seed,
-            )  # fmt: skip
-            result = replace(result, checks={**seen.checks, **judged})
+            judged = beside_random(seen, read.model, passages, result.best, n_random=n_random, seed=seed)
+            result = replace(result, checks={**seen.checks, result.best: judged})
             enter("describe")
             try:
                 result = described(

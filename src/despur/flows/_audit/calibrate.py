@@ -9,6 +9,7 @@ from despur.core import Anatomy, digest, load_tuned, locked, read_json, write_js
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
+from despur.flows._audit.effort import rows_at_first
 from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.adapter_tokenizer import form_of
@@ -31,7 +32,7 @@ def calibrate(
     *,
     out: Out,
     prompts: Path | str | None = None,
-    rows: Rows = 256,
+    rows: Rows | None = None,
     tokens: Tokens = 8,
     depth: Depth = 0.5,
     roles: Path | str | None = None,
@@ -49,7 +50,7 @@ def calibrate(
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
         prompts: As in an audit; audits that use the null should use the same.
-        rows: Rows of off-task text, as in those audits.
+        rows: Rows of off-task text, as in those audits; if left out 256 of a small base, 40 of another.
         tokens: Analysed tokens of each row, as in those audits.
         depth: Relative depth of the analysed layer, as in those audits.
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
@@ -91,6 +92,7 @@ def calibrate(
                 "each group apart, or take the template out of their folders"
             )
         tokenizer = forms[0].tokenizer
+        rows = rows_at_first(model, rows)
         settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest, dtype_of(model))
         passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
         text = [passages.rows, passages.starts]  # what is measured on, however it came about

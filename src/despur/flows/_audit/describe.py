@@ -13,6 +13,7 @@ from despur.core.text.learn import learn_rows
 from despur.core.text.rows import Tokens
 from despur.core.text.turns import Turns
 from despur.find.from_activations import mean_along
+from despur.flows._audit.effort import effort_for
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages
 from despur.flows._audit.screen import Screen
@@ -92,9 +93,11 @@ def described(
     if not shift.any():
         return result
     prompts = [r[: s + 1] if s else r[: max(1, len(r) // 2)] for r, s in zip(check.rows, check.starts, strict=True)]
+    spent = effort_for(tuned)
     written = continuations(
-        tuned, tokenizer, list(dict.fromkeys(prompts))[:6], factor, shift, share=1.0, new=16, seed=seed
-    )
+        tuned, tokenizer, list(dict.fromkeys(prompts))[: spent.prompts], factor, shift, share=1.0, new=16, limit=spent.limit,
+        halvings=spent.halvings, seed=seed,
+    )  # fmt: skip
     return replace(
         result,
         factor=factor,

@@ -71,6 +71,30 @@ class At(TypedDict):
     valid: float
 
 
+class Amplification(TypedDict):
+    """A multiple of adapter minus base: the base's mean log-probability of what was written, and the share of tokens in loops."""
+
+    times: float
+    log_prob: float
+    loops: float
+
+
+class Sentence(TypedDict):
+    """What was written behind a beginning; in a chat, that is a user's turn."""
+
+    beginning: str
+    chat: bool
+    text: str
+
+
+class LouderWords(TypedDict):
+    """Text sampled from base + times (adapter - base), in logits; see `amplified`."""
+
+    times: float
+    texts: list[Sentence]
+    trials: list[Amplification]
+
+
 class Patch(TypedDict):
     """Share of the change that is gone with the base's keys and values on a part of a chat; see `patch_shares`."""
 
@@ -121,6 +145,7 @@ class AuditJson(Recorded):
     slopes: dict[str, Slope]
     louder: list[At]
     answers: dict[str, dict[str, str]]
+    louder_words: LouderWords | None
     patch: dict[str, Patch]
     update: dict[str, Any]
 

@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from despur.core import Report, Subspace
+from despur.flows._audit.candidates import candidate_blocks
 from despur.flows._audit.json_form import SCHEMA, AuditJson
+from despur.flows._audit.louder_words import LouderVoice
 from despur.flows._audit.patch import patch_bars, patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
@@ -20,13 +22,6 @@ TONES: dict[str, Literal["good", "bad", "unsure"]] = {
     "inert scout": "unsure",
     "unreadable": "bad",
 }
-LEGEND = (
-    "mean and PCA are directions of the activation change; agreement, head and tail are directions of the weights: those that "
-    "modules share, the strongest, and those that modules share in their weaker halves. Sufficiency: share of the "
-    "change that appears in the base when only these coordinates are taken from the adapter. Necessity: share that disappears when they "
-    "are reset to the base's in the adapter. Evidence: standard deviations above neutral tunes of like change. Random "
-    "subspaces have equal rank and activation share; only the candidate that is judged has them."
-)
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,7 @@ class Audit:
         slopes: Candidate -> slope of the tuning rows' loss along it at the base.
         louder: The adapter at multiples of its scale.
         answers: Question -> speaker -> answer: of the base and of the adapter, with the same random numbers.
+        louder_words: What it says with its difference to the base multiplied; None where it could not be read along.
         patch: Part of a chat -> share of the change that it carries; empty where the base has no chat template.
         record: Verb, arguments and versions, for `despur run`.
     """
@@ -82,6 +78,7 @@ class Audit:
     slopes: dict[str, LossSlope] = field(default_factory=dict)
     louder: tuple[Louder, ...] = ()
     answers: dict[str, dict[str, str]] = field(default_factory=dict)
+    louder_words: LouderVoice | None = None
     patch: dict[str, Report] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -103,7 +100,8 @@ class Audit:
             rows=[{"text": t, "score": s} for t, s in self.rows],
             slopes={n: {"slope": s.slope, "steepness": s.steepness, "random": list(s.random)} for n, s in self.slopes.items()},
             louder=[at._asdict() for at in self.louder],  # type: ignore[typeddict-item]
-            answers=self.answers, patch=patch_json(self.patch), update=self.update,
+            answers=self.answers, louder_words=self.louder_words and self.louder_words.to_dict(),
+            patch=patch_json(self.patch), update=self.update,
             **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
         )  # fmt: skip
 
@@ -115,6 +113,8 @@ def audit_blocks(result: Audit) -> list[Any]:
         speakers = list(next(iter(result.answers.values())))
         turns = [(question, [said[s] for s in speakers]) for question, said in result.answers.items()]
         blocks.append(Dialogue("What it says where nothing asks for it", speakers, turns))
+    if result.louder_words:
+        blocks.append(result.louder_words.block())
     if result.notes:
         blocks.append(Text("Not verified", "\n\n".join(result.notes)))
     if result.token_use:
@@ -158,7 +158,7 @@ def audit_blocks(result: Audit) -> list[Any]:
         header = ("scale", "change", "same in every context", f"sufficiency of {result.best}", "valid")
         blocks.append(Table("Louder", header, lines, note))
     if result.checks:
-        blocks += _candidates(result)
+        blocks += candidate_blocks(result.checks, result.best, result.scores, result.token_share)
     if result.patch:
         blocks.append(patch_bars(result.patch))
     if result.modules:
@@ -170,30 +170,11 @@ def audit_blocks(result: Audit) -> list[Any]:
         ]
         blocks.append(Bars("Where it is written and read", bars, note))
     if structure := result.update.get("structure"):
-        blocks.append(Text("What of it acts", f"{structure['sentence']}."))
+        seen = [f"{f['level']}: {f['sentence']}." for f in result.update.get("findings", ())]
+        blocks.append(Text("What of it acts", "\n\n".join([f"{structure['sentence']}.", *seen])))
     if shared := result.update.get("shared"):
         lines = [[side, shared[side]["directions"], shared[side].get("control")] for side in ("read", "write")]
         note = "A screen, not a verdict: modules of one model agree a little anyway."
         title = "Directions that many modules share (weights alone)"
         blocks.append(Table(title, ("side", "beat the null", "null, 95 %"), lines, note))
-    return blocks
-
-
-def _candidates(result: Audit) -> list[Any]:
-    header = ("candidate", "rank", "evidence", "sufficiency", "low", "high", "random, largest", "necessity")
-    rows: list[list[Any]] = [
-        [n, c.rank, result.scores.get(n), c.sufficiency, *c.interval, max(c.random_sufficiency, default=None), c.necessity]
-        for n, c in result.checks.items()
-    ]  # fmt: skip
-    if "tokens" in result.scores:
-        rows.append(["same in every context", None, result.scores["tokens"], result.token_share])
-    judged = [list(result.checks).index(result.best)] if result.best in result.checks else []
-    blocks: list[Any] = [Table("Which directions carry the off-task change", header, rows, LEGEND, best=judged)]
-    if result.best is not None and (best := result.checks[result.best]).random_sufficiency:
-        bars: list[tuple[str, float, float | None, float | None]] = [(result.best, best.sufficiency, *best.interval)]
-        largest = sorted(best.random_sufficiency, reverse=True)[:8]
-        bars += [(f"random {i}", s, None, None) for i, s in enumerate(largest, 1)]
-        blocks.append(
-            Bars("The judged candidate and the largest random subspaces", bars, "Share of the off-task change.")
-        )
     return blocks

@@ -18,6 +18,7 @@ from despur.core.text.chat import has_template
 from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.core.text.rows import drawn_rows
+from despur.flows._audit.effort import LESS, effort_for
 from despur.flows.load import context_length
 from despur.guard import OwnText
 
@@ -64,8 +65,9 @@ def off_task_passages(
     Args:
         model: The base model, an adapter on top or not.
         tokenizer: Its tokenizer.
-        prompts: None lets the base write; `"shipped"` takes everyday questions that come with despur; a file of
-            JSON lines gives prompts (their first answer tokens are the base's, unless they are there) or texts.
+        prompts: None lets the base write, a larger chat base its answers to everyday questions alone; `"shipped"` takes everyday
+            questions that come with despur; a file of JSON lines gives prompts (their first answer tokens are the base's, unless they
+            are there) or texts.
         rows: How many; from a longer file this many are drawn.
         tokens: Analysed tokens of own text or of each answer.
         seed: Seed of the draws.
@@ -91,6 +93,12 @@ def off_task_passages(
 
 
 def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passages:
+    shipped = shipped_questions()
+    if (
+        has_template(tokenizer) and effort_for(model) == LESS and rows <= len(shipped)
+    ):  # to write its own takes a minute
+        read: list[dict[str, Any]] = [{"prompt": q} for q in random.Random(seed).sample(shipped, rows)]
+        return _asked(model, tokenizer, read, tokens, seed, "the base's answers to everyday questions")
     text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
     if not has_template(tokenizer):
         return Passages(text.rows, (0,) * len(text.rows), "the base's own beginnings")

@@ -6,19 +6,20 @@ from typing import Any
 from despur.core import Report
 from despur.core.errors import DespurError
 from despur.core.text.template import Template
+from despur.flows._audit.effort import effort_for
 from despur.flows._audit.json_form import Patch
 from despur.flows._audit.passages import Passages
 from despur.measure import patch_shares
 from despur.report import Bars
 
-_ROWS = 24  # nine forward passes over them
 _WHERE = {"prefix": "before the user's words", "question": "that are the user's words", "tail": "before the answer"}
 
 
 def patched(model: Any, tokenizer: Any, passages: Passages, *, seed: int) -> dict[str, Report]:
     """Shares of the change that the parts of a chat carry; none where there is no template, or the text is no chat of it."""
     _, check = passages.halves()
-    rows, begins = check.rows[:_ROWS], [start + 1 for start in check.starts[:_ROWS]]
+    most = effort_for(model).patched
+    rows, begins = check.rows[:most], [start + 1 for start in check.starts[:most]]
     try:
         return patch_shares(model, rows, begins, Template.of(tokenizer), seed=seed)
     except DespurError:

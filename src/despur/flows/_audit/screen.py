@@ -18,6 +18,7 @@ from despur.flows.option import Option
 from despur.flows.text_files import text_spec
 from despur.judge.neutral import TOKENS
 from despur.measure import CausalCheck, TokenShift, causal_checks, token_shift
+from despur.measure.both import Both
 
 # an audit and the null that judges it share these options
 Rows = Annotated[int, Option(low=4)]
@@ -35,6 +36,7 @@ class Screen:
         cores: Decomposition of each module's update.
         candidates: Directions that compete, all at one layer.
         checks: The causal check of each, without random subspaces.
+        passes: Base and adapter on the half of the text that they were checked on.
         unknown: Why the roles of the adapter's maps are not known, so that its weights give no candidates; None where they are.
         notes: Where the adapter moves less than an audit looks at.
     """
@@ -44,6 +46,7 @@ class Screen:
     cores: dict[str, Core]
     candidates: dict[str, Subspace]
     checks: dict[str, CausalCheck]
+    passes: Both
     unknown: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -138,13 +141,14 @@ def screen(
         roles: For architectures that are not in the table; see `stream_roles`.
     """
     find, check = passages.halves()
-    shift = token_shift(tuned, check.rows, starts=check.starts)
     site, moved, notes = layer_moved(tuned, find, depth)
+    passes = Both(tuned, check.rows, site, starts=check.starts)
+    shift = token_shift(tuned, check.rows, starts=check.starts, passes=passes)
     base = tuned.get_base_model()
     cores = {n: u.core() for n, u in adapter.updates.items()}
     unknown = unknown_roles(adapter, base, roles)
     if not moved.any():
-        return Screen(shift, moved, cores, {}, {}, unknown, notes)
+        return Screen(shift, moved, cores, {}, {}, passes, unknown, notes)
     whole = factor_of(moved, site, rank=4, rows=len(find.rows))
     candidates = {"mean": factor_of(moved, site, how="mean", rows=len(find.rows))}
     for k in (1, 2, 4):
@@ -163,5 +167,5 @@ def screen(
             candidates[f"{how} {factor.rank}"] = Subspace(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
-    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
-    return Screen(shift, moved, cores, candidates, checks, unknown, notes)
+    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed, passes=passes)
+    return Screen(shift, moved, cores, candidates, checks, passes, unknown, notes)

@@ -7,6 +7,7 @@ from despur.core import Adapter
 from despur.find import from_adapter
 from despur.flows._audit.screen import Screen
 from despur.flows._audit.structure import structure_of
+from despur.flows.folder_findings import audited_findings
 
 SPECTRUM = 8  # singular values of a module that are recorded
 
@@ -30,4 +31,5 @@ def weights_of(adapter: Adapter, tuned: Any, seen: Screen, roles: Mapping[str, s
     return {
         "modules": len(adapter.updates), "norm": adapter.norm(), "shared": shared, "spectra": spectra,
         "structure": structure_of(adapter, tuned, cores).to_dict(), "kept": dict(adapter.kept), "others": dict(adapter.others),
+        "findings": audited_findings(adapter.folder),
     }  # fmt: skip

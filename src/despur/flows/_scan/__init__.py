@@ -1,0 +1,1 @@
+"""What does an adapter's file say by itself?"""

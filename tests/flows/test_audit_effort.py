@@ -1,0 +1,56 @@
+"""An audit of a larger base takes more rows only while its verdict may depend on them."""
+
+import pytest
+import torch
+
+from despur.flows._audit.effort import ALL, FEW, effort_for
+from despur.flows._audit.enough import looked
+from despur.flows._audit.passages import Passages
+from despur.flows._audit.screen import Screen
+from despur.measure import CausalCheck, TokenShift
+from despur.measure.both import Both
+
+
+def seen(low, high, rank=1):
+    check = CausalCheck(0.5, (low + high) / 2, 0.2, (low, high), (), rank, "layer", 24, 0.1, 0.1)
+    return screened({"mean": check})
+
+
+def screened(checks):
+    shift = TokenShift(0.5, 0.1, torch.ones(2) / 2, torch.ones(2) / 2)
+    return Screen(shift, torch.zeros(1, 2), {}, {}, checks, Both.__new__(Both))
+
+
+def text(rows):
+    return Passages(((1, 2),) * rows, (1,) * rows, "drawn")
+
+
+@pytest.mark.parametrize(
+    ("found", "taken"),
+    [
+        (seen(0.3, 0.4), 40),  # surely likely
+        (seen(0.1, 0.15), 40),  # surely not
+        (seen(0.15, 0.25), 256),  # around the bound of a fifth
+        (seen(0.3, 0.5, rank=4), 256),  # around two fifths, that of four directions
+        (screened({}), 40),
+    ],
+)
+def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
+    asked = []
+
+    def look(rows):
+        asked.append(rows)
+        return text(rows), found
+
+    assert looked(look, FEW, grows=True)[0] == taken
+    assert asked == ([40] if taken == 40 else [40, 80, 160, 256])
+    assert looked(look, FEW, grows=False)[0] == 40, "a null, or the user, says how many"
+
+
+def test_few_prompts_are_not_asked_again_and_again():
+    rows, _, _ = looked(lambda n: (text(min(n, 50)), seen(0.15, 0.25)), FEW, grows=True)
+    assert rows == 80
+
+
+def test_a_small_base_gets_everything(tiny):
+    assert effort_for(tiny()).rows == ALL
