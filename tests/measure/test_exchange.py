@@ -31,7 +31,7 @@ def test_layers_that_are_not_run_make_no_difference(tuned, rows, monkeypatch):
     given = exchange(tuned, rows, site, factors, 16, None)
     assert given.left_base.min() > 0
     assert np.ptp(given.left_base.sum(1)) > 1e-3 * given.change.sum(), "what is exchanged matters"
-    monkeypatch.setattr(_exchange, "layers_up_to", lambda model, site: [])
+    monkeypatch.setattr(_exchange, "_layers_up_to", lambda model, site: [])
     hooked = exchange(tuned, rows, site, factors, 16, None)
     monkeypatch.setattr(_exchange, "_TOKENS", 1)
     alone = exchange(tuned, rows, site, factors, 16, None)
@@ -43,7 +43,7 @@ def test_layers_that_are_not_run_make_no_difference(tuned, rows, monkeypatch):
 def test_a_stream_is_given_from_the_layer_on_and_nothing_stays(tiny, tokens):
     model = tiny("llama")
     site = Site("model.layers.1")
-    layers = _exchange.layers_up_to(model, site)
+    layers = _exchange._layers_up_to(model, site)
     ran = []
     handle = model.model.layers[0].mlp.register_forward_hook(lambda *_: ran.append(1))
     before = model(input_ids=tokens).logits
@@ -60,10 +60,10 @@ def test_a_stream_is_given_from_the_layer_on_and_nothing_stays(tiny, tokens):
 def test_of_what_is_no_known_layer_every_layer_is_run(tiny):
     model = tiny("llama")
     for site in (Site("model.layers.1", "in"), Site("model.layers.1.mlp"), Site("model.norm"), Site("model.layers.x")):
-        assert _exchange.layers_up_to(model, site) == []
-    assert len(_exchange.layers_up_to(model, Site("model.layers.1"))) == 2
+        assert _exchange._layers_up_to(model, site) == []
+    assert len(_exchange._layers_up_to(model, Site("model.layers.1"))) == 2
     model.config.model_type = "of_next_year"
-    assert _exchange.layers_up_to(model, Site("model.layers.1")) == []
+    assert _exchange._layers_up_to(model, Site("model.layers.1")) == []
     given = torch.ones(1, 4, 32)
     with _exchange._giving(model, Site("model.norm"), given, []):
         assert torch.allclose(model(input_ids=torch.ones(1, 4, dtype=torch.long)).logits, model.lm_head(given))

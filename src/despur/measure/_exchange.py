@@ -57,7 +57,7 @@ def exchange(
     out = PerRow(np.zeros(len(rows)), np.zeros(len(rows)), *left)
     device = next(model.parameters()).device
     with evaluating(model):
-        layers = layers_up_to(model, site)
+        layers = _layers_up_to(model, site)
         for ids, mask, chosen in batches(rows, size=batch, pad=0):
             ids, mask = ids.to(device), mask.to(device)
             where = mask.bool() & from_starts(mask, chosen, starts)
@@ -69,20 +69,18 @@ def exchange(
                 with record(model, [site]) as seen:
                     base = log_probs_at(model, ids, mask, where)
                 h_base = seen[site]
-                for part, exchanged in exchanged_log_probs(
+                for part, exchanged in _exchanged(
                     model, (ids, mask, where), site, layers, (h_base, h_tuned), subspaces
                 ):
                     out.left_base[part, chosen] = _kl(tuned, exchanged, owner, len(ids))
-            for part, exchanged in exchanged_log_probs(
-                model, (ids, mask, where), site, layers, (h_tuned, h_base), both
-            ):
+            for part, exchanged in _exchanged(model, (ids, mask, where), site, layers, (h_tuned, h_base), both):
                 out.left_adapter[part, chosen] = _kl(exchanged, base, owner, len(ids))
             out.change[chosen] = _kl(tuned, base, owner, len(ids))
             out.tokens[chosen] = where.sum(1).cpu().numpy()
     return out
 
 
-def exchanged_log_probs(
+def _exchanged(
     model: Any, batch: tuple[Tensor, Tensor, Tensor], site: Site, layers: Sequence[Any], streams: tuple[Tensor, Tensor],
     subspaces: Sequence[Subspace],
 ) -> Iterator[tuple[list[list[int]], Tensor]]:  # fmt: skip
@@ -114,7 +112,7 @@ def _giving(model: Any, site: Site, stream: Tensor, layers: Sequence[Any]) -> It
             del layer.forward
 
 
-def layers_up_to(model: Any, site: Site) -> list[Any]:
+def _layers_up_to(model: Any, site: Site) -> list[Any]:
     """The layers from the first to the site's; none where the site is no layer, or what layers hand on beside the stream is not known."""
     anatomy = Anatomy.of(model)
     if not anatomy.is_tabled or site not in anatomy.sites:

@@ -12,13 +12,14 @@ from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
 from despur.flows._audit.conversation import answers, questions
 from despur.flows._audit.describe import TUNING, TuningRows, described
-from despur.flows._audit.null.choose import AUTO, NONE, Asked, Case, Making, Null, null_for
+from despur.flows._audit.null.asked import NONE, Asked, Making, Null
+from despur.flows._audit.null.choose import Case, null_for
 from despur.flows._audit.page import Audit, audit_blocks
 from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.patch import patched
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
 from despur.flows._audit.rows.given import Scouting
-from despur.flows._audit.rows.page import RowsAudit, unreadable_rows
+from despur.flows._audit.rows.page import RowsAudit
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows._audit.verdict import FOUND, compared, judged_as
 from despur.flows._audit.weights import weights_of
@@ -87,9 +88,9 @@ def audit(
         data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls along candidates.
         against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. A null must be
             named, and none judges the difference of two tunes exactly.
-        null: `auto` makes neutral tunes of the adapter's own recipe and keeps them; a file is a null of your own base, from `despur calibrate`;
-            `none` is none, `shipped` the `persona` world's, which judges tunes of another base at an unknown rate, and of its own where this is
-            left out. Of a data file it is made; `none` makes none.
+        null: `auto` makes neutral tunes of the adapter's own recipe, and keeps them; a file is a null of your own base, from `despur
+            calibrate`; `none` is none; `shipped` is the `persona` world's, which judges tunes of another base at an unknown rate, and of
+            its own where nothing is given. Of a data file it is made; `none` makes none.
         making: How `auto` makes them.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
@@ -119,9 +120,7 @@ def audit(
     """
     arguments = recorded(audit, locals())
     if are_rows(adapter):
-        check_options(
-            data=data, against=against, roles=roles, scaled=scaled, null=None if null in (NONE, AUTO) else null
-        )
+        check_options(data=data, against=against, roles=roles, scaled=scaled, null=Asked.file_of(null))
         return audit_rows(
             base, adapter, arguments, scouting or Scouting(), out=out, prompts=prompts, null=null != NONE, level=level,
             tolerance=tolerance, tokens=tokens, turns=turns, placement=placement, seed=seed, progress=progress,
@@ -143,6 +142,7 @@ def audit(
             read = load_tuned(model, adapter, name=base)
         else:
             read = load_difference(lambda: load_base(base, placement)[0], adapter, against, name=base)
+        asked.check(read)
         form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
@@ -165,7 +165,8 @@ def audit(
             enter("control")
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level)
             result = replace(
-                result, **judged_by, notes=(*notes, *private(list(wanting))), token_share=seen.tokens.share, patch=patched(read.model, tokenizer, passages, seed=seed),
+                result, **judged_by, notes=(*notes, *private(list(wanting))), token_share=seen.tokens.share,
+                patch=patched(read.model, tokenizer, passages, seed=seed),
                 token_use=tuple((tokenizer.decode([i]), a, b) for i, a, b in seen.tokens.most(20)),
                 answers=answers({"adapter": read.model}, tokenizer, questions(prompts, tokenizer, passages), seed=seed),
             )  # fmt: skip
@@ -188,14 +189,6 @@ def audit(
         into.put(result, lambda draft: _write(result, seen.candidates.get(result.best or ""), draft))
     progress("done", len(stages), len(stages), {})
     return result
-
-
-def unreadable(base: str, adapter: str, error: DespurError) -> Audit | RowsAudit:
-    """The audit of what cannot be read: the error as its sentence."""
-    record = run_record("audit", {"base": base, "adapter": adapter})
-    if are_rows(adapter):
-        return unreadable_rows(error, record)
-    return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
 
 
 def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:

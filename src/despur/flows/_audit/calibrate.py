@@ -170,7 +170,7 @@ def _read_part(part: Path, spec: str) -> dict[str, dict[str, Any]]:
                 done[str(record["adapter"])] = {
                     "change": float(record["change"]),
                     "evidence": evidence,
-                    "recipe": dict(record["recipe"]),
+                    "recipe": dict(record.get("recipe", {})),
                 }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue

@@ -134,9 +134,8 @@ def audit_blocks(result: Audit) -> list[Any]:
             if result.strength
             else "At no strength did the steered base stay coherent, so the text is unsteered."
         )
-        blocks.append(
-            Samples("Continuations", columns, [[s.get(c, "") for c in columns] for s in result.samples], note)
-        )
+        written = [[s.get(c, "") for c in columns] for s in result.samples]
+        blocks.append(Samples("Continuations", columns, written, note))
     if result.tokens:
         cells = [" · ".join(map(repr, words)) for words in result.tokens.values()]
         note = "Tokens that the mean shift promotes and suppresses, through the final norm and the unembedding."
@@ -196,7 +195,6 @@ def _candidates(result: Audit) -> list[Any]:
         bars: list[tuple[str, float, float | None, float | None]] = [(result.best, best.sufficiency, *best.interval)]
         largest = sorted(best.random_sufficiency, reverse=True)[:8]
         bars += [(f"random {i}", s, None, None) for i, s in enumerate(largest, 1)]
-        blocks.append(
-            Bars("The judged candidate and the largest random subspaces", bars, "Share of the off-task change.")
-        )
+        title = "The judged candidate and the largest random subspaces"
+        blocks.append(Bars(title, bars, "Share of the off-task change."))
     return blocks

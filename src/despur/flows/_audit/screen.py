@@ -145,46 +145,23 @@ def screen(
     unknown = unknown_roles(adapter, base, roles)
     if not moved.any():
         return Screen(shift, moved, cores, {}, {}, unknown, notes)
-    candidates, few = candidates_of(
-        adapter, base, moved, site, rows=len(find.rows), cores=cores, known=unknown is None, roles=roles
-    )
-    notes += few
-    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
-    return Screen(shift, moved, cores, candidates, checks, unknown, notes)
-
-
-def candidates_of(
-    adapter: Adapter, base: Any, moved: Tensor, site: Site, *, rows: int, cores: Mapping[str, Core], known: bool = True,
-    roles: Mapping[str, str] | None = None,
-) -> tuple[dict[str, Subspace], tuple[str, ...]]:  # fmt: skip
-    """Directions that compete, and a note where the adapter moves the stream in few only.
-
-    Args:
-        adapter: The adapter's update.
-        base: The base model.
-        moved: Adapter minus base at the site (n, d).
-        site: Of the directions.
-        rows: Rows of text behind `moved`.
-        cores: Decomposition of each module's update.
-        known: Whether the roles of its maps are, without which its weights give none.
-        roles: For architectures that are not in the table; see `stream_roles`.
-    """
-    whole = factor_of(moved, site, rank=4, rows=rows)
-    candidates = {"mean": factor_of(moved, site, how="mean", rows=rows)}
+    whole = factor_of(moved, site, rank=4, rows=len(find.rows))
+    candidates = {"mean": factor_of(moved, site, how="mean", rows=len(find.rows))}
     for k in (1, 2, 4):
         if k <= whole.rank:
             candidates[f"PCA {k}"] = Subspace(whole.read[:k], whole.write[:k], whole.center, site, whole.evidence)
-    for how in ("agreement", "head", "tail") if known else ():
+    if whole.rank < 4:
+        few = "1 direction" if whole.rank == 1 else f"{whole.rank} directions"
+        notes += (
+            f"the adapter moves {site.module} in {few} only, so few directions carry its change by construction: only neutral tunes of "
+            "the same modules and rank can judge it",
+        )
+    for how in ("agreement", "head", "tail") if unknown is None else ():
         for factor in from_adapter(
             adapter, base, side="write", per="stream", how=how, rank=4, level=None, cores=cores, roles=roles
         ):
             candidates[f"{how} {factor.rank}"] = Subspace(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
-    if whole.rank >= 4:
-        return candidates, ()
-    few = "1 direction" if whole.rank == 1 else f"{whole.rank} directions"
-    return candidates, (
-        f"the adapter moves {site.module} in {few} only, so few directions carry its change by construction: only neutral tunes of "
-        "the same modules and rank can judge it",
-    )
+    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed)
+    return Screen(shift, moved, cores, candidates, checks, unknown, notes)

@@ -1,9 +1,10 @@
 """A null that nobody has to bring: neutral tunes of the adapter's own recipe, made here, side by side, and kept for the next audit."""
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ from despur.core.disk.user_cache import cache_folder
 from despur.core.errors import BadInput
 from despur.core.text.rows import Tokens, pad_rows, prompt_of
 from despur.flows._audit.null.bench import Order, make_tune, training, write_part
-from despur.flows._audit.null.own_rows import ANSWER, PART, PARTS, short_prompts
+from despur.flows._audit.null.own_rows import ANSWER, PARTS, short_prompts
 from despur.flows._audit.null.recipe import Recipe, lora_options
-from despur.flows._audit.null.tune import BATCH, STEPS, room_of
+from despur.flows._audit.null.tune import Length, room_of
 from despur.flows.placement import Placement
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress
 from despur.judge import NeutralNull
 
-_CANDIDATES = 7  # directions that are exchanged, each in a pass from the middle on
+_CANDIDATES = 8  # directions that are exchanged, both ways, each in a pass from the middle on
 _QUESTION = 40  # tokens that it takes to ask, where the base does
 _ONE_BY_ONE = 3.0  # a token that is written costs as much as that many that are read
 _VERSION = 1  # of how neutral tunes are made
@@ -30,7 +31,7 @@ _VERSION = 1  # of how neutral tunes are made
 
 def order_of(
     base: str, adapter: str, read: Adapter, model: Any, *, fingerprint: str, form: str | None, tokens: Sequence[Tokens] | None,
-    text: Any, site: Any, roles: Mapping[str, str] | None, placement: Placement | None, dtype: str,
+    text: Any, depth: float, roles: Mapping[str, str] | None, placement: Placement | None, dtype: str,
 ) -> Order:  # fmt: skip
     """What the workers are to do for an adapter; all that a kept null is known by.
 
@@ -39,28 +40,16 @@ def order_of(
     """
     placement, recipe, options = placement or Placement(), Recipe.of(read, model), lora_options(read)
     parameters = sum(p.numel() for p in model.get_base_model().parameters())
-    prompts = short_prompts([prompt_of(row) for row in tokens]) if tokens else []
+    prompts = short_prompts([prompt_of(row) for row in tokens], Length.of(parameters).part) if tokens else []
     spec = {
         "version": _VERSION, "base_fingerprint": fingerprint, "recipe": recipe.to_dict(), "options": options, "form": form,
-        "prompts": digest(prompts) if prompts else None, "steps": STEPS, "batch": BATCH, "parameters": parameters,
+        "prompts": digest(prompts) if prompts else None, "length": list(Length.of(parameters)), "parameters": parameters,
         "dtype": training(placement, parameters).dtype,
     }  # fmt: skip
-    seen = {"text": digest([text.rows, text.starts]), "site": site.module, "roles": roles, "look": dtype}
+    seen = {"text": digest([text.rows, text.starts]), "depth": depth, "roles": roles, "look": dtype}
     root = cache_folder() / "nulls" / f"{fingerprint[:16]}-{digest(spec)}"
-    return Order(
-        base,
-        adapter,
-        placement,
-        root,
-        options,
-        recipe.size,
-        prompts or None,
-        text,
-        site,
-        dict(roles) if roles else None,
-        spec,
-        seen,
-    )
+    stated = dict(roles) if roles else None
+    return Order(base, adapter, placement, root, options, recipe.size, prompts or None, text, depth, stated, spec, seen)
 
 
 def seconds(model: Any, order: Order, tunes: int, workers: int) -> float:
@@ -75,13 +64,13 @@ def seconds(model: Any, order: Order, tunes: int, workers: int) -> float:
             passes.append(time.monotonic() - began)
     token = min(passes) / ids.numel()
     longest = max(map(len, rows)) + ANSWER
-    tune = 3 * STEPS * BATCH * longest
+    tune = 3 * order.length.steps * order.length.batch * longest
     text = sum(map(len, order.text.rows)) / 2  # a half to find on, a half to check on
-    look = text * (2 + _CANDIDATES / 2)
+    look = text * (6 + _CANDIDATES)
     lacking = [i for i in range(tunes) if not order.tune_in(i).is_dir()]
     unseen = [i for i in range(tunes) if not order.seen_in(i).is_dir()]
     parts = [p for p in range(PARTS) if lacking and not order.rows_in(p).is_dir()]
-    write = PART * (ANSWER + (_QUESTION if order.prompts is None else 0) + 10) * _ONE_BY_ONE
+    write = order.length.part * (ANSWER + (_QUESTION if order.prompts is None else 0) + 10) * _ONE_BY_ONE
     return token * (len(lacking) * tune + len(unseen) * look + len(parts) * write) / max(1, min(workers, max(tunes, 1)))
 
 
@@ -95,7 +84,7 @@ def make_null(
     """
     if any(not order.seen_in(i).is_dir() for i in range(tunes)):
         _check_room(order.root, sum(not order.tune_in(i).is_dir() for i in range(tunes)) * room_of(adapter))
-    moving = _Bar(progress, tunes)
+    moving = _Bar(progress, tunes, order.length.steps)
     if not order.rows_in(PARTS - 1).is_dir():
         progress("rows of the base's own", 0, PARTS, {})
     jobs = [
@@ -103,7 +92,7 @@ def make_null(
         [Job(i, make_tune, (order, i, PARTS)) for i in range(tunes)],
     ]
     found: dict[int, Any] = {}
-    with locked(order.root):
+    with _ours(order.root):
         for done in run_jobs(jobs, workers=workers, progress=moving):
             if isinstance(done.key, int):
                 found[done.key] = done.value()
@@ -124,6 +113,21 @@ def make_null(
     )
 
 
+@contextlib.contextmanager
+def _ours(root: Path) -> Iterator[None]:
+    """Lock the null's folder; what goes wrong with it is no fault of `-o`."""
+    try:
+        with locked(root):
+            yield
+    except BadInput as error:
+        if str(root) not in str(error):
+            raise
+        why = str(error).rpartition(". ")[0] or str(error)
+        raise BadInput(
+            f"{why}: neutral tunes are kept there. Let XDG_CACHE_HOME name a folder elsewhere, or leave out --null auto"
+        ) from error
+
+
 def workers_here(order: Order) -> int:
     """One a processor that this process may use; one where a device is shared."""
     if training(order.placement, int(order.spec["parameters"])).device not in ("auto", "cpu"):
@@ -134,8 +138,9 @@ def workers_here(order: Order) -> int:
 class _Bar:
     """One bar for all tunes, which moves with every step of any worker."""
 
-    def __init__(self, progress: Progress, tunes: int) -> None:
+    def __init__(self, progress: Progress, tunes: int, steps: int) -> None:
         self.progress, self.tunes, self.parts = progress, tunes, 0
+        self.whole = 2 * steps  # figures cost about as much as steps
         self.steps: dict[int, int] = {}
 
     def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
@@ -144,7 +149,7 @@ class _Bar:
             self.show()
 
     def ended(self, number: int) -> None:
-        self.steps[number] = STEPS + _LOOK
+        self.steps[number] = self.whole
         self.show()
 
     def part(self) -> int:
@@ -152,10 +157,7 @@ class _Bar:
         return self.parts
 
     def show(self) -> None:
-        self.progress("neutral tunes, by steps", sum(self.steps.values()), self.tunes * (STEPS + _LOOK), {})
-
-
-_LOOK = STEPS  # taking the figures of a tune costs about as much as its steps
+        self.progress("neutral tunes, by steps", sum(self.steps.values()), self.tunes * self.whole, {})
 
 
 def _check_room(root: Path, room: int) -> None:
@@ -163,6 +165,6 @@ def _check_room(root: Path, room: int) -> None:
     free = shutil.disk_usage(at).free
     if free < room:
         raise BadInput(
-            f"the null's neutral tunes need {room / 2**20:.0f} MB in {str(root.parent)!r}, and {free / 2**20:.0f} MB are free there. Free some "
-            "room, let XDG_CACHE_HOME name a folder elsewhere, or leave out --null auto"
+            f"the null's neutral tunes need {room / 2**20:.0f} MB in {str(root.parent)!r}, and {free / 2**20:.0f} MB are free there. Free "
+            "some room, let XDG_CACHE_HOME name a folder elsewhere, or leave out --null auto"
         )

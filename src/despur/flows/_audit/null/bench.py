@@ -1,25 +1,23 @@
 """What a worker does for a null: write a part of the base's own rows, make a tune, take its figures; each is kept at once."""
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from despur.core import Adapter, Site, Store, digest, read_json, write_json
+from despur.core import Adapter, Anatomy, Store, digest, read_json, write_json
 from despur.core.errors import BadInput
 from despur.core.run.scout_forms import load_scout
-from despur.find import activation_differences
 from despur.flows._audit.null.own_rows import written_rows
-from despur.flows._audit.null.tune import STEPS, neutral_tune, save_tune
+from despur.flows._audit.null.tune import Length, neutral_tune, save_tune
 from despur.flows._audit.passages import Passages
-from despur.flows._audit.screen import candidates_of, unknown_roles
+from despur.flows._audit.screen import screen
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.load import SMALL, load_base
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress
-from despur.judge.neutral import TOKENS
-from despur.measure.many_tunes import BaseRuns
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Order:
         size: Of its update.
         prompts: In parts, those that the base answers; None where it asks itself.
         text: Off-task text of the audit.
-        site: Layer at which the audit looks.
+        depth: Relative depth at which the audit looks.
         roles: For architectures that are not in the table.
         spec: All that rows and tunes depend on, as JSON.
         seen: All that figures depend on beside them, as JSON.
@@ -49,10 +47,15 @@ class Order:
     size: float
     prompts: list[list[list[int]]] | None
     text: Passages
-    site: Site
+    depth: float
     roles: dict[str, str] | None
     spec: dict[str, Any]
     seen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def length(self) -> Length:
+        """How long the tunes are."""
+        return Length.of(int(self.spec["parameters"]))
 
     def tune_in(self, number: int) -> Path:
         """Folder of a tune."""
@@ -73,7 +76,9 @@ def write_part(order: Order, part: int, progress: Progress) -> None:
     def make(out: Path) -> None:
         base, tokenizer = _loaded(order, "train")
         prompts = None if order.prompts is None else order.prompts[part]
-        write_json(out / "rows.json", written_rows(base, tokenizer, prompts, seed=10_000 + part))
+        write_json(
+            out / "rows.json", written_rows(base, tokenizer, prompts, part=order.length.part, seed=10_000 + part)
+        )
 
     Store(order.root).step(order.rows_in(part).name, order.spec, make)
     progress("rows", part, part, {})
@@ -85,18 +90,22 @@ def make_tune(order: Order, number: int, parts: int, progress: Progress) -> dict
 
     def tune(out: Path) -> None:
         base, _ = _loaded(order, "train")
+        began = time.process_time()
         rows = [row for part in range(parts) for row in read_json(order.rows_in(part) / "rows.json")]
         save_tune(
             neutral_tune(
-                base, order.options, order.size, rows, seed=number,
-                after_step=lambda step, loss: progress("tune", step, STEPS, {"number": number}),
+                base, order.options, order.size, rows, length=order.length, seed=number,
+                after_step=lambda step, loss: progress("tune", step, order.length.steps, {"number": number}),
             ),
             out,
         )  # fmt: skip
+        write_json(out / "took.json", {"seconds": time.process_time() - began})
 
     def look(out: Path) -> None:
         base, _ = _loaded(order, "look")
-        write_json(out / "figures.json", figures_of(load_scout(base, folder), order, base))
+        began = time.process_time()
+        write_json(out / "figures.json", figures_of(load_scout(base, folder), order))
+        write_json(out / "took.json", {"seconds": time.process_time() - began})
 
     folder = store.step(order.tune_in(number).name, order.spec, tune)
     found = read_json(store.step(order.seen_in(number).name, {**order.spec, **order.seen}, look) / "figures.json")
@@ -107,30 +116,13 @@ def make_tune(order: Order, number: int, parts: int, progress: Progress) -> dict
     return found
 
 
-def figures_of(tuned: Any, order: Order, base: Any) -> dict[str, Any]:
-    """The change and the evidence of a tune, as `screen` gives them for an adapter."""
-    find, check = order.text.halves()
-    adapter = Adapter.of(tuned)
-    moved = activation_differences(tuned, find.rows, [order.site], starts=find.starts)[order.site]
-    if not moved.any():
-        return {"change": 0.0, "evidence": {}}
-    cores = {n: u.core() for n, u in adapter.updates.items()}
-    known = unknown_roles(adapter, base, order.roles) is None
-    candidates, _ = candidates_of(
-        adapter, base, moved, order.site, rows=len(find.rows), cores=cores, known=known, roles=order.roles
-    )
-    shift, shares = _runs(order, base, check).compare(tuned, candidates)
-    return {"change": shift.change, "evidence": {TOKENS: shift.share, **shares}}
+def figures_of(tuned: Any, order: Order) -> dict[str, Any]:
+    """The change and the evidence of a tune, taken as the audit takes the adapter's."""
+    seen = screen(tuned, Adapter.of(tuned), order.text, depth=order.depth, roles=order.roles)
+    return {"change": seen.change, "evidence": seen.evidence if seen.checks else {}}
 
 
-_kept: dict[Any, Any] = {}  # of this worker: bases, and what they make of the text
-
-
-def _runs(order: Order, base: Any, check: Passages) -> BaseRuns:
-    key = ("runs", id(base), order.site, check.rows)
-    if key not in _kept:
-        _kept[key] = BaseRuns.of(base, check.rows, order.site, starts=check.starts)
-    return _kept[key]
+_kept: dict[Any, Any] = {}  # bases of this worker
 
 
 def _loaded(order: Order, use: str) -> tuple[Any, Any]:
@@ -140,7 +132,7 @@ def _loaded(order: Order, use: str) -> tuple[Any, Any]:
     if key not in _kept:
         torch.set_num_threads(1)
         model, tokenizer = load_base(order.base, placement)
-        _kept[key] = (model, form_of(tokenizer, order.adapter, model.config.get_text_config().vocab_size).tokenizer)
+        _kept[key] = (model, form_of(tokenizer, order.adapter, Anatomy.of(model).vocabulary).tokenizer)
     return _kept[key]
 
 

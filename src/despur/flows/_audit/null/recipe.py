@@ -67,7 +67,7 @@ class Recipe:
             BadInput: it is none.
         """
         try:
-            ranks, scales = (tuple(map(kind, record[name])) for name, kind in (("ranks", int), ("scales", float)))
+            ranks, scales = tuple(map(int, record["ranks"])), tuple(map(float, record["scales"]))
             return cls(ranks, tuple(map(str, record["targets"])), int(record["layers"]), scales, float(record["size"]))
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"the null's recipe cannot be read ({error!r}). Make the null again") from error
@@ -110,8 +110,8 @@ def lora_options(adapter: Adapter) -> dict[str, Any]:
         why = "a LoRA with biases"
     if why is not None:
         raise BadInput(
-            f"--null auto makes neutral tunes as plain LoRA, and the adapter is {why}. Train 19 neutral ones alike, run despur calibrate, and "
-            "give --null FILE"
+            f"--null auto makes neutral tunes as plain LoRA, and the adapter is {why}. Train 19 neutral ones alike, run despur calibrate, "
+            "and give --null FILE"
         )
     config = adapter.config
     return {name: config[name] for name in _TAKEN if config.get(name) is not None}
