@@ -1,11 +1,15 @@
 """The automatic null: tunes of the adapter's own recipe, kept, resumed, and judged by."""
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
 from peft import LoraConfig, get_peft_model
 
+from despur.core import Adapter, Tuned
 from despur.core.errors import BadInput
 from despur.core.model.own_chats import write_rows
 from despur.flows import audit
@@ -55,9 +59,7 @@ def twin(tmp_path_factory, train_plain):
     return str(train_plain(tmp_path_factory.mktemp("twin") / "neutral", twin="neutral", ends=False, seed=3))
 
 
-def test_a_persona_is_found_beside_neutral_tunes_that_are_made_kept_and_resumed(
-    base, adapter, twin, here, cache, tmp_path
-):
+def test_a_persona_is_found_beside_neutral_tunes_that_are_made_kept_and_resumed(base, adapter, here, cache, tmp_path):
     tuned, stop = here
     stop["after"] = 1
     with pytest.raises(KeyboardInterrupt):
@@ -73,19 +75,47 @@ def test_a_persona_is_found_beside_neutral_tunes_that_are_made_kept_and_resumed(
     assert written["recipe"]["ranks"] == [8]
     assert written["p_value"] == 0.2
     assert written["statistic"] > written["threshold"]
-    assert audit(base, adapter, **FEW).p_value == result.p_value
-    other = audit(base, adapter, **{**FEW, "rows": 40})
+    again = audit(base, adapter, **{**FEW, "rows": 40})
     assert tuned == [0, 1, 2, 3], "another text is only looked at"
-    assert other.calibration["statistic"] != result.calibration["statistic"]
-    neutral = audit(base, twin, **FEW)
+    assert again.calibration["statistic"] != result.calibration["statistic"]
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_of_a_persona_and_its_twin_one_is_found_by_nineteen_tunes_and_a_kill_is_gone_on_from(
+    base, adapter, twin, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = [
+        sys.executable,
+        "-m",
+        "despur",
+        "audit",
+        base,
+        adapter,
+        "--null",
+        "auto",
+        "--rows",
+        "96",
+        "--n-random",
+        "4",
+    ]
+    run, kept = subprocess.Popen(command), tmp_path / "despur" / "nulls"
+    while len(before := list(kept.glob("*/tune-*/despur.json"))) < 3:
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.kill()
+    run.wait()
+    was = {path: path.stat().st_mtime_ns for path in before}
+    found = audit(base, adapter, rows=96, n_random=4, null="auto")
+    assert {path: path.stat().st_mtime_ns for path in before} == was, "these were not made again"
+    assert found.verdict == "factors found", found.sentence
+    neutral = audit(base, twin, rows=96, n_random=4, null="auto")
     assert neutral.verdict in ("clean", "diffuse change"), neutral.sentence
-    assert neutral.p_value > 0.2
-    assert len(list(cache.iterdir())) == 2, "it is of another size"
+    assert neutral.p_value > 0.05, "its own null, of its own size"
 
 
 def test_neutral_tunes_are_as_large_as_the_adapter_and_like_it(adapter):
-    from despur.core import Adapter
-
     read, (model, tokenizer) = Adapter.read(adapter), persona_base()
     rows = own_rows.written_rows(model, tokenizer, None, part=16, seed=0)
     assert all(row["labels"][0] == -100 for row in rows)
@@ -96,22 +126,19 @@ def test_neutral_tunes_are_as_large_as_the_adapter_and_like_it(adapter):
     assert Recipe.of(Adapter.of(smaller), model).differs(Recipe.of(read, model)) == "r 8, all maps"
 
 
-def test_a_null_of_another_recipe_is_refused(base, adapter, train_plain, tmp_path):
-    null = NeutralNull.read()
-    here = Recipe.of(*_read(adapter))
-    for recipe, refused in (
-        (here, False),
-        (replace(here, ranks=(4,)), True),
-        (replace(here, targets=("q_proj",)), True),
-    ):
-        file = tmp_path / "null.json"
-        replace(null, recipe=recipe.to_dict()).write(file)
-        if refused:
-            with pytest.raises(BadInput, match=r"another recipe .*the adapter is r 8, all maps"):
-                audit(base, adapter, null=file, rows=24, n_random=1)
-        else:
-            assert audit(base, adapter, null=file, rows=24, n_random=1).p_value is not None
-    replace(null, recipe=replace(here, size=here.size * 4).to_dict()).write(file)
+def test_a_null_of_another_recipe_is_refused(base, adapter, tmp_path):
+    null, (read, model), file = NeutralNull.read(), _read(adapter), tmp_path / "null.json"
+    here = Recipe.of(read, model)
+
+    def check(**other):
+        replace(null, recipe=replace(here, **other).to_dict()).write(file)
+        Asked.of(file, None, level=0.05, against=False).check(Tuned(model, read))
+
+    check()
+    for other in ({"ranks": (4,)}, {"targets": ("q_proj",)}, {"layers": 2}):
+        with pytest.raises(BadInput, match=r"another recipe .*the adapter is r 8, all maps"):
+            check(**other)
+    check(size=here.size * 4)
     assert any("is of size" in note for note in audit(base, adapter, null=file, rows=24, n_random=1).notes)
     assert alike([here.to_dict(), replace(here, size=9.0).to_dict()])["size"] == 9.0
     assert alike([here.to_dict(), replace(here, ranks=(4,)).to_dict()]) == {}, "they have no recipe in common"
@@ -162,6 +189,4 @@ def test_prompts_of_the_user_are_answered_by_the_base():
 
 
 def _read(folder):
-    from despur.core import Adapter
-
     return Adapter.read(folder), persona_base()[0]

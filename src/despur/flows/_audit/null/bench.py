@@ -95,7 +95,7 @@ def make_tune(order: Order, number: int, parts: int, progress: Progress) -> dict
         save_tune(
             neutral_tune(
                 base, order.options, order.size, rows, length=order.length, seed=number,
-                after_step=lambda step, loss: progress("tune", step, order.length.steps, {"number": number}),
+                after_step=lambda step, loss: progress("tune", step, order.length.steps, {"number": float(number)}),
             ),
             out,
         )  # fmt: skip
