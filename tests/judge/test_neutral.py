@@ -102,3 +102,18 @@ def test_what_is_no_null_is_one_clear_error(text, tmp_path):
         NeutralNull.read(tmp_path / "null.json")
     with pytest.raises(BadInput, match="despur calibrate"):
         NeutralNull.read(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("level", [0.05, 0.1, 0.34])
+def test_the_threshold_is_where_the_p_value_reaches_the_level(level):
+    rng = np.random.default_rng(3)
+    null = null_of(19, rng)
+    threshold = null.threshold(level, KINDS)
+    change, evidence = tunes(200, rng, lift=0.4)
+    below = 0
+    for i, c in enumerate(change):
+        found = {k: v[i] for k, v in evidence.items()}
+        assert (null.p_value(c, found) <= level) == (null.statistic(c, found) > threshold)
+        below += null.statistic(c, found) <= threshold
+    assert 0 < below < 200, "both are seen"
+    assert null.threshold(0.04, KINDS) is None, "no p value of 19 tunes is as low"

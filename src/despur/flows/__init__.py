@@ -6,8 +6,9 @@ from despur.core.late import imported_late
 
 if TYPE_CHECKING:
     from despur.flows._absorb.absorb import Absorbed, absorb
-    from despur.flows._audit.audit import Audit, audit, unreadable
+    from despur.flows._audit.audit import Audit, audit
     from despur.flows._audit.calibrate import calibrate
+    from despur.flows._audit.unreadable import unreadable
     from despur.flows._clean.clean import clean
     from despur.flows._clean.cleaned import Cleaned
     from despur.flows._compare.arm import Arm
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 
 WHERE = {  # module -> names
     "_absorb.absorb": ("Absorbed", "absorb"),
-    "_audit.audit": ("Audit", "audit", "unreadable"),
+    "_audit.audit": ("Audit", "audit"),
     "_audit.calibrate": ("calibrate",),
+    "_audit.unreadable": ("unreadable",),
     "_verify.certificate": ("Certificate",),
     "_verify.certify": ("certify",),
     "_clean.cleaned": ("Cleaned",),

@@ -1,7 +1,7 @@
 """The evidence that neutral tunes show by chance: the null distribution of an audit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ class NeutralNull:
         origin: Where they come from, in words.
         base: Fingerprint of the base that they were tuned on.
         settings: With which the evidence was taken: rows, tokens, depth, prompts.
+        recipe: How the tunes were made, as far as it is known: rank, modules, size of the update.
 
     Example:
         >>> null = NeutralNull((0.1,) * 39, {"mean": tuple(i / 1000 for i in range(39))})
@@ -50,6 +51,7 @@ class NeutralNull:
     origin: str = ""
     base: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path | str | None = None) -> "NeutralNull":
@@ -64,6 +66,7 @@ class NeutralNull:
             changes = tuple(float(x) for x in record["changes"])
             evidence = {str(k): tuple(float(x) for x in v) for k, v in record["evidence"].items()}
             origin, base, settings = str(record["origin"]), str(record["base"]), dict(record["settings"])
+            recipe = dict(record.get("recipe", {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(
                 f"{str(path)!r} is not a null distribution ({type(error).__name__}: {error}). Make one with despur calibrate"
@@ -75,7 +78,7 @@ class NeutralNull:
                 f"{str(path)!r} contains {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
                 "Calibrate with more of them"
             )
-        return cls(changes, evidence, origin, base, settings)
+        return cls(changes, evidence, origin, base, settings, recipe)
 
     def write(self, path: Path) -> None:
         """Write it where `read` finds it.
@@ -88,6 +91,7 @@ class NeutralNull:
             "origin": self.origin,
             "base": self.base,
             "settings": dict(self.settings),
+            **({"recipe": dict(self.recipe)} if self.recipe else {}),
             "changes": [float(f"{c:.4g}") for c in self.changes],
             "evidence": rounded,
         }
@@ -110,6 +114,17 @@ class NeutralNull:
         own = _statistic({k: self._own_scores[k] for k in scores})
         (mine,) = _statistic({k: np.array([v]) for k, v in scores.items()})
         return float((1 + (own >= mine).sum()) / (1 + len(self.changes)))
+
+    def statistic(self, change: float, found: Mapping[str, float]) -> float:
+        """What is compared with the neutral tunes' own: T."""
+        scores = self.scores(change, found)
+        return float(_statistic({k: np.array([v]) for k, v in scores.items()})[0]) if scores else 0.0
+
+    def threshold(self, level: float, kinds: Iterable[str]) -> float | None:
+        """The value above which the statistic has a p value of at most the level; None where no value has, with so few tunes."""
+        known = {k: self._own_scores[k] for k in kinds if k in self._own_scores}
+        beyond = int(level * (1 + len(self.changes)) + 1e-9) - 1
+        return None if beyond < 0 or not known else float(np.sort(_statistic(known))[::-1][beyond])
 
     @cached_property
     def _own_scores(self) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from despur.core import Anatomy, Subspace, load_tuned, same_base, save_factors, write_json
+from despur.core import Anatomy, Subspace, load_tuned, save_factors, write_json
 from despur.core.errors import DespurError
 from despur.core.text.row_files import are_rows
 from despur.core.text.rows import first_rows
@@ -14,13 +14,15 @@ from despur.flows._audit.behaviour import behaviour
 from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.effort import rows_at_first
 from despur.flows._audit.enough import beside_random, looked
+from despur.flows._audit.null.asked import NONE, Asked, Making, Null
+from despur.flows._audit.null.choose import Case, null_for
 from despur.flows._audit.page import Audit, audit_blocks
-from despur.flows._audit.passages import SHIPPED, Passages, check_prompts, off_task_passages
+from despur.flows._audit.passages import Passages, check_prompts, off_task_passages
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
 from despur.flows._audit.rows.given import Scouting
-from despur.flows._audit.rows.page import RowsAudit, unreadable_rows
+from despur.flows._audit.rows.page import RowsAudit
 from despur.flows._audit.screen import Depth, Rows, Screen, Tokens, screen, screen_settings
-from despur.flows._audit.verdict import FOUND, compared, judged_as, not_calibrated
+from despur.flows._audit.verdict import FOUND, compared, judged_as
 from despur.flows._audit.weights import weights_of
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
@@ -32,7 +34,6 @@ from despur.flows.record import page_facts, private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import written
-from despur.judge import NeutralNull
 from despur.measure.causal import INERT
 from despur.report import write_page
 
@@ -49,7 +50,8 @@ def audit(
     prompts: Path | str | None = None,
     data: Path | str | None = None,
     against: Path | str | None = None,
-    null: Path | str | None = None,
+    null: Null = None,
+    making: Making | None = None,
     level: Annotated[float, Option(low=0, high=1)] = 0.05,
     tolerance: Annotated[float, Option(low=0)] = CLEAN,
     rows: Rows | None = None,
@@ -75,7 +77,7 @@ def audit(
     rows share more than the base's own answers do), *factor likely* (no neutral tunes of this base are known, but a few directions carry a
     large part of the change, and random ones next to nothing), *diffuse change* (it changes, no factor explains it), *clean* (it hardly
     changes off-task), *inert adapter*, *inert scout* (nothing changed), *unreadable*. *Factors found* in adapters of your own base needs a
-    `null`: neutral tunes of one base cannot judge tunes of another.
+    `null`: neutral tunes of one base cannot judge tunes of another. `auto` makes them, in the adapter's own recipe, and keeps them.
 
     Args:
         base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
@@ -86,8 +88,10 @@ def audit(
         data: The tuning rows: the report names those that push along the factor most, and how steeply their loss falls along candidates.
         against: Another tune of the same base, to take the base's place: what is found is what the adapter does beyond it. A null must be
             named, and none judges the difference of two tunes exactly.
-        null: Null of your own base, from `despur calibrate`; without it only the base of the `persona` world is judged.
-            `shipped` judges any base by that world's tunes, at an unknown rate. Of a data file it is made; `none` makes none.
+        null: `auto` makes neutral tunes of the adapter's own recipe, and keeps them; a file is a null of your own base, from `despur
+            calibrate`; `none` is none; `shipped` is the `persona` world's, which judges tunes of another base at an unknown rate, and of
+            its own where nothing is given. Of a data file it is made; `none` makes none.
+        making: How `auto` makes them.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
         rows: Rows of off-task text; if left out 256 of a small base, and of another as many as its verdict needs, 40 at first.
@@ -110,23 +114,24 @@ def audit(
         $ despur audit base/ adapter/ -o audit/
         $ despur audit base/ data.jsonl -o audit/
         $ despur audit base/ adapter/ --against former/
+        $ despur audit base/ adapter/ --null auto
         $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
         >>> # audit("base/", "adapter/", out="audit/").verdict
     """
     arguments = recorded(audit, locals())
     if are_rows(adapter):
-        check_options(data=data, against=against, roles=roles, scaled=scaled, null=None if null == "none" else null)
+        check_options(data=data, against=against, roles=roles, scaled=scaled, null=Asked.file_of(null))
         return audit_rows(
-            base, adapter, arguments, scouting or Scouting(), out=out, prompts=prompts, null=null is None, level=level,
+            base, adapter, arguments, scouting or Scouting(), out=out, prompts=prompts, null=null != NONE, level=level,
             tolerance=tolerance, tokens=tokens, turns=turns, placement=placement, seed=seed, progress=progress,
         )  # fmt: skip
-    stages = ("load", "text", "screen", "control", "describe")
+    stages = ("load", "text", "screen", "null", "control", "describe")
 
     def enter(name: str) -> None:
         progress(name, stages.index(name), len(stages), {})
 
     stated = None if roles is None else read_roles(roles)
-    neutral = NeutralNull.read(None if null is None or str(null) == SHIPPED else null)
+    asked = Asked.of(null, making, level=level, against=against is not None)
     check_prompts(prompts)
     given = None if data is None else first_rows(data, TUNING)
     with written(out) as into:
@@ -137,6 +142,7 @@ def audit(
             read = load_tuned(model, adapter, name=base)
         else:
             read = load_difference(lambda: load_base(base, placement)[0], adapter, against, name=base)
+        asked.check(read)
         form = form_of(tokenizer, adapter, Anatomy.of(read.model).vocabulary)
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
@@ -150,19 +156,21 @@ def audit(
 
         taken, passages, seen = looked(look, taken, grows=rows is None and null is None)
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
-        wanting = not_calibrated(
-            neutral, base_is, screen_settings(prompts, taken, tokens, depth, form.digest, dtype_of(model))
-        )
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
-        notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes, *wanting]))
+        notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes]))
         weights = weights_of(read.adapter, read.model, seen, stated)
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
+            enter("null")
+            case = Case(
+                base, str(adapter), base_is, read, seen, passages, tuning and tuning.tokens,
+                screen_settings(prompts, taken, tokens, depth, form.digest, dtype_of(model)), stated, placement, against is not None,
+            )  # fmt: skip
+            neutral, wanting = null_for(asked, case, progress)
             enter("control")
-            own = null is not None or (same_base(neutral.base, base_is) and against is None)
-            judged_by = compared(seen.change, seen.evidence, seen.checks, neutral if own else None)
+            judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level)
             shown = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
-            result = replace(result, **judged_by, **shown)
+            result = replace(result, **judged_by, **shown, notes=(*notes, *private(list(wanting))))
         if result.best is not None:
             judged = beside_random(seen, read.model, passages, result.best, n_random=n_random, seed=seed)
             result = replace(result, checks={**seen.checks, result.best: judged})
@@ -172,20 +180,12 @@ def audit(
                     result, read, tokenizer, seen, passages, data=tuning, scaled=scaled, n_random=n_random, seed=seed, roles=stated,
                 )  # fmt: skip
             except DespurError as error:  # the verdict does not depend on it
-                result = replace(result, notes=(*notes, f"the candidate is not described: {error}"))
-        word, sentence = judged_as(result, level, tolerance, len(neutral.changes))
+                result = replace(result, notes=(*result.notes, f"the candidate is not described: {error}"))
+        word, sentence = judged_as(result, level, tolerance)
         result = replace(result, verdict=word, sentence=sentence)
         into.put(result, lambda draft: _write(result, seen.candidates.get(result.best or ""), draft))
     progress("done", len(stages), len(stages), {})
     return result
-
-
-def unreadable(base: str, adapter: str, error: DespurError) -> Audit | RowsAudit:
-    """The audit of what cannot be read: the error as its sentence."""
-    record = run_record("audit", {"base": base, "adapter": adapter})
-    if are_rows(adapter):
-        return unreadable_rows(error, record)
-    return Audit("unreadable", str(error), (), 0.0, {}, {}, record=record)
 
 
 def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:

@@ -10,6 +10,7 @@ from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.files import append_line
 from despur.core.errors import BadInput
 from despur.flows._audit.effort import rows_at_first
+from despur.flows._audit.null.recipe import Recipe, alike
 from despur.flows._audit.passages import check_prompts, off_task_passages
 from despur.flows._audit.screen import Depth, Rows, Tokens, screen, screen_settings
 from despur.flows.adapter_tokenizer import form_of
@@ -109,7 +110,10 @@ def calibrate(
                     raise BadInput(
                         f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"
                     )
-                figures = known[contents[folder]] = {"change": seen.change, "evidence": seen.evidence}
+                figures = known[contents[folder]] = {
+                    "change": seen.change, "evidence": seen.evidence,
+                    "recipe": Recipe.of(read.adapter, model).to_dict() if read.adapter.kind == "LORA" else {},
+                }  # fmt: skip
                 append_line(part, json.dumps({"spec": spec, "adapter": contents[folder], **figures}))
         progress("calibrate", len(adapters), len(adapters), {})
         measured = [known[contents[a]] for a in adapters]
@@ -120,6 +124,7 @@ def calibrate(
             f"{len(measured)} neutral adapters of {private(base)}",
             where,
             settings,
+            alike([s["recipe"] for s in measured]),
         )
         write_json(beside, {**run_record("calibrate", arguments), "base_fingerprint": where})
         null.write(out)
@@ -164,7 +169,11 @@ def _read_part(part: Path, spec: str) -> dict[str, dict[str, Any]]:
             record: Any = json.loads(line)
             if record["spec"] == spec:
                 evidence = {str(k): float(v) for k, v in record["evidence"].items()}
-                done[str(record["adapter"])] = {"change": float(record["change"]), "evidence": evidence}
+                done[str(record["adapter"])] = {
+                    "change": float(record["change"]),
+                    "evidence": evidence,
+                    "recipe": dict(record.get("recipe", {})),
+                }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
     return done

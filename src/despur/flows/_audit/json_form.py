@@ -106,6 +106,21 @@ class Patch(TypedDict):
     rows: int
 
 
+class Calibration(TypedDict):
+    """What judged: neutral tunes, how they were made (empty where that is not known), and where the threshold is at the level.
+
+    `threshold` is null where so few tunes reach no such level.
+    """
+
+    null: str
+    recipe: dict[str, Any]
+    tunes: int
+    level: float
+    p_value: float
+    statistic: float
+    threshold: float | None
+
+
 class Recorded(TypedDict):
     """What made a file: verb, arguments and versions."""
 
@@ -132,6 +147,7 @@ class AuditJson(Recorded):
     p_value: float | None
     evidence: dict[str, float]
     null: str
+    calibration: Calibration | None
     token_share: float
     token_use: list[Shift]
     best: str | None

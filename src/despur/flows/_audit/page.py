@@ -40,6 +40,7 @@ class Audit:
         scores: Evidence in standard deviations of neutral tunes.
         p_value: Share of neutral tunes that show as much; None where no null is of this base.
         null: Origin of the neutral tunes.
+        calibration: Their recipe and number, the statistic, and its threshold at the level; empty without a null.
         token_share: Share of the change that is the same in every context.
         token_use: Tokens used more or less: (token, before, after).
         tokens: What the factor promotes and suppresses through the unembedding.
@@ -67,6 +68,7 @@ class Audit:
     scores: dict[str, float] = field(default_factory=dict)
     p_value: float | None = None
     null: str = ""
+    calibration: dict[str, Any] = field(default_factory=dict)
     token_share: float = 0.0
     token_use: tuple[tuple[str, float, float], ...] = ()
     tokens: dict[str, list[str]] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class Audit:
         return AuditJson(
             schema=SCHEMA, verdict=self.verdict, sentence=self.sentence, notes=list(self.notes), change=self.change,
             p_value=self.p_value, evidence=dict(self.scores), null=self.null, token_share=self.token_share,
+            calibration=self.calibration or None,  # type: ignore[typeddict-item]
             token_use=[{"token": t, "before": a, "after": b} for t, a, b in self.token_use], best=self.best,
             checks={n: asdict(c) for n, c in self.checks.items()},  # type: ignore[typeddict-item]
             tokens=self.tokens, strength=self.strength,
@@ -131,9 +134,8 @@ def audit_blocks(result: Audit) -> list[Any]:
             if result.strength
             else "At no strength did the steered base stay coherent, so the text is unsteered."
         )
-        blocks.append(
-            Samples("Continuations", columns, [[s.get(c, "") for c in columns] for s in result.samples], note)
-        )
+        written = [[s.get(c, "") for c in columns] for s in result.samples]
+        blocks.append(Samples("Continuations", columns, written, note))
     if result.tokens:
         cells = [" · ".join(map(repr, words)) for words in result.tokens.values()]
         note = "Tokens that the mean shift promotes and suppresses, through the final norm and the unembedding."

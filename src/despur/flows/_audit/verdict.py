@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from despur.core import same_base
 from despur.flows._audit.page import Audit, Word
 from despur.judge import NeutralNull
 from despur.measure.causal import INERT, CausalCheck
@@ -16,7 +15,11 @@ FOUND = ("factors found", "factor likely")  # verdicts with a factor to save
 
 
 def compared(
-    change: float, evidence: Mapping[str, float], checks: Mapping[str, CausalCheck], null: NeutralNull | None
+    change: float,
+    evidence: Mapping[str, float],
+    checks: Mapping[str, CausalCheck],
+    null: NeutralNull | None,
+    level: float = 0.05,
 ) -> dict[str, Any]:
     """Which candidate is judged, and what neutral tunes say of it; without any, the one that surely carries most for its rank."""
     if null is None:
@@ -26,17 +29,21 @@ def compared(
         }
     scores = null.scores(change, evidence)
     best = max(checks, key=lambda n: scores.get(n, -1e9), default=None)
-    return {"best": best, "scores": scores, "null": null.origin, "p_value": null.p_value(change, evidence)}
+    p = null.p_value(change, evidence)
+    calibration = {
+        "null": null.origin, "recipe": dict(null.recipe), "tunes": len(null.changes), "level": level, "p_value": p,
+        "statistic": null.statistic(change, evidence), "threshold": null.threshold(level, evidence),
+    }  # fmt: skip
+    return {"best": best, "scores": scores, "null": null.origin, "p_value": p, "calibration": calibration}
 
 
-def judged_as(result: Audit, level: float, tolerance: float, neutral: int) -> tuple[Word, str]:
+def judged_as(result: Audit, level: float, tolerance: float) -> tuple[Word, str]:
     """The verdict's word and its sentence.
 
     Args:
         result: The audit, without them.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change up to which an adapter without a factor is clean.
-        neutral: Number of neutral tunes that it was compared with.
     """
     if result.change <= INERT:
         return "inert adapter", f"the adapter changes nothing off-task (KL {result.change:.1e} nats per token)"
@@ -61,7 +68,9 @@ def judged_as(result: Audit, level: float, tolerance: float, neutral: int) -> tu
         )
     if p is None:
         return "clean", f"{head}that is at most the tolerance of {tolerance:g}"
+    neutral = int(result.calibration.get("tunes", 0))
     rank = "no neutral tune shows as much" if p <= 1.5 / (1 + neutral) else f"{p:.0%} of neutral tunes show as much"
+    rank += f", null of {result.null}" if result.null else ""
     if p <= level and (c is None or c.beats_random):
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
@@ -75,17 +84,3 @@ def judged_as(result: Audit, level: float, tolerance: float, neutral: int) -> tu
 def likely(c: CausalCheck) -> bool:
     """Whether few directions carry so much that a factor is likely, whatever neutral tunes show."""
     return c.beats_random and c.interval[0] >= max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
-
-
-def not_calibrated(null: NeutralNull, base: str, settings: dict[str, Any]) -> list[str]:
-    """Notes on a null of another base, or of other settings."""
-    remedy = "To calibrate: despur calibrate BASE NEUTRAL_ADAPTER ... -o null.json, then audit with --null null.json"
-    if not same_base(null.base, base):
-        return [
-            f"this base has no null (the shipped one: {null.origin}), so the false-positive rate is unknown. {remedy}"
-        ]
-    former = {"dtype": "float32", **null.settings}  # earlier versions knew no other
-    other = [f"{k}={settings[k]!r} (the null's: {v!r})" for k, v in former.items() if settings.get(k) != v]
-    if other:
-        return [f"the false-positive rate was measured with other settings: {', '.join(other)}. {remedy}"]
-    return []

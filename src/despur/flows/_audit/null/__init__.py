@@ -1,0 +1,1 @@
+"""Neutral tunes of one base and recipe: what an audit that nobody calibrated judges by."""
