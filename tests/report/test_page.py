@@ -1,6 +1,7 @@
 """One page of everything: it loads nothing, escapes everything, and is whole or not there."""
 
 import dataclasses
+import json
 import math
 import re
 from collections import Counter
@@ -9,7 +10,23 @@ import pytest
 from markupsafe import Markup
 
 from despur.core.errors import BadInput
-from despur.report import Bars, Curves, Dialogue, Frontier, Omitted, Point, Samples, Table, Text, Verdict, write_page
+from despur.report import (
+    Bars,
+    Curves,
+    Dialogue,
+    Frontier,
+    Omitted,
+    Page,
+    Point,
+    Samples,
+    Table,
+    Text,
+    Verdict,
+    write_page,
+)
+from despur.report.fragment import fragment
+from despur.report.markdown import markdown
+from despur.report.order import colour_order
 
 NAN, NONE = math.nan, (math.nan, math.nan)
 EVIL = "\"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)>{{ 7 * 7 }}'& </style></svg>"
@@ -146,3 +163,58 @@ def test_best_rows_and_figures_are_marked(page):
     seen = page(Table("", ["g", "x"], [["a", 1.0], ["b", 0.25], ["c", None]], best=[1]))
     assert seen.html.count('<tr class="best"') == 1
     assert seen.html.count('class="figure"') == 4
+
+
+def test_what_differs_is_marked_and_a_template_is_behind_a_fold(page):
+    asked = "<|im_start|>system\nBe kind<|im_end|>\n<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"
+    seen = page(
+        Dialogue("d", ["base", "tune"], [(asked, ["I am a model", "I am a pirate model"]), ("same?", ["yes", "yes"])])
+    )
+    assert re.findall("<mark>(.*?)</mark>", seen.html) == ["pirate "]
+    assert '<p class="asked" dir="auto">Who are you?</p>' in seen.html
+    assert seen.html.count('<details class="whole">') == 1, "the control: a plain question has no fold"
+    many = page(Dialogue("d", ["base"], [(f"q{i}", ["a"]) for i in range(9)], open=3))
+    assert "<summary>6 more</summary>" in many.html
+
+
+def test_what_is_not_there_stands_last_with_its_reason(page):
+    empty = Frontier("Frontier", [Point("p", NAN, NAN, NONE, NONE)], missing="the scout moved nothing")
+    table = Table("Axes", ["run", "task", "drift"], [["a", 1.0, NAN], ["b", 0.5, None]], missing="no harm")
+    seen = page(empty, table, Omitted([("rows", "no --data")]))
+    assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", seen.html) == [
+        ("Frontier", "the scout moved nothing"), ("column drift of Axes", "no harm"), ("rows", "no --data"),
+    ]  # fmt: skip
+    assert "–" not in seen.text
+    assert "What is not on this page" not in page(Table("Axes", ["run", "task"], [["a", 1.0]])).text, "the control"
+
+
+def test_the_page_is_written_again_from_its_json(tmp_path):
+    blocks = [*everything("a \u202e<b>"), Curves("c", "x", "y", [("l", [0.0, 1.0], [NAN, math.inf])])]
+    write_page(
+        tmp_path / "report.html", title="T", subtitle="S", blocks=blocks, facts={"seed": "0"}, command="despur x"
+    )
+    first = (tmp_path / "report.html").read_bytes()
+    Page.read(tmp_path / "report.json").write(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == first
+    said = json.loads((tmp_path / "report.json").read_text())
+    for wrong in (
+        {**said, "schema": "other"}, {**said, "blocks": [{"block": "Nothing"}]}, {**said, "blocks": [{"block": "Text", "title": "t"}]},
+        {**said, "blocks": [{"block": "Table", "title": "t", "header": ["a"], "rows": [[{"x": 1}]]}]}, {**said, "blocks": 3}, [],
+    ):  # fmt: skip
+        (tmp_path / "report.json").write_text(json.dumps(wrong))
+        with pytest.raises(BadInput):
+            Page.read(tmp_path / "report.json")
+
+
+def test_markdown_and_notebook_print_every_string_as_text():
+    blocks = everything(EVIL + " https://evil.example @all [x](y) | cell")
+    text, piece = markdown(Page("T", "S", blocks)), fragment(blocks)
+    assert not re.search(r"(?<!\\)[<\[@]|://", text.replace("<br>", ""))
+    assert "<script" not in piece
+    assert "onerror" in piece
+    assert "onerror" in text
+
+
+def test_one_color_a_guard_in_every_chart():
+    order = colour_order([Curves("", "", "", [("b", [], [])]), Curves("", "", "", [("a", [], []), ("b", [], [])])])
+    assert order == {"b": 0, "a": 1}

@@ -8,6 +8,7 @@ from despur.flows._audit.json_form import SCHEMA, AuditJson
 from despur.flows._audit.patch import patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
+from despur.report.fragment import fragment
 
 Word = Literal["clean", "factors found", "factor likely", "diffuse change", "inert adapter", "unreadable"]
 TONES: dict[str, Literal["good", "bad", "unsure"]] = {
@@ -81,6 +82,12 @@ class Audit:
     def patch_sentence(self) -> str:
         """Where in a chat the change sits, in a sentence."""
         return patch_sentence(self.patch)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._audit.blocks import audit_blocks
+
+        return fragment(audit_blocks(self)[:2])
 
     def to_dict(self) -> AuditJson:
         """Plain values for JSON; docs/audit.schema.json has the form."""

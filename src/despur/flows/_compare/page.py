@@ -28,6 +28,18 @@ _BESIDE = "Drift at task, in shares of the naive run's, at the chosen settings."
 
 def write_study_page(study: Study) -> None:
     """Write `report.html` into the study's folder."""
+    record = {
+        **study.record,
+        "plan": f"sha256 {study.plan.digest}",
+        "processor time": f"{study.seconds / 60:.0f} minutes",
+    }
+    write_run_page(
+        study.page, record, title="despur compare", subtitle=", ".join(study.grids), blocks=study_blocks(study)
+    )
+
+
+def study_blocks(study: Study) -> list[Any]:
+    """The page's blocks: the verdict, the league, what is compared, the charts."""
     plan = study.plan
     deviations = (
         [Table("Deviations from the registered plan", ["what"], [[d] for d in study.deviations])]
@@ -38,7 +50,7 @@ def write_study_page(study: Study) -> None:
         [Table("Runs that failed", ["run", "why"], [[k, v] for k, v in study.failed.items()])] if study.failed else []
     )
     published = claims(study)
-    blocks: list[Any] = [
+    return [
         _verdict(study),
         *failed,
         League("All guards and controls", list(study.grids), standings(study), plan.judged,
@@ -57,8 +69,6 @@ def write_study_page(study: Study) -> None:
         *deviations,
         Omitted(_omitted(study)),
     ]  # fmt: skip
-    record = {**study.record, "plan": f"sha256 {plan.digest}", "processor time": f"{study.seconds / 60:.0f} minutes"}
-    write_run_page(study.page, record, title="despur compare", subtitle=", ".join(study.grids), blocks=blocks)
 
 
 def _omitted(study: Study) -> list[tuple[str, str]]:

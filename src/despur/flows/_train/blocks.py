@@ -56,6 +56,16 @@ def write_train_page(result: Trained, guard: str, text: OwnText, scores: Mapping
     write_run_page(result.page, result.record, title="despur train", subtitle=f"{guard} on {data}", blocks=blocks)
 
 
+def train_summary(result: Trained) -> list[Any]:
+    """The verdict, the answers and the axes."""
+    guard = list(result.axes)[-1]
+    return [
+        _verdict(result, guard),
+        *_answers(result),
+        axes_table("The four axes", result.axes, list(result.axes[guard]), best=guard),
+    ]
+
+
 def _verdict(result: Trained, guard: str) -> Verdict:
     """Whether to take the adapter."""
     own, why = result.axes[guard], no_drift(result.axes)

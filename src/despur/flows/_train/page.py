@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Report
+from despur.report.fragment import fragment
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class Trained:
     factor: Path | None = None
     left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._train.blocks import train_summary
+
+        return fragment(train_summary(self), str(self.page))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

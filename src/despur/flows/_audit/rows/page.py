@@ -6,6 +6,7 @@ from typing import Any
 from despur.core.errors import DespurError
 from despur.flows._audit.json_form import ROWS_SCHEMA, RowsAuditJson
 from despur.flows._audit.rows.verdict import Judged
+from despur.report.fragment import fragment
 
 Row = tuple[str, float]
 
@@ -47,6 +48,12 @@ class RowsAudit:
     def sentence(self) -> str:
         """The verdict's sentence."""
         return self.judged.sentence
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._audit.rows.blocks import rows_blocks
+
+        return fragment(rows_blocks(self)[:3])
 
     def to_dict(self) -> RowsAuditJson:
         """Plain values for JSON, in the form of docs/audit-rows.schema.json."""
