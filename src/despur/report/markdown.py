@@ -13,8 +13,6 @@ from despur.report.wording import asked
 
 ROWS, LONG = 50, 1_000  # rows of a table; characters of a text
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&@]|:(?=//)|(?<=www)\.|^[-+]|(?<=^\d)[.)])")  # nor links of addresses, nor calls of people
-    r"([\\`*_{}\[\]<>()#+\-!|~&@$:])"
-)  # a colon and an @ would make links of addresses and call people
 
 
 def markdown(page: Page) -> str:
