@@ -209,7 +209,7 @@ def test_the_page_is_written_again_from_its_json(tmp_path):
 def test_markdown_and_notebook_print_every_string_as_text():
     blocks = everything(EVIL + " https://evil.example @all [x](y) | cell")
     text, piece = markdown(Page("T", "S", blocks)), fragment(blocks)
-    assert not re.search(r"(?<!\\)[<\[@]|://", text.replace("<br>", ""))
+    assert not re.search(r"(?<!\\)(?:[<\[@]|://)", text)
     assert "<script" not in piece
     assert "onerror" in piece
     assert "onerror" in text

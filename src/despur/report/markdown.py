@@ -12,7 +12,9 @@ from despur.report.text import clean, interval, show
 from despur.report.wording import asked
 
 ROWS, LONG = 50, 1_000  # rows of a table; characters of a text
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&@]|:(?=//)|(?<=www)\.|^[-+]|(?<=^\d)[.)])")  # nor links of addresses, nor calls of people
+_MARKUP = re.compile(
+    r"([\\`*_{}\[\]<>#|~&@]|:(?=//)|(?<=www)\.|^[-+]|(?<=^\d)[.)])"
+)  # nor links of addresses, nor calls of people
 
 
 def markdown(page: Page) -> str:
