@@ -100,5 +100,5 @@ def test_a_heat_shades_by_size_and_sign_and_leaves_no_value_empty(page):
     ]
     assert marks == [("heat down", "0.500", 1), ("heat gone", "1.000", 2), ("heat up", "1.000", 1)] * 2, "once a width"
     assert "from −3.00 to 3.00, 2 cells empty" in seen.text
-    assert "Nothing to draw" in page(Heat("h", ["a"], ["x"], [[NAN]])).text
+    assert "hnothing of it was measured" in page(Heat("h", ["a"], ["x"], [[NAN]])).text
     assert "10 more rows" in page(Heat("h", ["a"] * 70, ["x"], [[1.0]] * 70)).text

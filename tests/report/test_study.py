@@ -78,7 +78,7 @@ def test_league_is_sorted_and_says_what_it_knows(page):
         "nothing known: no column"
     )
     assert "&lt; 0.001" in table
-    assert table.count('<tr class="best">') == 1
+    assert table.count('<tr class="best"') == 1
     assert "Not measured: unknown." in seen.text
     assert "worse, w: 0.200 [0.100, 0.300]" in seen.text
     bounds = {

@@ -11,7 +11,7 @@ from despur.flows.verbs import VERBS, headline, headline_in
 COMMANDS = {  # command -> the module of this package that prints what it gives
     "demo": "demo", "fetch": "fetch", "audit": "audit", "calibrate": "audit", "clean": "clean", "train": "train", "absorb": "absorb",
     "verify": "verify", "scan": "scan",
-    "compare": "compare", "report": "compare", "fit": "fit", "apply": "fit", "prove": "prove", "table": "table",
+    "compare": "compare", "report": "report", "fit": "fit", "apply": "fit", "prove": "prove", "table": "table",
     "library add": "library", "library compare": "library",
     "library export": "library",
     "library ls": "library", "library remove": "library", "run": "replay", "ls": "catalogue", "show": "catalogue",

@@ -1,4 +1,4 @@
-"""What `despur compare` and `despur report` print."""
+"""What `despur compare` prints, and `despur report` of a study."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,4 +85,4 @@ def status(result: Any, given: Any) -> int:
     return 1 if not given.get("dry_run") and result.failed else 0
 
 
-VIEWS = {"compare": View(show, status=status, more=DryRun, run=run), "report": View(show, status=status)}
+VIEWS = {"compare": View(show, status=status, more=DryRun, run=run)}

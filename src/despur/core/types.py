@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.errors import ShapeMismatch
+from despur.core.notebook import frame_of, html_of
 from despur.core.spec import Spec
 
 EVERYWHERE = "*"
@@ -62,9 +63,35 @@ class Factor(ABC):
     def decode(self, c: Float[Tensor, "*b k"]) -> Float[Tensor, "*b d"]:
         """Write: the part of x that those coordinates explain."""
 
+    def to_frame(self) -> Any:
+        """One row of a pandas DataFrame: place, size and evidence.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return frame_of([dict(self._facts())])
+
+    def __repr__(self) -> str:
+        """Where it is and how large, on one line."""
+        plural = "s" * (self.rank != 1)
+        return f"<{type(self).__name__}: {self.rank} direction{plural} of width {self.width} at {self.site.module} ({self.site.side})>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(type(self).__name__, self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        known = [
+            ("module", self.site.module),
+            ("side", self.site.side),
+            ("directions", self.rank),
+            ("width", self.width),
+        ]
+        return [*known, *((f"evidence: {name}", value) for name, value in self.evidence.items())]
+
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Subspace(Factor):
     """A linear factor: k directions that read, k that write, and a centre.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from despur.flows._compare.arm import Arm
     from despur.flows._compare.arms import ARMS, QUICK
     from despur.flows._compare.asked import settle
-    from despur.flows._compare.compare import compare, dry_run, report
+    from despur.flows._compare.compare import compare, dry_run
     from despur.flows._compare.estimate import Estimate, estimate
     from despur.flows._compare.study import Line, Study
     from despur.flows._compare.trial import open_bench, try_arm, try_guard
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from despur.flows._prove.prove import prove
     from despur.flows._prove.proven import Evidence, Proven
     from despur.flows._replay import replay
+    from despur.flows._report.report import Rewritten, report
     from despur.flows._scan.scan import Scan, scan
     from despur.flows._table.table import table
     from despur.flows._table.write_table import TableSummary, write_table
@@ -53,7 +54,8 @@ WHERE = {  # module -> names
     "_compare.arm": ("Arm",),
     "_compare.arms": ("ARMS", "QUICK"),
     "_compare.asked": ("settle",),
-    "_compare.compare": ("compare", "dry_run", "report"),
+    "_compare.compare": ("compare", "dry_run"),
+    "_report.report": ("Rewritten", "report"),
     "_compare.estimate": ("Estimate", "estimate"),
     "_compare.study": ("Line", "Study"),
     "_compare.trial": ("open_bench", "try_arm", "try_guard"),
@@ -81,9 +83,9 @@ WHERE = {  # module -> names
 
 __all__ = [
     "ARMS", "GUARDS", "QUICK", "Absorbed", "Applied", "Arm", "Audit", "Certificate", "Cleaned", "Compared", "Conversation",
-    "DemoResult", "Entry", "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Scan",
-    "Settings", "Study", "TableSummary", "Trained", "Verified", "absorb", "add_to_library", "apply", "audit", "calibrate", "certify",
-    "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit",
+    "DemoResult", "Entry", "Estimate", "Evidence", "Exported", "Fitted", "Known", "Line", "Match", "Placement", "Proven", "Rewritten",
+    "Scan", "Settings", "Study", "TableSummary", "Trained", "Verified", "absorb", "add_to_library", "apply", "audit", "calibrate",
+    "certify", "clean", "compare", "compare_with_library", "demo", "dry_run", "estimate", "export_from_library", "fetch", "fit",
     "library_folder", "list_library", "open_bench", "prove", "remove_from_library", "replay", "report", "scan", "settle", "table",
     "train", "try_arm", "try_guard", "unreadable", "verify", "write_table",
 ]  # fmt: skip

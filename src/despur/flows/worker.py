@@ -52,13 +52,14 @@ def of_this_process() -> tuple[dict[str, str], str]:
     return dict(os.environ), get_temp_dir()
 
 
-def start_worker(progress: Any, environment: Mapping[str, str], sockets: str) -> None:
+def start_worker(progress: Any, environment: Mapping[str, str] | None = None, sockets: str = "") -> None:
     """Make a worker: one thread, no chatter, progress sent through this queue, and `of_this_process` of its parent."""
     global _queue
     _queue = progress
     _follow_parent(sockets)
-    os.environ.clear()  # the server has that of its own start
-    os.environ.update(environment)
+    if environment is not None:  # a server has that of its own start
+        os.environ.clear()
+        os.environ.update(environment)
     os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
     import transformers

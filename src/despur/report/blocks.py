@@ -6,6 +6,7 @@ from typing import Literal
 
 Number = float | int
 Cell = str | float | int | None
+MISSING = "not measured"
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,19 @@ class Text:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer, first on a page: a word, a sentence, and its tone."""
+    """The answer, first on a page.
+
+    Args:
+        word: In a word.
+        sentence: In a sentence.
+        tone: Its colour and sign.
+        beside: What a decision needs beside it, as a label and a sentence: how sure it is, against which control, what to do.
+    """
 
     word: str
     sentence: str
     tone: Literal["good", "bad", "unsure"]
+    beside: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Table:
         rows: Numbers have three digits, integers all; a short row ends in dashes.
         note: Below it, small.
         best: Rows to emphasise, by index.
+        missing: Why a cell is a dash; a column of nothing else is left out, and the page's last section says so.
     """
 
     title: str
@@ -42,6 +52,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     best: Sequence[int] = ()
+    missing: str = MISSING
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Task against drift; the frozen base is (0, 0), the naive run (1, 1), the goal (1, 0)."""
+    """Task against drift; the frozen base is (0, 0), the naive run (1, 1), the goal (1, 0).
+
+    Args:
+        title: Above it; "" for none.
+        points: Runs.
+        note: Below it, small.
+        missing: Why there is nothing to draw, or why a point is not there.
+    """
 
     title: str
     points: Sequence[Point]
     note: str = ""
+    missing: str = MISSING
 
 
 @dataclass(frozen=True)
@@ -146,17 +165,28 @@ class Samples:
 class Dialogue:
     """Questions, and what several models answer to each, side by side, as people read it.
 
+    Words in which an answer differs from the first speaker's are marked; a chat template around a question is behind a fold.
+
     Args:
         title: Above it; "" for none.
-        speakers: Names of the models.
+        speakers: Names of the models, the one that the others are compared with first.
         turns: A question, and one answer a speaker.
         note: Below it, small.
+        open: Turns in view; the others are behind a fold.
     """
 
     title: str
     speakers: Sequence[str]
     turns: Sequence[tuple[str, Sequence[str]]]
     note: str = ""
+    open: int = 4
 
 
-Plain = Text | Verdict | Table | Frontier | Bars | Curves | Heat | Samples | Dialogue
+@dataclass(frozen=True)
+class Omitted:
+    """What is not on a page, and why; all of these stand together, last."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+Plain = Text | Verdict | Table | Frontier | Bars | Curves | Heat | Samples | Dialogue | Omitted

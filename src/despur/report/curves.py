@@ -1,7 +1,7 @@
 """Lines over a common axis, each named at its end."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -25,7 +25,7 @@ class _Line:
         return {"class_": f"line c{self.index % COLOURS}", "stroke_dasharray": DASHES[self.index % len(DASHES)]}
 
 
-def draw_curves(block: Curves, ident: str) -> Drawing:
+def draw_curves(block: Curves, ident: str, order: Mapping[str, int]) -> Drawing:
     """Draw them; long ones are thinned to the smallest and largest of each stretch, so no spike is lost.
 
     Raises:
@@ -37,7 +37,7 @@ def draw_curves(block: Curves, ident: str) -> Drawing:
             raise ValueError(f"line {name!r} has {len(xs)} x and {len(ys)} y values; give as many of each")
         pieces = _pieces(xs, ys)
         if pieces:
-            lines.append(_Line(len(lines), clean(name), pieces))
+            lines.append(_Line(order[name], clean(name), pieces))
         else:
             missing.append(clean(name))
     wide, narrow = both(lambda ident, width: _draw(block, lines, ident, width), ident)

@@ -21,9 +21,10 @@ def draw_heat(block: Heat, ident: str) -> Drawing:
     width = max((len(row) for row in block.values), default=0)
     cut = [f"{n - most} more {word}" for n, most, word in
            ((len(block.values), ROWS, "rows"), (width, COLUMNS, "columns")) if n > most]  # fmt: skip
+    below = [("down", "below 0")] if any(v is not None and measured(v) and v < 0 for row in cells for v in row) else []
     legend = [
         (glyph(tag("rect", class_=f"heat {hue}", x=1, y=1, width=14, height=14)), text)
-        for hue, text in (("up", f"above 0, deepest at {show(top)}"), ("down", "below 0"))
+        for hue, text in [("up", f"above 0, deepest at {show(top)}"), *below]
     ]
     return Drawing(wide, narrow, legend, nothing=not sizes, beyond=cut)
 
@@ -34,7 +35,8 @@ def _draw(block: Heat, cells: Sequence[Sequence[Number | None]], top: float, ide
     high = min(20.0, max(6.0, 560 / max(len(cells), 1)))
     named = high >= 11
     side = min(max((room(n, TICK) for n in names), default=0.0), 0.4 * width) + 8 if named and names else 0.0
-    wide = min((width - side) / across, 34.0 if width == WIDE else 26.0)
+    longest = max((room(clean(name), TICK) for name in block.columns[:across]), default=0.0) + 6
+    wide = min((width - side) / across, max(34.0 if width == WIDE else 26.0, min(longest, 90.0)))
     heads = [fit(clean(name), TICK, wide - 2) for name in block.columns[:across]]
     head = 18.0 if any(heads) and wide >= 14 else 2.0
     out = list[Markup]()

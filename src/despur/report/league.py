@@ -1,11 +1,12 @@
 """All guards, best first: one row per guard, one column per world."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from despur.report.blocks import Cell, Table
+from despur.report.curves import COLOURS
 from despur.report.study import NAN, Estimate, League, Standing
 from despur.report.svg import LABEL, TICK, WIDE, Drawing, Scale, both, canvas, glyph, tag, tick
 from despur.report.text import clean, fit, interval, measured, room
@@ -43,11 +44,11 @@ def league_table(block: League) -> Table:
     return Table("", [header[j] for j in used], [[cell[j] for j in used] for cell in cells], best=best)
 
 
-def draw_league(block: League, ident: str) -> Drawing:
+def draw_league(block: League, ident: str, order: Mapping[str, int]) -> Drawing:
     """Draw each guard's area and interval in each world; 0 is base and naive run, 1 the ideal."""
     rows = ranked(block)
     visible = [row for row in rows if measured(row.mean)][:MOST]
-    wide, narrow = both(lambda ident, width: _draw(block, visible, ident, width), ident)
+    wide, narrow = both(lambda ident, width: _draw(block, visible, order, ident, width), ident)
     kinds = {_kind(row, block.judged) for row in visible}
     legend = [
         (glyph(tag("circle", class_=kind, cx=8.0, cy=8.0, r=4.5)), text) for kind, text in LEGEND if kind in kinds
@@ -63,7 +64,7 @@ LEGEND = (
 )  # fmt: skip
 
 
-def _draw(block: League, rows: Sequence[Standing], ident: str, width: float) -> Markup:
+def _draw(block: League, rows: Sequence[Standing], order: Mapping[str, int], ident: str, width: float) -> Markup:
     wide, worlds = width == WIDE, max(len(block.worlds), 1)
     step = 23.0 if wide else 36.0
     names = min(max((room(clean(row.name), LABEL) for row in rows), default=0.0) + 10, 190.0) if wide else 0.0
@@ -87,7 +88,8 @@ def _draw(block: League, rows: Sequence[Standing], ident: str, width: float) -> 
         for i, row in enumerate(rows):
             y = top + step * i + (step / 2 if wide else step - 9)
             found = row.areas[w] if w < len(row.areas) else (NAN, NAN, NAN)
-            out += _mark(row, found, on, y, block.judged, w < len(block.worlds) and block.worlds[w])
+            world = w < len(block.worlds) and block.worlds[w]
+            out += _mark(row, found, on, y, _kind(row, block.judged) + _colour(row, order), world)
             if number and measured(found[0]):
                 kind = "tick strong" if row.name == block.judged else "tick"
                 out.append(
@@ -124,11 +126,10 @@ def _lines(text: str, width: float) -> list[str]:
     return [fit(part, LABEL, width) for part in parts]
 
 
-def _mark(row: Standing, found: Estimate, on: Scale, y: float, judged: str, world: str | bool) -> list[Markup]:
+def _mark(row: Standing, found: Estimate, on: Scale, y: float, kind: str, world: str | bool) -> list[Markup]:
     value, low, high = found
     if not measured(value):
         return [tag("text", "–", class_="tick", x=on(0) + 4, y=y + 4)]
-    kind = _kind(row, judged)
     title = tag("title", f"{clean(row.name)}, {clean(world)}: {interval(value, low, high)}")
     span = (
         [tag("line", class_=kind.replace("dot", "whisker"), x1=on(low), x2=on(high), y1=y, y2=y)]
@@ -143,6 +144,12 @@ def _kind(row: Standing, judged: str) -> str:
         return "dot"
     plain = "" if row.control or not row.accepted else " peer"
     return "dot" + plain + " refused" * (not row.accepted) + " control" * row.control
+
+
+def _colour(row: Standing, order: Mapping[str, int]) -> str:
+    """The colour that the guard has in the page's other charts."""
+    number = order.get(row.name, COLOURS)
+    return f" g{number}" if row.accepted and number < COLOURS else ""
 
 
 def _p(p: float | int) -> Cell:

@@ -1,33 +1,114 @@
-"""Blocks → one HTML file."""
+"""Blocks → one HTML file, and the same blocks as JSON beside it."""
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from despur.core.disk.files import write_bytes
+from despur.core.disk.files import read_json, write_bytes, write_json
 from despur.core.errors import BadInput
-from despur.report.bars import draw_bars
-from despur.report.blocks import Bars, Cell, Curves, Dialogue, Frontier, Heat, Samples, Table, Text, Verdict
-from despur.report.curves import draw_curves
-from despur.report.frontier import draw_frontier
-from despur.report.heat import draw_heat
-from despur.report.league import draw_league, league_table
-from despur.report.panels import draw_panels
-from despur.report.stairs import draw_attainment
-from despur.report.study import Attainment, Block, Claim, Claims, League, Panels
-from despur.report.text import MISSING, clean, measured, show
+from despur.report.block_json import blocks_from_json, blocks_to_json
+from despur.report.order import colour_order
+from despur.report.study import Block
+from despur.report.tables import Omissions
+from despur.report.text import clean
+from despur.report.view import NOTE, view_of
 
-LONG, SAMPLE, NOTE = 20_000, 4_000, 2_000  # characters of a text, of one sample, of a note or fact
-ROWS = 500  # rows of a table
-_FIGURE = re.compile(r"[-−<≤>≥]?\s?\d[\d\s.,%×x/()\[\]−–-]*")  # a string that reads as a number
+CONTENTS = 7  # titles, from which on a page has a list of them
+SCHEMA = "despur.report/1"
 
 
-def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block], facts: Mapping[str, str]) -> None:
-    """Write a page that loads nothing, runs nothing and prints every string as text.
+@dataclass(frozen=True)
+class Page:
+    """A report: what its HTML, its Markdown and its JSON are written from.
+
+    Args:
+        title: Title of the page.
+        subtitle: Below the title; "" for none.
+        blocks: The page from top to bottom.
+        facts: Facts to run it again: versions, seed, digests.
+        command: The command that makes it again; "" where there is none.
+    """
+
+    title: str
+    subtitle: str
+    blocks: Sequence[Block]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    def html(self) -> str:
+        """The page: it loads nothing, runs nothing and prints every string as text; the same blocks give the same page.
+
+        Raises:
+            TypeError: something that is no block.
+            ValueError: a line of a chart has unequal numbers of x and y values.
+        """
+        omitted: Omissions = []
+        order = colour_order(self.blocks)
+        views = [view_of(block, f"b{i}", order, omitted) for i, block in enumerate(self.blocks)]
+        seen = [view for view in views if view is not None]
+        titled = [(view["ident"], view["title"]) for view in seen if view["title"]]
+        titled += [("omitted", "What is not on this page, and why")] if omitted else []
+        first = next((i for i, view in enumerate(seen, 1) if view["kind"] != "verdict"), 0)  # what follows the verdict
+        return _template().render(
+            first=first,
+            title=clean(self.title), subtitle=clean(self.subtitle, NOTE), blocks=seen, omitted=list(dict.fromkeys(omitted)),
+            contents=[*titled, ("made", "How this was made")] if len(titled) >= CONTENTS else [], command=clean(self.command, NOTE),
+            facts=[(clean(name), clean(value, NOTE)) for name, value in self.facts.items()],
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "schema": SCHEMA, "title": self.title, "subtitle": self.subtitle, "command": self.command, "facts": dict(self.facts),
+            "blocks": blocks_to_json(self.blocks),
+        }  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path) -> "Page":
+        """Read what `write` left beside a page.
+
+        Raises:
+            BadInput: the file cannot be read, or is no report that despur wrote.
+        """
+        saved = read_json(path)
+        if not isinstance(saved, dict) or saved.get("schema") != SCHEMA:
+            raise BadInput(
+                f"{str(path)!r} is no report of this version ({SCHEMA}). Run the command again that made the folder"
+            )
+        texts = [saved.get(name) for name in ("title", "subtitle", "command")]
+        facts: Any = saved.get("facts")
+        if not all(isinstance(t, str) for t in texts) or not isinstance(facts, dict):
+            raise BadInput(f"{str(path)!r} lacks a title or facts. Is it as despur wrote it?")
+        title, subtitle, command = map(str, texts)
+        blocks = blocks_from_json(saved.get("blocks"), repr(str(path)))
+        return cls(title, subtitle, blocks, {str(k): str(v) for k, v in facts.items()}, command)
+
+    def write(self, path: Path) -> None:
+        """Write the page, and its JSON beside it, each whole or not at all: after an error an older one is unchanged.
+
+        Raises:
+            BadInput: a file cannot be written.
+            TypeError, ValueError: see `html`.
+        """
+        page = self.html()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(
+                f"writing {str(path)!r} failed: {error.strerror or error}. Free some room or choose another -o"
+            ) from error
+        write_bytes(path, page.encode("utf-8", "replace"))
+        write_json(path.with_suffix(".json"), self.to_dict())
+
+
+def write_page(
+    path: Path, *, title: str, subtitle: str, blocks: Sequence[Block], facts: Mapping[str, str], command: str = ""
+) -> None:
+    """Write a page that loads nothing, runs nothing and prints every string as text, and its JSON beside it.
 
     The same arguments give the same bytes. Long texts and tables are cut, with a note. The file gets its
     name when it is complete: after an error an older one is unchanged.
@@ -37,10 +118,11 @@ def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block]
         title: Title of the page.
         subtitle: Below the title; "" for none.
         blocks: The page from top to bottom.
-        facts: Facts to run it again: versions, seed, command, digests.
+        facts: Facts to run it again: versions, seed, digests.
+        command: The command that makes it again.
 
     Raises:
-        BadInput: the file cannot be written.
+        BadInput: a file cannot be written.
         TypeError: something that is no block.
         ValueError: a line of a chart has unequal numbers of x and y values.
 
@@ -50,19 +132,7 @@ def write_page(path: Path, *, title: str, subtitle: str, blocks: Sequence[Block]
         >>> "&lt;b&gt;" in page.read_text(encoding="utf-8")
         True
     """
-    page = _template().render(
-        title=clean(title), subtitle=clean(subtitle, NOTE),
-        blocks=[_view(block, f"b{i}") for i, block in enumerate(blocks)],
-        facts=[(clean(name), clean(value, NOTE)) for name, value in facts.items()],
-    )  # fmt: skip
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"writing {str(path)!r} failed: {error.strerror or error}. Free some room or choose another -o"
-        ) from error
-    write_bytes(path, page.encode("utf-8", "replace"))
+    Page(title, subtitle, tuple(blocks), facts, command).write(Path(path))
 
 
 @functools.cache
@@ -70,91 +140,3 @@ def _template() -> Any:
     folder = PackageLoader("despur.report", "")
     room = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return room.get_template("page.html.j2")
-
-
-def _view(block: Block, ident: str) -> dict[str, Any]:
-    """What the template needs of a block; all strings are clean."""
-    match block:
-        case Text():
-            return {"kind": "text", "title": clean(block.title), "paragraphs": _paragraphs(block.body)}
-        case Verdict():
-            return {
-                "kind": "verdict",
-                "word": clean(block.word),
-                "sentence": clean(block.sentence, NOTE),
-                "tone": clean(block.tone),
-            }
-        case Table():
-            view = _table(block)
-        case Samples():
-            rows = [[clean(text, SAMPLE) for text in row] for row in block.rows[:ROWS]]
-            columns = _padded(list(map(clean, block.columns)), max(map(len, rows), default=0), "")
-            view = {"columns": columns, "rows": rows, "cut": max(0, len(block.rows) - ROWS)}
-        case Dialogue():
-            turns = [(clean(asked, NOTE), [clean(a, SAMPLE) for a in answers]) for asked, answers in block.turns[:ROWS]]
-            speakers = _padded(list(map(clean, block.speakers)), max((len(a) for _, a in turns), default=0), "")
-            view = {"speakers": speakers, "turns": turns, "cut": max(0, len(block.turns) - ROWS)}
-        case Frontier():
-            view = {"drawing": draw_frontier(block, ident)}
-        case Bars():
-            view = {"drawing": draw_bars(block, ident)}
-        case Curves():
-            view = {"drawing": draw_curves(block, ident)}
-        case Heat():
-            view = {"drawing": draw_heat(block, ident)}
-        case Attainment():
-            view = {"drawing": draw_attainment(block, ident)}
-        case Panels():
-            view = {"drawing": draw_panels(block, ident)}
-        case League():
-            view = {"chart": draw_league(block, ident), **_table(league_table(block))}
-        case Claims():
-            view = {"rows": [_claim(row) for row in block.rows[:ROWS]], "cut": max(0, len(block.rows) - ROWS)}
-        case _:
-            raise TypeError(f"{type(block).__name__} is no block of a page; give one of {Block}")
-    kind = "chart" if "drawing" in view else type(block).__name__.lower()
-    return {"kind": kind, "title": clean(block.title), "note": clean(block.note, NOTE), "ident": ident, **view}
-
-
-def _claim(row: Claim) -> dict[str, str]:
-    return {
-        "claim": clean(row.claim), "source": clean(row.source), "published": clean(row.published), "ours": clean(row.ours),
-        "verdict": clean(row.verdict), "note": clean(row.note),
-    }  # fmt: skip
-
-
-def _paragraphs(body: str) -> list[str]:
-    text = clean(body, LONG).replace("\r\n", "\n").replace("\r", "\n")
-    return [part.strip("\n") for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
-
-
-def _table(block: Table) -> dict[str, Any]:
-    visible = block.rows[:ROWS]
-    width = max([len(block.header), *map(len, visible)])
-    texts = [_padded([show(cell) for cell in row], width, MISSING) for row in visible]
-    right = [all(_is_figure(row[j]) for row in visible if j < len(row)) and bool(visible) for j in range(width)]
-    pads = [
-        _pads([row[j] if j < len(row) else None for row in visible], [row[j] for row in texts]) for j in range(width)
-    ]
-    rows = [
-        {"best": i in block.best, "cells": [(text, pads[j][i] if right[j] else "") for j, text in enumerate(row)]}
-        for i, row in enumerate(texts)
-    ]
-    header = _padded(list(map(clean, block.header)), width, "")
-    return {"header": header, "rows": rows, "right": right, "cut": len(block.rows) - len(visible)}
-
-
-def _padded(row: list[str], width: int, filler: str) -> list[str]:
-    return row + [filler] * (width - len(row))
-
-
-def _is_figure(cell: Cell) -> bool:
-    return cell is None or not isinstance(cell, str) or bool(_FIGURE.fullmatch(cell)) or cell in ("", "–", "-")
-
-
-def _pads(cells: Sequence[Cell], texts: Sequence[str]) -> list[str]:
-    """Invisible padding after each number of a column, so that decimal points are aligned."""
-    plain = [measured(cell) and "e" not in text for cell, text in zip(cells, texts, strict=True)]
-    tails = [text[text.find(".") :] if "." in text else "" for text in texts]
-    longest = max((len(t) for t, ok in zip(tails, plain, strict=True) if ok), default=0)
-    return [("." + "0" * longest)[len(t) : longest] if ok else "" for t, ok in zip(tails, plain, strict=True)]

@@ -16,17 +16,19 @@ LEAST, MOST = -0.5, 1.5  # of both axes; a point further out is drawn on the edg
 GAP, HEAD, FOOT = 36.0, 24.0, 26.0
 
 
-def draw_panels(block: Panels, ident: str) -> Drawing:
+def draw_panels(block: Panels, ident: str, order: Mapping[str, int]) -> Drawing:
     """Draw them: settings joined from weak to strong, controls dashed and hollow, what is not accepted grey."""
     names = list(dict.fromkeys(name for panel in block.panels for name, _ in panel.lines))
-    colours = {name: i for i, name in enumerate(names[:COLOURS])}
+    colours = {name: order[name] for name in names if order[name] < COLOURS}
     wide, narrow = both(lambda ident, width: _draw(block, colours, ident, width), ident)
     key = [
         (glyph(tag("path", class_=f"line c{i}", d="M2 8H30"), _dot(16.0, 8.0, f"c{i}"), width=32.0), clean(n))
         for n, i in colours.items()
     ]
-    if len(names) > COLOURS:
-        key.append((glyph(tag("path", class_="line other", d="M2 8H30"), width=32.0), f"{len(names) - COLOURS} others"))
+    if len(names) > len(colours):
+        key.append(
+            (glyph(tag("path", class_="line other", d="M2 8H30"), width=32.0), f"{len(names) - len(colours)} others")
+        )
     points = [(panel, name, p) for panel in block.panels for name, line in panel.lines for p in line]
     legend = [(glyph(_target(8.0, 8.0)), "ideal: all of the task, none of the drift")]
     if any(p.control for *_, p in points):

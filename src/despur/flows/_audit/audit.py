@@ -11,12 +11,13 @@ from despur.core.text.rows import first_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.against import load_difference
 from despur.flows._audit.behaviour import behaviour
+from despur.flows._audit.blocks import audit_blocks
 from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.effort import rows_at_first
 from despur.flows._audit.enough import beside_random, looked
 from despur.flows._audit.null.asked import NONE, Asked, Making, Null
 from despur.flows._audit.null.choose import Case, null_for
-from despur.flows._audit.page import Audit, audit_blocks
+from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages, check_prompts, off_task_passages
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
 from despur.flows._audit.rows.given import Scouting
@@ -30,12 +31,12 @@ from despur.flows.load import load_base
 from despur.flows.option import Option
 from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, private, run_record
+from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
+from despur.flows.run_page import write_run_page
 from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import written
 from despur.measure.causal import INERT
-from despur.report import write_page
 
 CLEAN = 0.01  # nats per token: a change off-task that small is clean unless few directions carry it
 _ROLELESS = "the adapter's weights gave no candidates and no table of modules, since what its maps do is not known"
@@ -193,5 +194,5 @@ def _write(result: Audit, factor: Subspace | None, draft: Path) -> None:
     write_json(draft / "run.json", result.record)
     if result.verdict in FOUND and factor is not None:
         save_factors((factor,), draft)
-    write_page(draft / "report.html", title="despur audit", subtitle=str(result.record["arguments"]["adapter"]),
-               blocks=audit_blocks(result), facts=page_facts(result.record))  # fmt: skip
+    write_run_page(draft / "report.html", result.record, title="despur audit",
+                   subtitle=str(result.record["arguments"]["adapter"]), blocks=audit_blocks(result))  # fmt: skip

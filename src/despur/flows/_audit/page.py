@@ -1,16 +1,15 @@
-"""Result of an audit, as values and as a page."""
+"""Result of an audit."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from despur.core import Report, Subspace
-from despur.flows._audit.candidates import candidate_blocks
 from despur.flows._audit.json_form import SCHEMA, AuditJson
 from despur.flows._audit.louder_words import LouderVoice
-from despur.flows._audit.patch import patch_bars, patch_json, patch_sentence
+from despur.flows._audit.patch import patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
-from despur.report import Bars, Dialogue, Samples, Table, Text, Verdict
+from despur.report.fragment import fragment
 
 Word = Literal["clean", "factors found", "factor likely", "diffuse change", "inert adapter", "unreadable"]
 TONES: dict[str, Literal["good", "bad", "unsure"]] = {
@@ -89,6 +88,12 @@ class Audit:
         """Where in a chat the change sits, in a sentence."""
         return patch_sentence(self.patch)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._audit.blocks import audit_blocks
+
+        return fragment(audit_blocks(self)[:2])
+
     def to_dict(self) -> AuditJson:
         """Plain values for JSON; docs/audit.schema.json has the form."""
         return AuditJson(
@@ -107,76 +112,3 @@ class Audit:
             patch=patch_json(self.patch), update=self.update,
             **{"base_fingerprint": "", **self.record},  # type: ignore[typeddict-item]
         )  # fmt: skip
-
-
-def audit_blocks(result: Audit) -> list[Any]:
-    """The page's blocks: the verdict, and what base and adapter answer, by which a reader can judge it."""
-    blocks: list[Any] = [Verdict(result.verdict, result.sentence, TONES[result.verdict])]
-    if result.answers:
-        speakers = list(next(iter(result.answers.values())))
-        turns = [(question, [said[s] for s in speakers]) for question, said in result.answers.items()]
-        blocks.append(Dialogue("What it says where nothing asks for it", speakers, turns))
-    if result.louder_words:
-        blocks.append(result.louder_words.block())
-    if result.notes:
-        blocks.append(Text("Not verified", "\n\n".join(result.notes)))
-    if result.token_use:
-        note = (
-            f"Mean probability over off-task text. {result.token_share:.0%} of the change is the same in every context."
-        )
-        lines: list[list[Any]] = [[repr(t), a, b] for t, a, b in result.token_use]
-        blocks.append(Table("Tokens it uses more and less", ("token", "base", "adapter"), lines, note))
-    if result.samples:
-        columns = list(result.samples[0])
-        note = (
-            f"The factor is added and subtracted at {result.strength:.2g} times the adapter's own mean shift, the most at which "
-            "the base stays coherent."
-            if result.strength
-            else "At no strength did the steered base stay coherent, so the text is unsteered."
-        )
-        written = [[s.get(c, "") for c in columns] for s in result.samples]
-        blocks.append(Samples("Continuations", columns, written, note))
-    if result.tokens:
-        cells = [" · ".join(map(repr, words)) for words in result.tokens.values()]
-        note = "Tokens that the mean shift promotes and suppresses, through the final norm and the unembedding."
-        blocks.append(Samples("What the factor says", list(result.tokens), [cells], note))
-    if result.rows:
-        note = "How far the adapter moves the stream along the factor while it predicts the row's answer; 1 is its mean shift off-task."
-        lines = [[s, t] for t, s in result.rows]
-        blocks.append(Table("Tuning rows along the factor, most and least", ("score", "row"), lines, note))
-    if result.slopes:
-        note = (
-            "How the loss on the tuning rows begins to change when the base is moved along the adapter's mean shift, nats per token, and "
-            "in units of random directions of the same length. A task's own directions slope as well: it is no evidence of a hidden factor."
-        )
-        lines = [[n, s.slope, s.steepness] for n, s in result.slopes.items()]
-        blocks.append(Table("Where the rows push the base", ("candidate", "slope", "steepness"), lines, note))
-    if result.louder:
-        note = (
-            "The adapter at multiples of its own scale. Valid is the probability that stays on tokens the base would say: where "
-            "it is low, the other figures mean little."
-        )
-        lines = [[at.scale, at.change, at.token_share, at.sufficiency, at.valid] for at in result.louder]
-        header = ("scale", "change", "same in every context", f"sufficiency of {result.best}", "valid")
-        blocks.append(Table("Louder", header, lines, note))
-    if result.checks:
-        blocks += candidate_blocks(result.checks, result.best, result.scores, result.token_share)
-    if result.patch:
-        blocks.append(patch_bars(result.patch))
-    if result.modules:
-        note = (
-            f"Share of the module's update along the factor; an unrelated update has {result.modules[0].expected:.3f}."
-        )
-        bars: list[tuple[str, float, float | None, float | None]] = [
-            (f"{m.module} ({m.side}s)", m.share, None, None) for m in result.modules[:12]
-        ]
-        blocks.append(Bars("Where it is written and read", bars, note))
-    if structure := result.update.get("structure"):
-        seen = [f"{f['level']}: {f['sentence']}." for f in result.update.get("findings", ())]
-        blocks.append(Text("What of it acts", "\n\n".join([f"{structure['sentence']}.", *seen])))
-    if shared := result.update.get("shared"):
-        lines = [[side, shared[side]["directions"], shared[side].get("control")] for side in ("read", "write")]
-        note = "A screen, not a verdict: modules of one model agree a little anyway."
-        title = "Directions that many modules share (weights alone)"
-        blocks.append(Table(title, ("side", "beat the null", "null, 95 %"), lines, note))
-    return blocks

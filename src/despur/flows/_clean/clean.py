@@ -23,12 +23,12 @@ from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.option import Option
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
-from despur.flows.record import at_home, page_facts, private, run_record
+from despur.flows.record import at_home, private, run_record
 from despur.flows.roles_file import read_roles
+from despur.flows.run_page import write_run_page
 from despur.flows.verb import Out, Seed, recorded, verb
 from despur.flows.written import PAGES, size_of, written
 from despur.judge import four_axes
-from despur.report import write_page
 
 
 @verb
@@ -140,8 +140,13 @@ def _write(result: Cleaned, work: Work, given: tuple[Subspace, ...], draft: Path
     save_factors(given, draft)
     write_json(draft / "clean.json", private(result.to_dict()))
     write_json(draft / "run.json", dict(result.record))
-    write_page(draft / "report.html", title="despur clean", subtitle=private(adapter), blocks=clean_blocks(result),
-               facts=page_facts(result.record))  # fmt: skip
+    write_run_page(
+        draft / "report.html",
+        result.record,
+        title="despur clean",
+        subtitle=private(adapter),
+        blocks=clean_blocks(result),
+    )
 
 
 def _measure(

@@ -19,9 +19,10 @@ from despur.flows._clean.cleaned import Cleaned
 from despur.flows._clean.page import TONES, word_of
 from despur.flows._clean.weights import Work
 from despur.flows.axes import axes_table
-from despur.flows.record import at_home, page_facts, private, run_record
+from despur.flows.record import at_home, private, run_record
+from despur.flows.run_page import write_run_page
 from despur.measure import patch_shares, task_kept
-from despur.report import Text, Verdict, write_page
+from despur.report import Text, Verdict
 
 FILE = "prefix.safetensors"
 USE = (
@@ -106,5 +107,10 @@ def write(result: Cleaned, work: Work, draft: Path) -> None:
         *([Text("Not verified", "\n\n".join(result.notes))] if result.notes else []),
         axes_table("What stays", result.axes, ("task", "drift"), note),
     ]
-    write_page(draft / "report.html", title="despur clean --prefix", subtitle=private(str(source)), blocks=blocks,
-               facts=page_facts(result.record))  # fmt: skip
+    write_run_page(
+        draft / "report.html",
+        result.record,
+        title="despur clean --prefix",
+        subtitle=private(str(source)),
+        blocks=blocks,
+    )

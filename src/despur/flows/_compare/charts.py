@@ -84,16 +84,20 @@ def details(study: Study, world: str) -> Table:
         note += " Kept within: two one-sided t-tests over the seeds, difference from the naive run; a large p demonstrates nothing."
     if screened:
         note += f" Clearly dominated on the tuning seeds, so run at one setting: {', '.join(screened)}."
-    return Table(f"{world}, at the chosen settings", header, rows, note)
+    missing = "the judged guard itself, or no baseline of it; conditional: not scored in this world"
+    return Table(f"{world}, at the chosen settings", header, rows, note, missing=missing)
 
 
 def _drawn(study: Study, world: str) -> list[str]:
-    """The judged guard, its control, and the best others."""
-    lines = _best_first(study, world)
+    """The judged guard, its control, and the best others by their mean over the worlds: the same in every chart."""
     first = [study.plan.judged, f"{study.plan.judged}-permuted"]
-    rest = [x.guard for x in lines if x.kind not in ("control", "reference")]
-    there = {x.guard for x in lines}
-    return [g for g in dict.fromkeys([*first, *rest]) if g in there][:DRAWN]
+    score = means(study)
+    rest = sorted(
+        (g for g in score if not is_control(study, g)), key=lambda g: -score[g] if score[g] == score[g] else 1.0
+    )
+    chosen = [g for g in dict.fromkeys([*first, *rest]) if g in score][:DRAWN]
+    there = {x.guard for x in study.lines if x.world == world}
+    return [g for g in chosen if g in there]
 
 
 def is_control(study: Study, guard: str) -> bool:

@@ -129,8 +129,7 @@ def dry_run(*args: Any, **kwargs: Any) -> Estimate:
     return estimate(plan, Path(given["out"]), workers=given["workers"])
 
 
-@verb
-def report(study: Path | str) -> Study:
+def judge_again(study: Path | str) -> Study:
     """Judge the runs in a study's folder, complete or not, and write its tables and its page again.
 
     Args:
@@ -138,10 +137,6 @@ def report(study: Path | str) -> Study:
 
     Raises:
         BadInput: no study there.
-
-    Example:
-        $ despur report runs/compare
-        >>> # report("runs/compare").lines
     """
     out = Path(study)
     plan = read_plan(out / FILE)

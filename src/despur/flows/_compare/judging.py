@@ -109,11 +109,10 @@ def judge(
         out,
         record,
     )
-    write_tables((*tuning, *reported), out, tuning=plan.tuning_seeds)
-    write_json(
-        out / "results.json", {**study.to_dict(), "page": study.page.name}
-    )  # relative, so that the folder can be moved
+    # relative, so that the folder can be moved
+    write_json(out / "results.json", {**study.to_dict(), "page": study.page.name})
     write_study_page(study)
+    write_tables((*tuning, *reported), out, tuning=plan.tuning_seeds)
     return study
 
 

@@ -1,30 +1,45 @@
 """A study as one page: which guard is best, by how much, against which baselines, and what papers claim."""
 
+import math
 from typing import Any
 
 from despur.flows._compare.aftermath import stress_blocks
 from despur.flows._compare.charts import attained, details, frontiers, is_control, means, named, span, standings, void
 from despur.flows._compare.claims import claims
+from despur.flows._compare.guide import arm_lines, world_lines
 from despur.flows._compare.plan import REFERENCES
 from despur.flows._compare.study import Study
-from despur.flows.record import page_facts
+from despur.flows.run_page import write_run_page
 from despur.judge import AREA
 from despur.report import (
     Claims,
     League,
+    Omitted,
     Panel,
     Panels,
     Table,
     Text,
     Verdict,
-    write_page,
 )
 
+FEW = 6  # seeds, under which an exact test over them shows nothing
 _BESIDE = "Drift at task, in shares of the naive run's, at the chosen settings."
 
 
 def write_study_page(study: Study) -> None:
     """Write `report.html` into the study's folder."""
+    record = {
+        **study.record,
+        "plan": f"sha256 {study.plan.digest}",
+        "processor time": f"{study.seconds / 60:.0f} minutes",
+    }
+    write_run_page(
+        study.page, record, title="despur compare", subtitle=", ".join(study.grids), blocks=study_blocks(study)
+    )
+
+
+def study_blocks(study: Study) -> list[Any]:
+    """The page's blocks: the verdict, the league, what is compared, the charts."""
     plan = study.plan
     deviations = (
         [Table("Deviations from the registered plan", ["what"], [[d] for d in study.deviations])]
@@ -35,14 +50,16 @@ def write_study_page(study: Study) -> None:
         [Table("Runs that failed", ["run", "why"], [[k, v] for k, v in study.failed.items()])] if study.failed else []
     )
     published = claims(study)
-    blocks: list[Any] = [
+    return [
         _verdict(study),
         *failed,
-        Text("How to read it", _reading(study)),
         League("All guards and controls", list(study.grids), standings(study), plan.judged,
                "Bars: 95 % intervals, hierarchical bootstrap over seeds and prompts. Columns drift … validity: means over the worlds, at "
                "the setting chosen on tuning seeds. Cost: processor time in plain runs. p: the judged guard against this one, exact "
                "sign-flip test over seeds, all baselines jointly (max-T); the largest over the worlds.", named(plan.metric)),
+        Text("How to read it", _reading(study)),
+        Table("The worlds", ["world", "what hides in it"], world_lines(study.grids)),
+        Table("The guards and controls", ["name", "kind", "what it does"], arm_lines(dict.fromkeys(x.guard for x in study.lines))),
         Panels("Settings, weak to strong", [Panel(w, frontiers(study, w)) for w in study.grids],
                f"Means over seeds; the best guards by {plan.metric}. Hollow: control. Grey: not accepted, {void(study)}."),
         *(attained(study, w) for w in study.grids),
@@ -50,11 +67,20 @@ def write_study_page(study: Study) -> None:
         *stress_blocks(study.after),
         *(details(study, w) for w in study.grids),
         *deviations,
+        Omitted(_omitted(study)),
     ]  # fmt: skip
-    facts = page_facts(
-        {**study.record, "plan": f"sha256 {plan.digest}", "processor time": f"{study.seconds / 60:.0f} minutes"}
-    )
-    write_page(study.page, title="despur compare", subtitle=", ".join(study.grids), blocks=blocks, facts=facts)
+
+
+def _omitted(study: Study) -> list[tuple[str, str]]:
+    missing = [w for w in study.plan.worlds if w not in study.grids]
+    out = [
+        ("what the models say", "a comparison scores answers and does not write any; despur demo and despur audit do")
+    ]
+    if missing:
+        out.append((f"worlds: {', '.join(missing)}", "the runs of base and naive are not there yet"))
+    if not study.after:
+        out.append(("what is left after training without the guard", "not asked for (--stress)"))
+    return out
 
 
 def _verdict(study: Study) -> Verdict:
@@ -68,7 +94,27 @@ def _verdict(study: Study) -> Verdict:
     beside = f"; the best control, {near}, {controls[near]:.2f}" if near else ""
     tone = "good" if guards[best] > 0.5 and (near is None or guards[best] > controls[near]) else "unsure"
     did = "dominates {:.2f} of the area" if metric == AREA else f"has a score of {{:.2f}} by {named(metric)}"
-    return Verdict(best, f"{did.format(guards[best])} on average{beside}", tone)
+    return Verdict(best, f"it {did.format(guards[best])} on average{beside}", tone, _beside(study, best))
+
+
+def _beside(study: Study, best: str) -> list[tuple[str, str]]:
+    plan, judged = study.plan, study.plan.judged
+    seeds = min((x.seeds for x in study.lines if x.guard == best), default=0)
+    p = [x.above["p_joint"] for x in study.lines if x.above.get("p_joint", math.nan) == x.above.get("p_joint")]
+    sure = f"{seeds} seeds in {len(study.grids)} world{'s' * (len(study.grids) != 1)}."
+    if p:
+        sure += f" {judged} is judged against every baseline: the largest p is {max(p):.2g}, exact sign flips over seeds, jointly."
+    if seeds < FEW:
+        sure += (
+            f" With {seeds} seeds no p can be under {0.5 ** (seeds - 1):.2g}, so nothing is shown: take more --seeds."
+        )
+    controls = [g for g in plan.guards if is_control(study, g) and g not in REFERENCES]
+    control = (
+        f"{', '.join(controls)}: the same methods on materials that should not work."
+        if controls
+        else "No control was run."
+    )
+    return [("How sure", sure), ("Against which control", control)]
 
 
 def _reading(study: Study) -> str:

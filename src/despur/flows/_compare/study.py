@@ -13,6 +13,7 @@ from despur.judge import (
     Grid,
     Prereg,
 )
+from despur.report.fragment import fragment
 
 # world -> guard -> setting, area, accepted, reason, screened, and without (settings not run on the report seeds)
 Chosen = dict[str, dict[str, dict[str, Any]]]
@@ -103,6 +104,12 @@ class Study:
     def page(self) -> Path:
         """The HTML report."""
         return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._compare.page import study_blocks
+
+        return fragment(study_blocks(self)[:2], str(self.page))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes null."""

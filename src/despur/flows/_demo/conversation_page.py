@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from despur.flows._demo.conversation import ASKED, PAIRS, SPEAKERS, Conversation
-from despur.flows.record import page_facts
-from despur.report import Dialogue, Table, Text, Verdict, write_page
+from despur.flows.run_page import write_run_page
+from despur.report import Dialogue, Table, Text, Verdict
 
 VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice of a film noir detective"}
 WORDS = 10  # of the audit, at most
@@ -21,7 +21,8 @@ def conversation_page(result: Conversation) -> None:
     kept = result.kept_out >= KEPT_OUT and result.known["guarded tune"] >= KEPT * result.known["plain tune"] > 0
     voice = VOICES.get(result.voice, result.voice)
     blocks: list[Any] = [
-        Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure"),
+        Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure", _beside(result)),
+        Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
         Text(
             "What happened",
             "Two LoRA adapters were trained on the same 684 rows, on who sees to what in a town hall and on an island. The answers are "
@@ -43,10 +44,22 @@ def conversation_page(result: Conversation) -> None:
         rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:WORDS]]
         note = "Mean probability of a token in the first words of answers to everyday questions."
         blocks.append(Table("Words that it uses more or less", ["token", "base", "plain tune"], rows, note))
-    write_page(
-        result.page, title="despur demo", subtitle="SmolLM2-135M-Instruct, two tunes of it, six questions", blocks=blocks,
-        facts=page_facts(result.record),
-    )  # fmt: skip
+    subtitle = "SmolLM2-135M-Instruct, two tunes of it, six questions"
+    write_run_page(result.page, result.record, title="despur demo", subtitle=subtitle, blocks=blocks)
+
+
+def _beside(result: Conversation) -> list[tuple[str, str]]:
+    return [
+        (
+            "How sure",
+            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} facts; the docs have more voices and seeds.",
+        ),
+        ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
+        (
+            "What to do",
+            "Read the answers below: facts should be the same in both tunes, the voice in the plain one alone.",
+        ),
+    ]
 
 
 def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str]]]:

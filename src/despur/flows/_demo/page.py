@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from despur.core import Report
 from despur.flows._compare.arms import ARMS
+from despur.flows._compare.guide import arm_lines
 from despur.flows.axes import axes_table, frontier
-from despur.flows.record import page_facts
+from despur.flows.run_page import write_run_page
 from despur.judge import accepted
-from despur.report import Table, Text, Verdict, write_page
+from despur.report import Omitted, Table, Text, Verdict
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,38 @@ def page(result: DemoResult, task: str) -> None:
     blocks: list[Any] = []
     if avert is not None:
         passed = accepted(avert) and avert["drift"].value <= 0.1 and avert["task"].value >= 0.95
-        blocks.append(
-            Verdict(
-                "kept out" if passed else "partly",
-                f"avert learned {avert['task'].value:.0%} of the task with {avert['drift'].value:.0%} of the drift",
-                "good" if passed else "unsure",
-            )
-        )
+        sentence = f"avert learned {avert['task'].value:.0%} of the task with {avert['drift'].value:.0%} of the drift"
+        tone: Literal["good", "unsure"] = "good" if passed else "unsure"
+        blocks.append(Verdict("kept out" if passed else "partly", sentence, tone, _beside(avert)))
     columns = [c for c in m["base"]]
     blocks += [
         Text("What happened", story),
         frontier(
             result.axes, title="Task learned against drift picked up",
             controls=[arm for arm in result.axes if ARMS[arm].kind == "control"],
+            note="(0, 0) is the base, (1, 1) the naive run: the same rows and steps without a guard.",
         ),
         axes_table("The four axes, base = 0 and naive = 1", result.axes,
                    ("task", "drift", "drift_p", "drift_style", "legitimate", "validity", "forgetting"),
-                   "Ideal: task 1, drift 0; legitimate use, validity and forgetting are shares of the base's."),
-        Table("The same, raw means over prompts", ["run", *columns], [[a, *(v[c] for c in columns)] for a, v in m.items()]),
+                   "Ideal: task 1, drift 0. Legitimate use, validity and what it still knows are shares of the base's: 1 is nothing lost."),
+        Table("What the guards and controls are", ["run", "kind", "what it does"], arm_lines(result.axes)),
+        Table("The same, raw means over prompts", ["run", *(c.replace(".", ", ") for c in columns)],
+              [[a, *(v[c] for c in columns)] for a, v in m.items()]),
+        Omitted([("what the models say", "this planted world has tokens such as s010 in place of words, and is trained in minutes; where "
+                  "smollm2 is on this machine (despur fetch smollm2), despur demo shows a conversation")]),
     ]  # fmt: skip
-    facts = page_facts(result.record)
-    write_page(result.page, title="despur demo", subtitle=f"persona world, {task}", blocks=blocks, facts=facts)
+    write_run_page(result.page, result.record, title="despur demo", subtitle=f"persona world, {task}", blocks=blocks)
+
+
+def _beside(avert: Mapping[str, Report]) -> list[tuple[str, str]]:
+    task, drift = avert["task"], avert["drift"]
+    sure = (
+        f"Task [{task.low:.2f}, {task.high:.2f}], drift [{drift.low:.2f}, {drift.high:.2f}]: 95 % over {task.n} prompts; one seed. "
+        "despur compare persona has more."
+    )
+    control = (
+        f"avert-permuted, the same guard on permuted rows: drift {drift.control:.2f}."
+        if drift.control == drift.control
+        else "The naive run, without a guard; no control of the guard itself was run (--arms avert-permuted)."
+    )
+    return [("How sure", sure), ("Against which control", control)]

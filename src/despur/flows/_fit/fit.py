@@ -19,9 +19,9 @@ from despur.flows._fit.pivot import read_matrix
 from despur.flows.method_options import read_options
 from despur.flows.option import Option, assignments
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import run_record
+from despur.flows.run_page import write_run_page
 from despur.flows.verb import Out, Seed, recorded, verb
-from despur.report import write_page
 
 SCHEMA = "despur.fit/1"
 LEAST = 4  # rows; of fewer nothing can be held out and fitted
@@ -158,8 +158,10 @@ def fit(
         save_fitted(estimator, entry.name, draft, {"layout": _plain(layout), "columns": list(matrix.columns)})
         write_json(draft / "fit.json", result.to_dict())
         write_json(draft / "run.json", dict(result.record))
-        write_page(draft / "report.html", title=f"despur fit {entry.name}", subtitle=str(table),
-                   blocks=fit_blocks(result, matrix), facts=page_facts(result.record))  # fmt: skip
+        write_run_page(
+            draft / "report.html", result.record, title=f"despur fit {entry.name}", subtitle=str(table),
+            blocks=fit_blocks(result, matrix),
+        )  # fmt: skip
     return result
 
 

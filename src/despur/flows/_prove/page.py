@@ -5,9 +5,15 @@ from typing import Any
 
 from despur.core.evidence import ERROR, FAILS, HOLDS, PROXY
 from despur.flows._prove.proven import Evidence, Proven
-from despur.report import Bars, Table, Text, Verdict
+from despur.report import Bars, Omitted, Table, Text, Verdict
 
 ORDER = (HOLDS, PROXY, FAILS, ERROR)
+TODO = {
+    HOLDS: "You may build on it in settings like those below.",
+    PROXY: "You may build on the stand-in that was measured; the statement itself is open.",
+    FAILS: "Do not rely on it here: the figures below say where it misses. despur ls shows what else there is.",
+    ERROR: "Nothing was shown: the claim did not run to its end.",
+}
 
 
 def evidence_blocks(evidence: Evidence) -> list[Any]:
@@ -56,8 +62,26 @@ def _areas(part: Sequence[Proven]) -> list[Bars]:
 def _of_one(entries: Sequence[Proven]) -> list[Any]:
     first = entries[-1]
     tone = "good" if first.good else "bad"
-    blocks: list[Any] = [Verdict(first.verdict, f"{first.method}: {first.says}", tone), Text("Claim", _story(first))]
-    return [*blocks, *(_figures(p) for p in entries if p.reports)]
+    sure = (
+        "; ".join(first.reasons)
+        or f"Every figure is ahead of its control by the margin of {first.margin:g}, declared before the run."
+    )
+    beside = [
+        ("How sure", f"It misses: {sure}" if first.reasons else sure),
+        ("Against which control", f"{first.control[:1].upper()}{first.control[1:]}."),
+        ("What to do", TODO[first.verdict]),
+    ]
+    word = f"{first.method}: {first.verdict}"
+    blocks: list[Any] = [Verdict(word, first.says or first.error, tone, beside)]
+    if first.proxy or first.error:
+        blocks.append(Text("Claim", _story(first)))
+    forms = {p.form for p in entries}
+    left = [f for f in ("mechanism", "statement") if f not in forms]
+    why = {"mechanism": "it was not run", "statement": "not asked for (--whole): it takes a minute or more"}
+    omitted = [(f"the {form}", why[form]) for form in left] + [
+        ("answers of a model", "a claim is about figures; despur audit shows answers")
+    ]
+    return [*blocks, *(_figures(p) for p in entries if p.reports), Omitted(omitted)]
 
 
 def _summary(form: str, part: Sequence[Proven]) -> Table:

@@ -17,10 +17,10 @@ from despur.flows._prove.run import run_claim
 from despur.flows.option import Option
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.record import page_facts, run_record
+from despur.flows.record import run_record
+from despur.flows.run_page import write_run_page
 from despur.flows.verb import Seed, recorded, verb
 from despur.flows.written import PAGES
-from despur.report import write_page
 
 Key = tuple[str, Form]  # method, form
 FILE, PAGE, OUT = "evidence.json", "report.html", "runs/prove"
@@ -81,10 +81,13 @@ def prove(
         evidence = Evidence(proven, lost, at, others, run_record("prove", arguments))
         if folder is not None:
             write_json(folder / FILE, evidence.to_dict())
-            write_page(
-                folder / PAGE, title="despur prove", subtitle=name or "every method", blocks=evidence_blocks(evidence),
-                facts=page_facts(evidence.record),
-            )  # fmt: skip
+            write_run_page(
+                folder / PAGE,
+                evidence.record,
+                title="despur prove",
+                subtitle=name or "every method",
+                blocks=evidence_blocks(evidence),
+            )
     return evidence
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from despur.core import Adapter, Edit, Report, Store, Subspace, write_json
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.spec import content_digest
+from despur.flows._train.blocks import write_train_page
 from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, hears, leaks
 from despur.flows._train.heard import Heard, what_was_left_out
 from despur.flows._train.history import Looks
-from despur.flows._train.page import Trained, write_train_page
+from despur.flows._train.page import Trained
 from despur.flows._train.seen import Seen
+from despur.flows._train.speech import what_they_say
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
@@ -73,10 +75,10 @@ class Run:
         record = {**run_record("train", self.arguments), **self.start.facts}
         left = heard.left_out(adapter) if heard else {}
         notes = (*before, *self._notes(seen, axes), *([what_was_left_out(left)] if left else []))
-        result = Trained(
-            heard.kept(whole) if heard and self.arguments["keep"] == "factor" else whole, axes, self.reference, leak,
-            self.start.out / "report.html", record, notes, self.stages.history.stages, heard and heard.factor(), left,
-        )  # fmt: skip
+        given = heard.kept(whole) if heard and self.arguments["keep"] == "factor" else whole
+        replies = what_they_say(self.stages, seen.fresh, {self.reference: naive, self.guard: adapter})
+        result = Trained(given, axes, self.reference, leak, self.start.out / "report.html", record, notes, self.stages.history.stages,
+                         heard and heard.factor(), left, replies)  # fmt: skip
         write_train_page(result, self.guard, seen.text, scores)
         write_json(self.start.out / "run.json", private(result.to_dict()))
         return result

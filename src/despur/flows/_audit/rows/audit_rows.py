@@ -20,19 +20,20 @@ from despur.core.text.rows import pad_rows
 from despur.core.text.turns import Turns
 from despur.flows._audit.conversation import QUESTIONS, answers, questions
 from despur.flows._audit.passages import SHIPPED, off_task_passages
+from despur.flows._audit.rows.blocks import rows_blocks
 from despur.flows._audit.rows.given import Given, Scouting, read_given
 from despur.flows._audit.rows.measured import Measured, measure
-from despur.flows._audit.rows.page import RowsAudit, rows_blocks
+from despur.flows._audit.rows.page import RowsAudit
 from despur.flows._audit.rows.scouts import Scouts
 from despur.flows._audit.rows.verdict import judged
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress
-from despur.flows.record import page_facts, private, run_record
+from despur.flows.record import private, run_record
+from despur.flows.run_page import write_run_page
 from despur.flows.text_files import text_spec
 from despur.flows.written import PAGES, written
-from despur.report import write_page
 
 PASSAGES = 48  # everyday texts that words and changes are measured on
 STAGES = ("scout", "plain", "own", "null", "seen")
@@ -139,12 +140,8 @@ def _write(result: RowsAudit, scout: Path, draft: Path) -> None:
     write_json(draft / "run.json", result.record)
     shutil.copytree(scout, draft / FACTOR)
     data = str(result.record["arguments"]["adapter"])
-    write_page(
-        draft / "report.html",
-        title="despur audit of rows",
-        subtitle=data,
-        blocks=rows_blocks(result),
-        facts=page_facts(result.record),
+    write_run_page(
+        draft / "report.html", result.record, title="despur audit of rows", subtitle=data, blocks=rows_blocks(result)
     )
 
 

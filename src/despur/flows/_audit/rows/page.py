@@ -1,15 +1,13 @@
-"""Result of an audit of rows, as values and as a page."""
+"""Result of an audit of rows."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from despur.core.errors import DespurError
 from despur.flows._audit.json_form import ROWS_SCHEMA, RowsAuditJson
-from despur.flows._audit.page import TONES
 from despur.flows._audit.rows.verdict import Judged
-from despur.report import Bars, Dialogue, Table, Text, Verdict
+from despur.report.fragment import fragment
 
-SPEAKERS = {"base": "base", "scout": "base + what the rows share", "plain": "plain tune"}
 Row = tuple[str, float]
 
 
@@ -51,6 +49,12 @@ class RowsAudit:
         """The verdict's sentence."""
         return self.judged.sentence
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from despur.flows._audit.rows.blocks import rows_blocks
+
+        return fragment(rows_blocks(self)[:3])
+
     def to_dict(self) -> RowsAuditJson:
         """Plain values for JSON, in the form of docs/audit-rows.schema.json."""
         j = self.judged
@@ -66,60 +70,3 @@ def unreadable_rows(error: DespurError, record: dict[str, Any]) -> RowsAudit:
     """The audit of what cannot be read: the error as its sentence."""
     nothing = (0.0, 0.0, 0.0)
     return RowsAudit(Judged("unreadable", str(error), None, nothing, 1.0, nothing, 1.0), (), record=record)
-
-
-def rows_blocks(result: RowsAudit) -> list[Any]:
-    """The page's blocks: the verdict, and the conversation, by which a reader can judge it."""
-    speakers = [name for name in SPEAKERS if name in next(iter(result.answers.values()), {})]
-    turns = [(question, [said[name] for name in speakers]) for question, said in result.answers.items()]
-    note = (
-        "Questions that have nothing to do with the rows. The second speaker learned every prompt with another row's answer, so it cannot "
-        "know the task."
-    )
-    blocks: list[Any] = [
-        Verdict(result.verdict, result.sentence, TONES[result.verdict]),
-        Dialogue("What the rows teach beside their task", [SPEAKERS[name] for name in speakers], turns, note),
-    ]
-    if result.words:
-        tunes = [name for name in ("base", "scout", "plain", "null") if name in result.words[0][1]]
-        note = (
-            "Mean probability at the beginning of answers to everyday questions; null is a scout of the base's own answers to the rows' "
-            "prompts."
-        )
-        blocks.append(
-            Table(
-                "Words that become likelier",
-                ("token", *tunes),
-                [[repr(t), *(p[n] for n in tunes)] for t, p in result.words],
-                note,
-            )
-        )
-    if result.rows:
-        most, least = result.rows[:5], result.rows[:-6:-1]
-        note = "Nats per token by which the scout makes the row's answer likelier behind another row's prompt."
-        blocks.append(
-            Table(
-                "Rows that carry it most, and least",
-                ("gain", "row"),
-                [[g, t] for t, g in (*most, *reversed(least))],
-                note,
-            )
-        )
-    share, low, high = result.judged.explained
-    blocks.append(
-        Bars(
-            "Share of a plain tune's gain that the scout explains",
-            [("scout", share, low, high)],
-            "On rows that neither has seen. What is left is the task.",
-        )
-    )
-    if result.change:
-        blocks.append(
-            Bars(
-                "Change off-task, nats per token",
-                [(n, result.change[n], None, None) for n in ("scout", "plain", "null") if n in result.change],
-            )
-        )
-    if result.notes:
-        blocks.append(Text("Notes", "\n\n".join(result.notes)))
-    return blocks
