@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Report
+from despur.core.results import Measured, axes_line
 from despur.flows.axes import axes_table, frontier
 from despur.flows.record import page_facts
 from despur.guard import OwnText
@@ -13,8 +14,8 @@ from despur.judge import accepted
 from despur.report import Curves, Table, Text, Verdict, write_page
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Measured):
     """Result of a guarded run.
 
     Args:
@@ -40,6 +41,12 @@ class Trained:
     history: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     factor: Path | None = None
     left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The axes of the guarded run, the last that was measured."""
+        own = [axes_line(run, reports) for run, reports in self.axes.items()]
+        return f"{own[-1] if own else 'nothing measured'}; base 0, {self.reference} 1; adapter in {self.adapter}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
