@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 from despur.core.errors import BadInput, nearest
 from despur.flows.docstring import read_docstring
 from despur.flows.option import Option, Parameter
+from despur.flows.progress import Logged
 from despur.flows.stand_in import StandIn, standing
 
 P = ParamSpec("P")
@@ -36,6 +37,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind_partial(*args, **kwargs)
         given = bound.arguments
+        if "progress" in signature.parameters:
+            given.setdefault("progress", Logged())
         with ExitStack() as stack:
             for parameter in parameters_of(function):
                 if parameter.default is MISSING and parameter.name not in given and parameter.part is None:
