@@ -1,5 +1,6 @@
 """What is shipped and where it runs: floors that were tried, the forge's workflow, every data file in the wheel."""
 
+import json
 import re
 import subprocess
 import sys
@@ -92,6 +93,40 @@ def test_ci_run_is_executable_and_the_makefile_has_its_targets():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in ("check", "test", "test-slow", "test-gpu", "test-minimum"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_version_is_one_everywhere():
+    import despur
+
+    assert despur.__version__ == PROJECT["version"]
+    assert f"version: {PROJECT['version']}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert PROJECT["version"] in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_audits_become_sarif(tmp_path):
+    """A factor is a finding with its sentence and its adapter; a clean audit is none."""
+    for name, verdict in (("bad", "factors found"), ("good", "clean")):
+        (tmp_path / name).mkdir()
+        audit = {"verdict": verdict, "sentence": "as it is", "arguments": {"adapter": f"adapters/{name}"}}
+        (tmp_path / name / "audit.json").write_text(json.dumps(audit))
+    files = [str(p) for p in sorted(tmp_path.glob("*/audit.json"))]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples/audit_sarif.py"), *files], capture_output=True, text=True, check=True
+    )
+    sarif = json.loads(done.stdout)
+    (found,) = sarif["runs"][0]["results"]
+    assert (sarif["version"], found["level"], found["ruleId"]) == ("2.1.0", "error", "factors-found")
+    assert found["message"]["text"] == "factors found: as it is"
+    assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "adapters/bad"
+
+
+def test_the_hook_and_the_action_call_the_command():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert (hook["entry"], hook["pass_filenames"]) == ("despur audit", False)
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert {"base", "adapter", "fail-on", "out"} <= action["inputs"].keys()
+    assert "${{" not in action["runs"]["steps"][1]["run"], "what a stranger writes is no part of a script"
+    assert "despur audit" in action["runs"]["steps"][1]["run"]
 
 
 @pytest.mark.slow

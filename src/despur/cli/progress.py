@@ -49,6 +49,8 @@ class Stages:
 
     def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         """Draw a step."""
+        if not steps:
+            return
         if stage not in self._tasks:
             self._tasks[stage] = self._going_on(stage, step, steps)
             self._begun[stage] = time.monotonic()

@@ -35,6 +35,8 @@ class Logged:
 
     def __call__(self, stage: str, step: int, steps: int, figures: Mapping[str, float]) -> None:
         """Report a step."""
+        if not steps:
+            return
         now, ends = self.clock(), step >= steps
         begun, first = self._begun.setdefault(stage, (now, step))
         if stage in self._last and not ends and now - self._last[stage] < self.every:

@@ -164,8 +164,7 @@ class _Runner:
         self, out: Path, plan: Prereg, workers: int, engine: Engine, device: Device, progress: Progress
     ) -> None:
         self.out, self.plan, self.workers, self.progress = out, plan, workers, progress
-        self.engine: Engine = engine
-        self.device: Device = device
+        self.engine, self.device = engine, device
         self.failed: dict[str, str] = {}
 
     def round(self, name: str, cells: Sequence[Cell]) -> None:
@@ -187,8 +186,7 @@ class _Runner:
 
     def _run(self, stage: str, jobs: list[Job]) -> Iterator[Any]:
         """Run jobs, yield the keys of those that failed."""
-        if jobs:
-            self.progress(stage, 0, len(jobs), {})
+        self.progress(stage, 0, len(jobs), {})
         ended = run_jobs([jobs], workers=self.workers, engine=self.engine, progress=self.progress)
         for number, done in enumerate(ended, 1):
             self.progress(stage, number, len(jobs), {"failed": float(len(self.failed))} if self.failed else {})
