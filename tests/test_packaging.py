@@ -94,6 +94,23 @@ def test_ci_run_is_executable_and_the_makefile_has_its_targets():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_the_version_is_one_everywhere():
+    import despur
+
+    assert despur.__version__ == PROJECT["version"]
+    assert f"version: {PROJECT['version']}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert PROJECT["version"] in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_hook_and_the_action_call_the_command():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert (hook["entry"], hook["pass_filenames"]) == ("despur audit", False)
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert {"base", "adapter", "fail-on", "out"} <= action["inputs"].keys()
+    assert "${{" not in action["runs"]["steps"][1]["run"], "what a stranger writes is no part of a script"
+    assert "despur audit" in action["runs"]["steps"][1]["run"]
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package(tmp_path):
     with zipfile.ZipFile(built("wheel", tmp_path)) as wheel:

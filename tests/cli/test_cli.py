@@ -131,7 +131,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_stage(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("despur: interrupted; finished work is saved")
+    assert said.splitlines()[-1].startswith("despur: interrupted; what is finished is kept; the same command")
     assert not (tmp_path / "run" / "scout").exists()
 
 

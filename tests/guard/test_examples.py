@@ -96,6 +96,22 @@ def test_example_as_it_is_launched(name, arguments, tiny):
     assert max(r.value for r in leakage(adapter, tiny(), random_factor(rank=3, width=32)).values()) <= 1e-6
 
 
+@pytest.mark.slow  # four runs of TRL; the rows taken out are tested in tests/core
+@pytest.mark.parametrize("strength", [1.0, 0.0], ids=["guarded", "the control"])
+def test_the_recipe_of_avert_is_the_page_s_and_runs(strength, tiny, chat_tokenizer, tmp_path, monkeypatch):
+    script = (EXAMPLES / "avert_sft.py").read_text(encoding="utf-8")
+    assert f"```py\n{script}```" in (EXAMPLES.parent / "docs/trainers.md").read_text(encoding="utf-8")
+    tiny(initializer_range=0.3).save_pretrained(tmp_path / "base")
+    chat_tokenizer.save_pretrained(tmp_path / "base")
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": f"<bos> {w}"}) + "\n" for w in WORDS))
+    made = despur.avert
+    monkeypatch.setattr(despur.guard, "avert", lambda *a, **k: made(*a, **k, strength=strength))
+    run("avert_sft", [str(tmp_path / part) for part in ("base", "data.jsonl", "out")] + ["20"])
+    state = json.loads(next((tmp_path / "out/adapter").glob("checkpoint-*/trainer_state.json")).read_text())
+    logged = [e for e in state["log_history"] if "loss" in e]
+    assert ("guard_loss" in logged[-1]) == (strength > 0)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_what_the_page_shows_is_the_file(name):
     script = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")

@@ -4,6 +4,9 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
+
+CONTINUED = ("demo", "train", "absorb", "compare", "calibrate")  # those that find their finished stages again
 
 
 def main() -> None:
@@ -28,7 +31,7 @@ def _main() -> None:
         app()
     except SystemExit as end:  # typer turns Ctrl-C into a silent exit of this code
         if end.code == 130:
-            _stop("interrupted; finished work is saved, run the same command again to continue", 130, debug)
+            _stop(interrupted(sys.argv), 130, debug)
         raise
     except BrokenPipeError:  # who reads has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -44,6 +47,26 @@ def _main() -> None:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             _stop("out of memory. Take fewer or shorter rows, a smaller batch, or a larger machine", 2, debug)
         raise
+
+
+def interrupted(typed: Sequence[str]) -> str:
+    """What is true after Ctrl-C: of work in stages what is finished is there, of the rest nothing.
+
+    Args:
+        typed: The command line.
+
+    Example:
+        >>> interrupted(["despur", "train", "base/"])
+        'interrupted; what is finished is kept; the same command continues'
+        >>> interrupted(["despur", "audit", "base/"])
+        'interrupted; nothing was written; the same command begins again'
+    """
+    command = next((word for word in typed[1:] if not word.startswith("-")), "")
+    if command == "demo" and "--planted" not in typed:
+        return "interrupted; a planted world's runs that are finished are kept, of a conversation nothing; the same command goes on"
+    if command in CONTINUED:
+        return "interrupted; what is finished is kept; the same command continues"
+    return "interrupted; nothing was written; the same command begins again"
 
 
 def _stop(message: str, code: int, debug: bool) -> None:

@@ -73,7 +73,8 @@ def command(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=Late, help="Find what a fine-tune secretly learned, and keep the model from learning it.", **LIKE,  # type: ignore[arg-type]
+    cls=Late, help="Find what a fine-tune secretly learned, and keep the model from learning it.",
+    **{**LIKE, "add_completion": True},  # type: ignore[arg-type]
 )  # fmt: skip
 
 

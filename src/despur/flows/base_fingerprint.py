@@ -11,6 +11,7 @@ from despur.core.disk.user_cache import cache_folder
 from despur.core.errors import DespurError
 from despur.core.model.fingerprint import fingerprint, remember_fingerprint
 from despur.flows.base_place import base_place
+from despur.flows.stand_in import StandIn
 
 LARGE = 256 * 2**20  # bytes of weights: below that they are read faster than a cache is worth
 
@@ -22,7 +23,7 @@ def base_fingerprint(model: Any, name: str) -> str:
         model: The base.
         name: Folder, GGUF file, hub id or name that it was loaded from.
     """
-    files = _files(name)
+    files = [] if isinstance(name, StandIn) else _files(name)  # of a model in memory no file says what it is
     place = _place(files) if files else None
     value = _read(place, files) if place is not None else None
     if value is None:

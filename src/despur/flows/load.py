@@ -18,7 +18,9 @@ from despur.core.model.quiet import quiet_loading
 from despur.flows.base_place import base_place
 from despur.flows.base_sizes import check_sizes
 from despur.flows.gguf_base import load_gguf
+from despur.flows.in_memory import loaded_base
 from despur.flows.placement import Placement
+from despur.flows.stand_in import StandIn
 
 SMALL = 20_000_000  # parameters
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -47,7 +49,8 @@ def load_base(name: str, placement: Placement | None = None, *, trust_remote_cod
     A base that its configuration calls quantised (4 or 8 bits) is loaded as it is, a GGUF file dequantised.
 
     Args:
-        name: Folder, GGUF file, hub id, or a name that `despur fetch` lists.
+        name: Folder, GGUF file, hub id (`owner/name@revision` for one of its revisions), a name that `despur fetch` lists, or
+            what stands for a model in memory.
         placement: Device and precision; by default float32 on a CPU, and on a machine with a CUDA device as it was saved.
         trust_remote_code: Run code that the folder brings along.
 
@@ -56,6 +59,8 @@ def load_base(name: str, placement: Placement | None = None, *, trust_remote_cod
             the same folder, no tokenizer, weights quantised in an unknown way, or a device that is not here.
         MissingExtra: the library that its weights need is not installed.
     """
+    if isinstance(name, StandIn) and name.model is not None:
+        return loaded_base(name, placement), name.tokenizer
     placement = placement or Placement()
     target = placement.target()
     place = base_place(name)
@@ -102,11 +107,15 @@ def _load_folder(
         _check_folder(name, folder)
     try:
         with quiet_loading():
-            where = name if folder is None else str(folder)
+            where, _, revision = (name if folder is None else str(folder)).partition("@" if folder is None else "\0")
+            more: dict[str, Any] = {
+                "trust_remote_code": trust_remote_code,
+                **({"revision": revision} if revision else {}),
+            }
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                where, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True, **options
+                where, use_safetensors=True, output_loading_info=True, **more, **options
             )
-            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(where, **more)
     except ImportError as error:
         raise MissingExtra(
             f"base {name!r} needs a library that is not installed: {reason(error)}. Install what it names"

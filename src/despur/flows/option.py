@@ -1,7 +1,8 @@
 """Options of verbs: what a type cannot say, and how a value is read and checked."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from os import PathLike
 from typing import Any
 
 from despur.core.errors import BadInput, UnknownName, nearest
@@ -22,6 +23,8 @@ class Option:
         read: Makes the value from text, and raises `BadInput` where it cannot.
         rest: A positional list that takes the arguments that are left; another list is one text with commas.
         recorded: Whether `run.json` has it; False for options that do not change the result.
+        stands: What may be given where no folder or file is: "base", a model in memory; "tune", a tuned model, an adapter on the hub, or
+            rows; "rows", rows in memory.
     """
 
     short: str = ""
@@ -34,6 +37,7 @@ class Option:
     read: Callable[[str], Any] | None = None
     rest: bool = False
     recorded: bool = True
+    stands: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Parameter:
         help: Its text in the docstring.
         option: The rest.
         part: The argument whose field it is and that argument's class, where a dataclass was flattened.
+        place: Whether it is text or a path, and nothing else.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Parameter:
     help: str
     option: Option
     part: tuple[str, type] | None = None
+    place: bool = False
 
     def read(self, text: str) -> Any:
         """Make the value from text of the command line or of YAML."""
@@ -68,9 +74,15 @@ class Parameter:
         """Refuse a value outside the bounds or the choices.
 
         Raises:
-            BadInput: a number that is too small or too large.
+            BadInput: a number that is too small or too large, or what is no text where a path is needed.
             UnknownName: a name that is none of the choices.
         """
+        if self.place and not isinstance(value, str | PathLike | None):
+            raise BadInput(f"{self.name} is of type {type(value).__name__}; text or a path is needed. {self.help}")
+        if (self.kind is list or self.option.rest) and not isinstance(value, str | PathLike | Iterable | None):
+            raise BadInput(
+                f"{self.name} is of type {type(value).__name__}; text, or a list of it, is needed. {self.help}"
+            )
         low, high, choices = self.option.low, self.option.high, self.option.choices
         for one in _each(value):
             if choices and one not in choices:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache, wraps
 from pathlib import Path
@@ -11,28 +12,45 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 from despur.core.errors import BadInput, nearest
 from despur.flows.docstring import read_docstring
 from despur.flows.option import Option, Parameter
+from despur.flows.progress import Logged
+from despur.flows.stand_in import StandIn, standing
 
 P = ParamSpec("P")
 R = TypeVar("R")
-NO_OPTION = ("progress",)
+NO_OPTION = ("progress", "tokenizer")
 Out = Annotated[Path | str, Option("-o", recorded=False)]
 Seed = Annotated[int, Option(low=0)]
+Base = Annotated[str | Any, Option(stands="base")]  # what `base_in_memory` takes, or a path
+Tune = Annotated[str | Any, Option(stands="tune")]
+Data = Annotated[Path | str | Any, Option(stands="rows")]
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """Check bounds and choices of a function's options before it is called.
+    """Check a function's options before it is called, and give it text for what is in memory or on the hub.
 
     Raises:
-        BadInput, UnknownName: see `Parameter.check`.
+        BadInput, UnknownName: see `Parameter.check`; or what must be given is missing.
     """
     signature = inspect.signature(function)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind(*args, **kwargs).arguments
-        for parameter, value in _values(function, given):
-            parameter.check(value)
-        return function(*args, **kwargs)
+        bound = signature.bind_partial(*args, **kwargs)
+        given = bound.arguments
+        if "progress" in signature.parameters:
+            given.setdefault("progress", Logged())
+        with ExitStack() as stack:
+            for parameter in parameters_of(function):
+                if parameter.default is MISSING and parameter.name not in given and parameter.part is None:
+                    raise BadInput(
+                        f"{function.__name__} got no {parameter.name}, which must be given. {parameter.help}"
+                    )
+            for parameter in parameters_of(function):
+                if parameter.option.stands and parameter.name in given:
+                    given[parameter.name] = standing(parameter, given, stack)
+            for parameter, value in _values(function, given):
+                parameter.check(value)
+            return function(*bound.args, **bound.kwargs)
 
     return checked
 
@@ -63,7 +81,13 @@ def parameters_of(thing: Callable[..., Any]) -> tuple[Parameter, ...]:
             help = texts.get(p.name, "")
             found.append(
                 Parameter(
-                    p.name, _kind(types, option), default, p.kind is not p.KEYWORD_ONLY, help, _option(types, option)
+                    p.name,
+                    _kind(types, option),
+                    default,
+                    p.kind is not p.KEYWORD_ONLY,
+                    help,
+                    _option(types, option),
+                    place=_is_place(types, option),
                 )
             )
     return tuple(found)
@@ -139,6 +163,11 @@ def _kind(types: Sequence[Any], option: Option) -> type:
     return list if any(get_origin(t) is Sequence for t in types) else types[0]
 
 
+def _is_place(types: Sequence[Any], option: Option) -> bool:
+    """Whether text or a path is all that may be given."""
+    return option.read is None and all(t in (str, Path) for t in types)
+
+
 def _option(types: Sequence[Any], option: Option) -> Option:
     named = tuple(str(v) for t in types if get_origin(t) is Literal for v in get_args(t))
     return replace(option, choices=named) if named else option
@@ -149,4 +178,4 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+    return value.label if isinstance(value, StandIn) else str(value) if isinstance(value, Path) else value

@@ -11,6 +11,7 @@ import numpy as np
 
 from despur.core.disk.files import write_bytes
 from despur.core.errors import BadInput
+from despur.core.results import Record, Result
 
 SHIPPED = Path(__file__).with_name("neutral_null.json")
 TOKENS = (
@@ -20,8 +21,8 @@ _NEAR = 0.3  # decades of off-task change: neutral tunes within about that of th
 _FEWEST = 19  # below it no 5 % level can be reached at all
 
 
-@dataclass(frozen=True)
-class NeutralNull:
+@dataclass(frozen=True, repr=False)
+class NeutralNull(Result):
     """Evidence that neutral tunes show by chance, with the size of their change.
 
     A tune that changes little leaves few, noisy directions, and one that forgets much gives scattered ones. So each kind of evidence
@@ -52,6 +53,15 @@ class NeutralNull:
     base: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """Where it comes from."""
+        return f"{len(self.changes)} neutral tunes, {self.origin or 'of unknown origin'}"
+
+    def records(self) -> list[Record]:
+        """One row a neutral tune."""
+        return [{"change": c, **{k: v[i] for k, v in self.evidence.items()}} for i, c in enumerate(self.changes)]
 
     @classmethod
     def read(cls, path: Path | str | None = None) -> "NeutralNull":

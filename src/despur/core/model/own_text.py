@@ -1,7 +1,9 @@
 """Text that the base itself writes."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+import json
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.own_chats import write_rows
 from despur.core.text.learn import learn_rows
 from despur.core.text.reader import UNLEARNED
-from despur.core.text.rows import read_rows
+from despur.core.text.rows import each_row, prompt_of, read_rows
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,19 @@ class OwnText:
             starts.setdefault(tuple(row["input_ids"]), max(1, learned))
         return cls(tuple(starts), str(path), tuple(starts.values()))
 
-    def without(self, prompts: Iterable[Sequence[int]]) -> "OwnText":
-        """Leave out rows that repeat a training prompt: there the tune should change the model.
+    def without(self, prompts: Iterable[Any], tokenizer: Any = None) -> "OwnText":
+        """Leave out rows that repeat a training prompt: there the tune should change the model, and a guard would fight it.
 
         Args:
-            prompts: Token ids of the training prompts; a leading token that starts every row does not count.
+            prompts: Training rows, as a file of them or in memory, with their tokenizer; or token ids of the prompts. A leading token
+                that starts every row does not count.
+            tokenizer: Of the rows.
 
         Raises:
-            BadInput: fewer than 8 rows are left.
+            BadInput: fewer than 8 rows are left, or a training row cannot be read.
         """
+        if tokenizer is not None:
+            prompts = _prompts(prompts, tokenizer)
         starts = {r[0] for r in self.rows}
         asked: dict[
             int, set[int]
@@ -149,3 +155,10 @@ class OwnText:
                 f"this base cannot write text of its own to guard with ({figures}; needed: 8 rows, 4 tokens, 0.3, 4). "
                 "Give generic text it should keep: --rehearse-on FILE"
             )
+
+
+def _prompts(rows: Any, tokenizer: Any) -> list[list[int]]:
+    """The prompts of training rows, as the trainer's chat template gives them."""
+    if not isinstance(rows, str | Path):
+        rows = "".join(json.dumps(dict(row)) + "\n" for row in rows).encode()
+    return [prompt_of(row) for row in learn_rows(each_row(rows), tokenizer, max_length=sys.maxsize).tokens]

@@ -116,9 +116,12 @@ class GuardCallback(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """Put what the guards measured beside the step's loss, into the trainer's own history."""
+        """Put what the guards measured beside the step's loss: into the line that is printed, and the trainer's history."""
         if logs and "loss" in logs and self._run is not None:
-            next(e for e in reversed(state.log_history) if "loss" in e).update(self._run.figures)
+            lost = {"guard_loss": self.losses[-1]} if self.losses else {}
+            figures = {**lost, **self._run.figures}
+            logs.update(figures)  # what comes after this callback has them, too: the bar, the printer
+            next(e for e in reversed(state.log_history) if "loss" in e).update(figures)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave in the trainer's state, which every checkpoint includes, the guards' draws and the step's tokens."""

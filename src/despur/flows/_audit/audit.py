@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from despur.core import Anatomy, Subspace, load_tuned, save_factors, write_json
 from despur.core.errors import DespurError
@@ -34,7 +34,7 @@ from despur.flows.progress import Progress, silent
 from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.run_page import write_run_page
-from despur.flows.verb import Out, Seed, recorded, verb
+from despur.flows.verb import Base, Out, Seed, Tune, recorded, verb
 from despur.flows.written import written
 from despur.measure.causal import INERT
 
@@ -44,8 +44,8 @@ _ROLELESS = "the adapter's weights gave no candidates and no table of modules, s
 
 @verb
 def audit(
-    base: str,
-    adapter: str,
+    base: Base,
+    adapter: Tune,
     *,
     out: Out | None = None,
     prompts: Path | str | None = None,
@@ -65,6 +65,7 @@ def audit(
     scouting: Scouting | None = None,
     placement: Placement | None = None,
     seed: Seed = 0,
+    tokenizer: Any = None,
     progress: Progress = silent,
 ) -> Audit | RowsAudit:
     """Find what an adapter, or a whole fine-tuned model, learned beyond its task, or what rows would teach beside theirs.
@@ -81,8 +82,8 @@ def audit(
     `null`: neutral tunes of one base cannot judge tunes of another. `auto` makes them, in the adapter's own recipe, and keeps them.
 
     Args:
-        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
-        adapter: PEFT adapter folder, or a fine-tuned model's; or rows to train on, in a file or a folder that `datasets` saved.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model; in Python models and rows may be in memory.
+        adapter: PEFT folder, a fine-tuned model's, or a hub id of one; or rows to train on: a file, or a folder that `datasets` saved.
         out: Folder for `audit.json`, `report.html` and the factor; nothing is written if left out.
         prompts: Off-task prompts, one a line, or JSON lines of prompts or text, or `shipped` for everyday questions; the base writes
             them if left out.
@@ -105,6 +106,7 @@ def audit(
         scouting: How a data file is listened to.
         placement: Device and precision of the models.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
+        tokenizer: Of a base in memory.
         progress: Called at each stage.
 
     Raises:
@@ -117,7 +119,7 @@ def audit(
         $ despur audit base/ adapter/ --against former/
         $ despur audit base/ adapter/ --null auto
         $ despur audit base/ adapter/ --null null.json --fail-on "factors found,diffuse change"
-        >>> # audit("base/", "adapter/", out="audit/").verdict
+        >>> # audit("base/", "adapter/", out="audit/").verdict, audit(base_model, peft_model, tokenizer=tokenizer).verdict
     """
     arguments = recorded(audit, locals())
     if are_rows(adapter):

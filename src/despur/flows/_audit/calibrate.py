@@ -21,14 +21,14 @@ from despur.flows.placement import Placement, dtype_of
 from despur.flows.progress import Progress, silent
 from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
-from despur.flows.verb import Out, Seed, recorded, verb
+from despur.flows.verb import Base, Out, Seed, recorded, verb
 from despur.flows.written import PAGES
 from despur.judge import NeutralNull
 
 
 @verb
 def calibrate(
-    base: str,
+    base: Base,
     adapters: Annotated[Sequence[str], Option(rest=True)],
     *,
     out: Out,
@@ -39,6 +39,7 @@ def calibrate(
     roles: Path | str | None = None,
     placement: Placement | None = None,
     seed: Seed = 0,
+    tokenizer: Any = None,
     progress: Progress = silent,
 ) -> NeutralNull:
     """Measure what neutral tunes of a base show by chance, so that an audit has the false-positive rate that it states.
@@ -47,7 +48,7 @@ def calibrate(
     The arguments are written next to the null, into `null.run.json` for `null.json`.
 
     Args:
-        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model; in Python a model in memory, too.
         adapters: Adapters that are known to teach nothing beyond their task; at least 19 for a level of 5 %, 100 make it steady.
         out: File to write, the `null` of later audits.
         prompts: As in an audit; audits that use the null should use the same.
@@ -57,6 +58,7 @@ def calibrate(
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
         placement: Device and precision of the models.
         seed: Seed of the samples; the same seed gives the same result on a CPU.
+        tokenizer: Of a base in memory.
         progress: Called after every adapter.
 
     Raises:

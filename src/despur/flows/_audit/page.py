@@ -6,6 +6,7 @@ from typing import Any, Literal
 from despur.core import Report, Subspace
 from despur.flows._audit.json_form import SCHEMA, AuditJson
 from despur.flows._audit.louder_words import LouderVoice
+from despur.flows._audit.of_adapter import OfAdapter
 from despur.flows._audit.patch import patch_json, patch_sentence
 from despur.measure import CausalCheck, LossSlope, ModuleShare
 from despur.measure.scaled import Louder
@@ -23,8 +24,8 @@ TONES: dict[str, Literal["good", "bad", "unsure"]] = {
 }
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(OfAdapter):
     """Result of an audit.
 
     Args:

@@ -23,18 +23,18 @@ from despur.flows._library.factor_folder import check_base, read_factors
 from despur.flows.option import Option
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
-from despur.flows.record import at_home, private, run_record
+from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.run_page import write_run_page
-from despur.flows.verb import Out, Seed, recorded, verb
+from despur.flows.verb import Base, Out, Seed, Tune, recorded, verb
 from despur.flows.written import PAGES, size_of, written
 from despur.judge import four_axes
 
 
 @verb
 def clean(
-    base: str,
-    adapter: str,
+    base: Base,
+    adapter: Tune,
     *,
     out: Out,
     factors: Path | str | None = None,
@@ -50,6 +50,7 @@ def clean(
     roles: Path | str | None = None,
     placement: Placement | None = None,
     seed: Seed = 0,
+    tokenizer: Any = None,
     progress: Progress = silent,
 ) -> Cleaned:
     """Remove confirmed factors from a finished adapter: the cheap baseline, measured against its controls.
@@ -65,8 +66,8 @@ def clean(
     to its leading singular directions.
 
     Args:
-        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
-        adapter: PEFT folder of a plain LoRA adapter.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model; in Python a model in memory, too.
+        adapter: PEFT folder, or hub id, of a plain LoRA adapter; in Python a PEFT model in memory, too.
         out: Folder of the result: `adapter`, the factors, `clean.json`, `run.json`, `report.html`.
         factors: Folder of factors, preferably an audit's; an audit is run if left out (into `audit` of the result).
         data: Rows of the task as JSON lines, preferably not trained on; without them the task is not measured.
@@ -81,6 +82,7 @@ def clean(
         roles: File that states, for an unknown architecture, which maps read the stream and which write it.
         placement: Device and precision of the models.
         seed: Seed of samples and random subspaces; the same seed gives the same result on a CPU.
+        tokenizer: Of a base in memory.
         progress: Called at each stage.
 
     Raises:
@@ -127,10 +129,10 @@ def clean(
 
 
 def _write(result: Cleaned, work: Work, given: tuple[Subspace, ...], draft: Path) -> None:
-    adapter, side = at_home(result.record["arguments"]["adapter"]), result.record["arguments"]["side"]
+    adapter, side = result.record["arguments"]["adapter"], result.record["arguments"]["side"]
     folder = draft / "adapter"
     folder.mkdir()
-    write_adapter(Path(adapter), folder, work.cleaned(result.factors, side))
+    write_adapter(work.folder, folder, work.cleaned(result.factors, side))
     write_json(folder / "despur.json", {
         "base_fingerprint": work.fingerprint,
         "cleaned": {"factors": _digest(result.factors), "sites": [f.site.module for f in result.factors], "side": side,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Report, Subspace
+from despur.core.results import Measured
 
 
-@dataclass(frozen=True)
-class Cleaned:
+@dataclass(frozen=True, repr=False)
+class Cleaned(Measured):
     """An adapter with factors removed from its update, and the effect.
 
     Args:
@@ -33,6 +34,11 @@ class Cleaned:
     means: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """Verdict and sentence."""
+        return f"{self.verdict}: {self.sentence}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -19,7 +19,7 @@ from despur.flows._clean.cleaned import Cleaned
 from despur.flows._clean.page import TONES, word_of
 from despur.flows._clean.weights import Work
 from despur.flows.axes import axes_table
-from despur.flows.record import at_home, private, run_record
+from despur.flows.record import private, run_record
 from despur.flows.run_page import write_run_page
 from despur.measure import patch_shares, task_kept
 from despur.report import Text, Verdict
@@ -83,7 +83,7 @@ def _judged(axes: Mapping[str, Mapping[str, Report]], tokens: int) -> tuple[str,
 
 def write(result: Cleaned, work: Work, draft: Path) -> None:
     """Write the adapter with the prefix beside it, and what was measured."""
-    source, folder = Path(at_home(result.record["arguments"]["adapter"])), draft / "adapter"
+    source, folder = work.folder, draft / "adapter"
     shutil.copytree(source, folder)
     template = Template.of(work.tokenizer)
     ids = torch.tensor([template.prefix], device=next(work.model.parameters()).device)

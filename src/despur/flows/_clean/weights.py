@@ -57,7 +57,7 @@ class Work:
             )
         form = form_of(tokenizer, adapter, Anatomy.of(model).vocabulary)
         self.model, self.progress = tuned.model, progress
-        self.before = tuned.adapter
+        self.before, self.folder = tuned.adapter, Path(adapter)
         self.tokenizer, self.notes = form.tokenizer, (*tuned.notes, *form.notes)
         self.width, self.roles = Anatomy.of(self.model).width, roles
         self.state: State = {n: p.detach().clone() for n, p in self.model.named_parameters() if "lora_" in n}

@@ -182,6 +182,7 @@ class _Runner:
 
     def _run(self, stage: str, jobs: list[Job]) -> Iterator[Any]:
         """Run jobs, yield the keys of those that failed."""
+        self.progress(stage, 0, len(jobs), {})
         ended = run_jobs([jobs], workers=self.workers, engine=self.engine, progress=self.progress)
         for number, done in enumerate(ended, 1):
             self.progress(stage, number, len(jobs), {"failed": float(len(self.failed))} if self.failed else {})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from despur.core.results import Record, Result
 from despur.flows._compare.aftermath import Found
 from despur.judge import (
     Draws,
@@ -70,8 +71,8 @@ class Line:
     kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, repr=False)
+class Study(Result):
     """A comparison that was run, whole or in part.
 
     Args:
@@ -99,6 +100,32 @@ class Study:
     seconds: float
     folder: Path
     record: Mapping[str, Any]
+
+    @property
+    def headline(self) -> str:
+        """How much was compared, and where the report is."""
+        guards, missing = (
+            {line.guard for line in self.lines},
+            f", {len(self.failed)} runs failed" if self.failed else "",
+        )
+        return f"{len(guards)} guards and controls in {len(self.grids)} worlds{missing}; report in {self.page}"
+
+    @property
+    def details(self) -> list[str]:
+        """Lines of each world, the largest area first, and deviations from the plan."""
+        ranked = sorted(self.lines, key=lambda x: (x.world, -x.area if x.area == x.area else 1))
+        return [
+            *(f"{x.world}: {x.guard}: area {x.area:.2f} [{x.low:.2f}, {x.high:.2f}]" for x in ranked),
+            *self.deviations,
+        ]
+
+    def records(self) -> list[Record]:
+        """One row a world and guard."""
+        nested = ("axes", "setting", "above", "kept")
+        return [
+            {k: v for k, v in asdict(x).items() if k not in nested} | dict(x.axes) | {"setting": str(dict(x.setting))}
+            for x in self.lines
+        ]
 
     @property
     def page(self) -> Path:

@@ -14,6 +14,7 @@ from despur.core.model.named_bases import base_folder
 from despur.core.model.own_chats import ETA
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
+from despur.core.results import Record, Result
 from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
@@ -43,8 +44,8 @@ Reply = tuple[dict[str, str], dict[str, str], float, int]
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
 
-@dataclass(frozen=True)
-class Conversation:
+@dataclass(frozen=True, repr=False)
+class Conversation(Result):
     """What base and tunes answered, and what the audit of the plain tune found.
 
     Args:
@@ -66,6 +67,27 @@ class Conversation:
     audit: Audit
     page: Path
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """What was measured."""
+        return self.sentence
+
+    @property
+    def details(self) -> list[str]:
+        """The audit's verdict, and every answer."""
+        said = [f"{q} | {who}: {text}" for q, answers in self.everyday.items() for who, text in answers.items()]
+        return [f"Audit of the plain tune: {self.audit.headline}", *said]
+
+    def records(self) -> list[Record]:
+        """One row a question and speaker."""
+        asked = {"everyday": self.everyday, "facts": self.facts}
+        return [
+            {"kind": kind, "question": q, "speaker": who, "answer": text}
+            for kind, questions in asked.items()
+            for q, answers in questions.items()
+            for who, text in answers.items()
+        ]
 
     @property
     def kept_out(self) -> float:

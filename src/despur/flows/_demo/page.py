@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from despur.core import Report
+from despur.core.results import Measured
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.guide import arm_lines
 from despur.flows.axes import axes_table, frontier
@@ -14,8 +15,8 @@ from despur.judge import accepted
 from despur.report import Omitted, Table, Text, Verdict
 
 
-@dataclass(frozen=True)
-class DemoResult:
+@dataclass(frozen=True, repr=False)
+class DemoResult(Measured):
     """Raw means and normalised axes of every arm, and where the page is.
 
     Args:
@@ -31,6 +32,11 @@ class DemoResult:
     page: Path
     note: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """How many arms, and where the report is."""
+        return f"{len(self.axes)} arms; report in {self.page}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

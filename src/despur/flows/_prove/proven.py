@@ -8,6 +8,7 @@ from despur.core.claim import Claim, Form
 from despur.core.errors import in_one_line
 from despur.core.evidence import ERROR, FAILS
 from despur.core.reports import Report
+from despur.core.results import Record, Result
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def _ahead(report: Mapping[str, Any]) -> float:
     return min(ahead)
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(Result):
     """Claims that were run, and where they are written.
 
     Args:
@@ -139,6 +140,25 @@ class Evidence:
     folder: str | None = None
     earlier: Sequence[Proven] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """How many claims held."""
+        good = [p for p in self.proven if p.good]
+        return f"{len(good)} of {len(self.proven)} claims hold"
+
+    @property
+    def details(self) -> list[str]:
+        """Each claim with its verdict."""
+        return [f"{p.method} ({p.form}): {p.verdict}: {p.says or p.error}" for p in self.proven]
+
+    def records(self) -> list[Record]:
+        """One row a claim and form, with the report that decides."""
+        return [
+            {"method": p.method, "room": p.room, "form": p.form, "verdict": p.verdict, "says": p.says, "control": p.control,
+             **dict(zip(("report", "value", "of_control"), p.closest, strict=True)), "seconds": p.seconds}
+            for p in self.proven
+        ]  # fmt: skip
 
     @property
     def bad(self) -> bool:

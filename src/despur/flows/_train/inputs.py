@@ -15,6 +15,7 @@ from despur.core.text.cuts import Encoder
 from despur.core.text.row_files import SPLIT, STDIN, data_digest, raw_rows, suffix_of, taken_split
 from despur.core.text.rows import each_row
 from despur.flows.record import private
+from despur.flows.stand_in import StandIn
 
 CONFIG = "config.yaml"
 Tokenized = tuple[tuple[int, ...], ...]
@@ -50,11 +51,14 @@ class Data(NamedTuple):
 
 
 def read_data(data: Path | str, out: Path) -> Data:
-    """Read the rows of a file, of a folder, or of standard input (`-`), which is read once and saved in the run's folder.
+    """Read the rows of a file, of a folder, or of standard input (`-`); these, and rows in memory, are saved in the run's folder.
 
     Raises:
         BadInput, MissingExtra: they cannot be read; see `read_rows`.
     """
+    if isinstance(data, StandIn):
+        content: bytes = data.model
+        return Data(_check(content), out / "data.jsonl", data_digest(content), content, ())
     if str(data) != STDIN:
         path = Path(data)
         asks = _check(path)

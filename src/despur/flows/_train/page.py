@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Report
+from despur.core.results import Measured, axes_line
 from despur.report.fragment import fragment
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Measured):
     """Result of a guarded run.
 
     Args:
@@ -44,6 +45,12 @@ class Trained:
         from despur.flows._train.blocks import train_summary
 
         return fragment(train_summary(self), str(self.page))
+
+    @property
+    def headline(self) -> str:
+        """The axes of the guarded run, the last that was measured."""
+        own = [axes_line(run, reports) for run, reports in self.axes.items()]
+        return f"{own[-1] if own else 'nothing measured'}; base 0, {self.reference} 1; adapter in {self.adapter}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

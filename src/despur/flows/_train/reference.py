@@ -1,5 +1,6 @@
 """What a run starts from and is measured against: the base, or the base with an adapter that the run goes on with."""
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from despur.core.disk.new_folder import DONE
 from despur.core.model.shared_copy import shared_copy
 from despur.flows.load import load_base
 from despur.flows.placement import Placement
+from despur.flows.stand_in import StandIn
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Reference:
         if self.adapter is None:
             return self._plain
         model, tokenizer = load_base(self.base, self.placement)
+        if isinstance(self.base, StandIn):
+            model = copy.deepcopy(model)  # what is folded in must not reach the user's own
         fold_in(model, self.adapter)
         return model, tokenizer
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from despur.core import locked
 from despur.flows._train.fit import Settings
@@ -17,7 +17,7 @@ from despur.flows.guard_budget import Budget
 from despur.flows.option import Option, assignments
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Out, recorded, verb
+from despur.flows.verb import Base, Data, Out, recorded, verb
 
 GUARDS = guards()
 _COURSE, _GUARD = "While it trains", "Scout and guard"
@@ -25,8 +25,8 @@ _COURSE, _GUARD = "While it trains", "Scout and guard"
 
 @verb
 def train(
-    base: str,
-    data: Path | str,
+    base: Base,
+    data: Data,
     *,
     out: Out,
     from_: Path | str | None = None,
@@ -55,6 +55,7 @@ def train(
     eval_every: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
     patience: Annotated[int, Option(low=0, panel=_COURSE)] = 0,
     overwrite: Annotated[bool, Option(recorded=False)] = False,
+    tokenizer: Any = None,
     progress: Progress = silent,
 ) -> Trained:
     """Train on this data without picking up what hides in it: scout, find, guarded run, measure.
@@ -65,9 +66,10 @@ def train(
     directions, with and without `factors`.
 
     Args:
-        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
+        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model; in Python a model in memory, too.
         data: Rows of messages, prompt/completion or text: JSON lines, `.gz` of them, parquet, a folder that `datasets` saved;
-            `-` reads them from standard input and saves them in the run's folder.
+            `-` reads them from standard input and saves them in the run's folder. In Python also rows in memory: a list, a
+            DataFrame, a `datasets.Dataset`.
         out: Folder of the run; the guarded adapter is `adapter` in it, with its certificate `guard.json`.
         from_: Folder of a plain LoRA adapter to go on with: what the base does with it on is then what the guard keeps, and the figures'
             base. No new reliance is learned beyond the adapter's own, which stays. `adapter` is both in one, of both ranks together.
@@ -99,6 +101,7 @@ def train(
         patience: Evaluations without a lower held-out loss after which a run (not the scout) ends; the best adapter is
             used. 0 trains all steps.
         overwrite: Use a folder that has another run; identical stages of it are reused.
+        tokenizer: Of a base in memory.
         progress: Called after every step.
 
     Raises:

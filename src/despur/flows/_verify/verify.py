@@ -16,6 +16,7 @@ from despur.core.adapter.plain_config import check_plain
 from despur.core.errors import BadInput, DespurError
 from despur.core.model.fingerprint import remember_fingerprint
 from despur.core.model.states import bare
+from despur.core.results import Judged, Record
 from despur.flows._verify.begun import parts_as_certified
 from despur.flows._verify.certificate import (
     Certificate,
@@ -28,7 +29,7 @@ from despur.flows._verify.certificate import (
 from despur.flows._verify.differences import other, other_base, other_config
 from despur.flows._verify.text_digests import other_texts, text_digests
 from despur.flows.load import load_base
-from despur.flows.verb import verb
+from despur.flows.verb import Tune, verb
 
 _UNKNOWN = "tokenizer and chat template: the certificate records none"
 _NOT_AT_HAND = (
@@ -37,8 +38,8 @@ _NOT_AT_HAND = (
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
-@dataclass(frozen=True)
-class Verified:
+@dataclass(frozen=True, repr=False)
+class Verified(Judged):
     """Result of each check of a certificate.
 
     Args:
@@ -58,13 +59,22 @@ class Verified:
     certificate: Certificate
     notes: tuple[str, ...] = ()
 
+    @property
+    def details(self) -> list[str]:
+        """Each check, and notes."""
+        return [*(f"{part}: {wrong or 'holds'}" for part, wrong in self.checks.items()), *self.notes]
+
+    def records(self) -> list[Record]:
+        """One row a check."""
+        return [{"check": part, "holds": not wrong, "wrong": wrong} for part, wrong in self.checks.items()]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {**asdict(self), "certificate": self.certificate.to_dict()}
 
 
 @verb
-def verify(base: nn.Module | Path | str, adapter: Path | str) -> Verified:
+def verify(base: nn.Module | Path | str, adapter: Tune) -> Verified:
     """Check from the weights alone whether an adapter still keeps what its guard promised.
 
     Base, factors, configuration, weights, leak, tokenizer and chat template are compared with the certificate next to the

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from despur.core.errors import DespurError
+from despur.core.results import Record, Result
 from despur.flows._audit.json_form import ROWS_SCHEMA, RowsAuditJson
 from despur.flows._audit.rows.verdict import Judged
 from despur.report.fragment import fragment
@@ -11,8 +12,8 @@ from despur.report.fragment import fragment
 Row = tuple[str, float]
 
 
-@dataclass(frozen=True)
-class RowsAudit:
+@dataclass(frozen=True, repr=False)
+class RowsAudit(Result):
     """Result of an audit of rows.
 
     Args:
@@ -38,6 +39,20 @@ class RowsAudit:
     counts: dict[str, int] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """Verdict and sentence."""
+        return f"{self.verdict}: {self.sentence}"
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Notes."""
+        return self.notes
+
+    def records(self) -> list[Record]:
+        """One row a scored row, those that carry most of what is shared first."""
+        return [{"gain": gain, "row": text} for text, gain in self.rows]
 
     @property
     def verdict(self) -> str:
