@@ -77,10 +77,10 @@ def test_what_random_subspaces_carry_as_well_is_no_factor(base, adapter, monkeyp
 def test_without_neutral_tunes_a_factor_is_likely_where_few_directions_carry_much(rank, low, random, word):
     check = CausalCheck(0.1, low + 0.05, 0.2, (low, low + 0.1), random, rank, "layer", 8, 0.1, 0.1)
     result = Audit("clean", "", (), 0.1, {}, {"mean": check}, best="mean")
-    said, sentence = judged_as(result, 0.05, 0.01, 0)
+    said, sentence = judged_as(result, 0.05, 0.01)
     assert said == word
     assert ("not calibrated" in sentence) == (word == "factor likely")
-    assert judged_as(replace(result, change=0.005), 0.05, 0.01, 0)[0] == "clean"
+    assert judged_as(replace(result, change=0.005), 0.05, 0.01)[0] == "clean"
 
 
 def test_without_neutral_tunes_that_is_judged_which_surely_carries_most_for_its_rank():

@@ -157,7 +157,7 @@ def audit(
             enter("screen")
             return text, screen(read.model, read.adapter, text, depth=depth, seed=seed, roles=stated)
 
-        taken, passages, seen = looked(look, taken, grows=rows is None and null is None)
+        taken, passages, seen = looked(look, taken, grows=rows is None and null in (None, NONE))
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}
         roleless = () if seen.unknown is None else (f"{_ROLELESS}: {seen.unknown}",)
         notes = tuple(private([*read.notes, *form.notes, *roleless, *seen.notes]))
