@@ -108,7 +108,7 @@ def test_one_place_writes_to_the_terminal():
     assert found <= {"cli/terminal.py", "cli/app.py"}, "print with despur.cli.terminal"  # app.py echoes the version
 
 
-FETCHED = {"flows/_fetch/wheel.py", "flows/_fetch/fetch.py"}  # into a new folder
+FETCHED = {"flows/_fetch/wheel.py", "flows/_fetch/fetch.py", "flows/in_memory.py"}  # into a new folder
 
 
 def test_one_place_writes_files():
