@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from despur.flows._audit.audit import audit
+from despur.flows import audit
 
 CLEARED = ("clean", "diffuse change", "inert adapter")
 
