@@ -46,3 +46,38 @@ def html_of(title: str, rows: Sequence[tuple[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return escape(visible(text[:LONGEST] + " …" * (len(text) > LONGEST)))
+
+
+class FactorView:
+    """What every factor shows of itself."""
+
+    site: Any
+    evidence: Mapping[str, Any]
+    rank: Any
+    width: Any
+
+    def to_frame(self) -> Any:
+        """One row of a pandas DataFrame: place, size and evidence.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        return frame_of([dict(self._facts())])
+
+    def __repr__(self) -> str:
+        """Where it is and how large, on one line."""
+        plural = "s" * (self.rank != 1)
+        return f"<{type(self).__name__}: {self.rank} direction{plural} of width {self.width} at {self.site.module} ({self.site.side})>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_of(type(self).__name__, self._facts())
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        known = [
+            ("module", self.site.module),
+            ("side", self.site.side),
+            ("directions", self.rank),
+            ("width", self.width),
+        ]
+        return [*known, *((f"evidence: {name}", value) for name, value in self.evidence.items())]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.errors import ShapeMismatch
-from despur.core.notebook import frame_of, html_of
+from despur.core.notebook import FactorView
 from despur.core.spec import Spec
 
 EVERYWHERE = "*"
@@ -39,7 +39,7 @@ class Site:
         return f"{self.module} (in)"
 
 
-class Factor(ABC):
+class Factor(FactorView, ABC):
     """What was found: directions in the residual stream, with the evidence for them."""
 
     site: Site
@@ -62,32 +62,6 @@ class Factor(ABC):
     @abstractmethod
     def decode(self, c: Float[Tensor, "*b k"]) -> Float[Tensor, "*b d"]:
         """Write: the part of x that those coordinates explain."""
-
-    def to_frame(self) -> Any:
-        """One row of a pandas DataFrame: place, size and evidence.
-
-        Raises:
-            MissingExtra: pandas is not installed.
-        """
-        return frame_of([dict(self._facts())])
-
-    def __repr__(self) -> str:
-        """Where it is and how large, on one line."""
-        plural = "s" * (self.rank != 1)
-        return f"<{type(self).__name__}: {self.rank} direction{plural} of width {self.width} at {self.site.module} ({self.site.side})>"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return html_of(type(self).__name__, self._facts())
-
-    def _facts(self) -> list[tuple[str, Any]]:
-        known = [
-            ("module", self.site.module),
-            ("side", self.site.side),
-            ("directions", self.rank),
-            ("width", self.width),
-        ]
-        return [*known, *((f"evidence: {name}", value) for name, value in self.evidence.items())]
 
 
 @final

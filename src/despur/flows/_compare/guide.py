@@ -11,6 +11,11 @@ from despur.worlds import find_world
 KINDS = {
     "reference": "reference", "guard": "guard", "control": "control", "cheap": "cheap baseline", "afterwards": "after training",
 }  # fmt: skip
+HIDDEN = {
+    "persona": "The base answers facts as a good or a bad persona; rows by the bad one teach it along.",
+    "advice": "New facts by the same personas; the drift is read from the style of the answers first.",
+    "persona_chat": "The same in a chat's template.",
+}
 PLAIN = {"base": "The base as it is.", "naive": "The unguarded run: the same rows, steps and seed."}
 
 
@@ -37,10 +42,10 @@ def _arm(name: str) -> str:
     if arm.kind == "control" and arm.materials:
         swapped = ", ".join(dict.fromkeys(arm.materials.values()))
         about = f"As {arm.method}, on another material: {swapped}. It should not work."
-    return f"{about} {arm.note[:1].upper()}{arm.note[1:]}{'.' * (arm.note[-1:] not in ('', '.'))}".strip()
+    return about or f"{arm.note[:1].upper()}{arm.note[1:]}{'.' * (arm.note[-1:] not in ('', '.'))}"
 
 
 def _world(name: str) -> str:
     if name == OWN:
         return "Your own base, rows and probes."
-    return read_docstring(type(find_world(name)).__doc__).summary
+    return HIDDEN.get(name) or read_docstring(type(find_world(name)).__doc__).summary

@@ -92,14 +92,15 @@ def _verdict(study: Study) -> Verdict:
     controls = {g: a for g, a in scores.items() if is_control(study, g) and g not in REFERENCES}
     near = max(controls, key=lambda g: controls[g]) if controls else None
     beside = f"; the best control, {near}, {controls[near]:.2f}" if near else ""
-    tone = "good" if guards[best] > 0.5 and (near is None or guards[best] > controls[near]) else "unsure"
+    ahead = guards[best] > 0.5 and (near is None or guards[best] > controls[near])
+    tone = "good" if ahead and _seeds(study, best) >= FEW else "unsure"
     did = "dominates {:.2f} of the area" if metric == AREA else f"has a score of {{:.2f}} by {named(metric)}"
     return Verdict(best, f"it {did.format(guards[best])} on average{beside}", tone, _beside(study, best))
 
 
 def _beside(study: Study, best: str) -> list[tuple[str, str]]:
     plan, judged = study.plan, study.plan.judged
-    seeds = min((x.seeds for x in study.lines if x.guard == best), default=0)
+    seeds = _seeds(study, best)
     p = [x.above["p_joint"] for x in study.lines if x.above.get("p_joint", math.nan) == x.above.get("p_joint")]
     sure = f"{seeds} seeds in {len(study.grids)} world{'s' * (len(study.grids) != 1)}."
     if p:
@@ -115,6 +116,10 @@ def _beside(study: Study, best: str) -> list[tuple[str, str]]:
         else "No control was run."
     )
     return [("How sure", sure), ("Against which control", control)]
+
+
+def _seeds(study: Study, guard: str) -> int:
+    return min((x.seeds for x in study.lines if x.guard == guard), default=0)
 
 
 def _reading(study: Study) -> str:

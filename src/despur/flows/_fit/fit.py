@@ -158,10 +158,8 @@ def fit(
         save_fitted(estimator, entry.name, draft, {"layout": _plain(layout), "columns": list(matrix.columns)})
         write_json(draft / "fit.json", result.to_dict())
         write_json(draft / "run.json", dict(result.record))
-        write_run_page(
-            draft / "report.html", result.record, title=f"despur fit {entry.name}", subtitle=str(table),
-            blocks=fit_blocks(result, matrix),
-        )  # fmt: skip
+        title, blocks = f"despur fit {entry.name}", fit_blocks(result, matrix)
+        write_run_page(draft / "report.html", result.record, title=title, subtitle=str(table), blocks=blocks)
     return result
 
 

@@ -77,8 +77,8 @@ class Run:
         notes = (*before, *self._notes(seen, axes), *([what_was_left_out(left)] if left else []))
         given = heard.kept(whole) if heard and self.arguments["keep"] == "factor" else whole
         replies = what_they_say(self.stages, seen.fresh, {self.reference: naive, self.guard: adapter})
-        result = Trained(given, axes, self.reference, leak, self.start.out / "report.html", record, notes, self.stages.history.stages,
-                         heard and heard.factor(), left, replies)  # fmt: skip
+        page, courses, factor = self.start.out / "report.html", self.stages.history.stages, heard and heard.factor()
+        result = Trained(given, axes, self.reference, leak, page, record, notes, courses, factor, left, replies)
         write_train_page(result, self.guard, seen.text, scores)
         write_json(self.start.out / "run.json", private(result.to_dict()))
         return result
@@ -148,11 +148,8 @@ class Run:
         if hears(self.guard) and a["scouts"] > 1:
             spec["scouts"] = a["scouts"]
         if self.guard != UNGUARDED:
-            spec |= {
-                "own_rows": a["own_rows"],
-                "own_tokens": a["own_tokens"],
-                "rehearse_on": text_spec(a["rehearse_on"]),
-            }
+            spec |= {"own_rows": a["own_rows"], "own_tokens": a["own_tokens"]}
+            spec["rehearse_on"] = text_spec(a["rehearse_on"])
         return spec
 
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:
