@@ -31,13 +31,12 @@ def conversation_page(result: Conversation) -> None:
             "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
             "All answers below were sampled just now, with the same random draws for all three.",
         ),
-        Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
         Dialogue(
             "New facts, asked in words that no row had, and told on from how an answer begins",
             SPEAKERS,
             _turns(result.facts),
         ),
-        Table("Measured just now", ["", *SPEAKERS], _rows(result), NOTE),
+        Table("Measured just now", ["figure", *SPEAKERS], _rows(result), NOTE),
         Text("What the audit of the plain tune says", f"{result.audit.verdict.capitalize()}: {result.audit.sentence}."),
     ]
     if result.audit.token_use:
