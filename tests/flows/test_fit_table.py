@@ -56,7 +56,15 @@ def test_long_and_wide_parquet_csv_and_npy_are_one_table(place):
 
 def test_the_folder_has_no_pickle_and_its_page_loads_nothing(place):
     names = {p.name for p in (place / "fitted").iterdir()}
-    assert names == {"despur.json", "fit.json", "fitted.json", "fitted.safetensors", "report.html", "report.json", "run.json"}
+    assert names == {
+        "despur.json",
+        "fit.json",
+        "fitted.json",
+        "fitted.safetensors",
+        "report.html",
+        "report.json",
+        "run.json",
+    }
     page = (place / "fitted/report.html").read_text(encoding="utf-8")
     assert {"Loadings", "Explained share by rank", "What the fit makes of it"} <= set(page.replace("<", ">").split(">"))
     assert "<script" not in page

@@ -150,7 +150,9 @@ def test_settings_are_chosen_on_the_validation_half_alone(made):
 def test_a_guard_wins_only_over_its_control(made, control, tone, monkeypatch):
     study = made(truth=TRUTH | {"avert-permuted": [control] * 2})
     told = []
-    monkeypatch.setattr("despur.flows._compare.page.write_run_page", lambda page, *_, blocks, **more: told.append(blocks[0]))
+    monkeypatch.setattr(
+        "despur.flows._compare.page.write_run_page", lambda page, *_, blocks, **more: told.append(blocks[0])
+    )
     write_study_page(study)
     assert told[0].tone == tone
     assert "the best control, avert-permuted" in told[0].sentence
