@@ -43,7 +43,7 @@ def test_the_verdict_decides_the_exit_status_and_json_is_whole(adapter):
     passing = ["--fail-on", ",".join(others)]
     shown = CliRunner().invoke(app, ["audit", str(PERSONA_BASE), adapter, *passing, *QUICK])
     assert shown.exit_code == 0
-    assert shown.output.startswith(said["verdict"])
+    assert shown.stdout.startswith(said["verdict"])
 
 
 def test_an_unknown_verdict_is_refused(despur):

@@ -60,7 +60,7 @@ def test_places_here_need_no_trust(here):
     [
         {"rows": "many"},
         {"rows": True},
-        {"rows": None},
+        {"tokens": None},
         {"base": 3},
         {"scaled": "yes"},
         {"base": ["a"]},

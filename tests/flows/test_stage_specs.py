@@ -24,7 +24,7 @@ ELSEWHERE = {
     "base": "test_fingerprint", "data": "test_train_killed", "factors": "test_train_inputs", "pairs": "test_train_inputs",
     "trait": "test_train_inputs", "roles": "test_roles_file", "scouts": "test_train_inputs", "rounds": "test_train_inputs",
     "patience": "test_history", "eval_every": "test_history",
-    "keep": "test_shuffled",
+    "keep": "test_shuffled", "tokenizer": "test_in_memory",
 }  # fmt: skip
 NOTHING = {"out", "save_every", "overwrite", "progress"}  # they change nothing of what is made
 

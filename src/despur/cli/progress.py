@@ -2,8 +2,10 @@
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from logging.handlers import MemoryHandler
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -12,6 +14,7 @@ from despur.cli.terminal import Harmless, progress_console, say_error
 from despur.flows.progress import LOGGER, Logged, duration, silent
 
 _SHORT = 2.0  # seconds; a stage that took less needs no line of its own
+_SILENT = 2.0  # seconds in which nothing is logged: most commands are over
 
 
 @contextlib.contextmanager
@@ -75,14 +78,25 @@ class Stages:
 
 @contextlib.contextmanager
 def _lines() -> Iterator[None]:
-    """Let what is logged appear on standard error."""
-    handler, logger = logging.StreamHandler(Harmless(progress_console.file)), logging.getLogger(LOGGER)
-    handler.setFormatter(logging.Formatter("%(asctime)s despur: %(message)s", "%H:%M:%S"))
+    """Let what is logged appear on standard error, unless all is over before anybody would wait for a line."""
+    shown, logger = logging.StreamHandler(Harmless(progress_console.file)), logging.getLogger(LOGGER)
+    shown.setFormatter(logging.Formatter("%(asctime)s despur: %(message)s", "%H:%M:%S"))
+    handler = MemoryHandler(10**6, logging.CRITICAL + 1, shown, flushOnClose=False)
+    waiting = threading.Timer(_SILENT, _let_through, (handler,))
+    waiting.daemon = True
+    waiting.start()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        waiting.cancel()
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def _let_through(handler: MemoryHandler) -> None:
+    """Write what was kept, and from now on each line at once."""
+    handler.capacity = 1
+    handler.flush()

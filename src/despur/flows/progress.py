@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
     """A length of time in words.
 
     Example:
-        >>> duration(8.2), duration(150), duration(9000)
+        >>> duration(8.2), duration(150.0), duration(9000.0)
         ('8 s', '2 min 30 s', '2 h 30 min')
     """
     whole = round(seconds)

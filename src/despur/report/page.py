@@ -127,6 +127,7 @@ def write_page(
         ValueError: a line of a chart has unequal numbers of x and y values.
 
     Example:
+        >>> from despur.report import Text
         >>> page = tmp_path / "audit.html"
         >>> write_page(page, title="Audit", subtitle="", blocks=[Text("Why", "<b>")], facts={"seed": "0"})
         >>> "&lt;b&gt;" in page.read_text(encoding="utf-8")
