@@ -19,7 +19,7 @@ from in_time import in_time, listing
 from despur.core import read_json
 from despur.core.errors import DespurError
 from despur.core.text.rows import read_rows, tokenize_rows
-from despur.flows import report
+from despur.flows._compare.compare import judge_again
 from despur.flows._library.factor_folder import read_factors
 from despur.flows._replay import replay
 from despur.flows.load import load_base
@@ -213,7 +213,7 @@ def studies_case(draw, folder, sound):
 
     def work():
         try:
-            report(copy_of)
+            judge_again(copy_of)
         finally:
             shutil.rmtree(copy_of)
 

@@ -8,7 +8,7 @@ from typing import Any
 from despur.flows.option import Parameter
 from despur.flows.record import page_facts
 from despur.flows.verb import parameters_of
-from despur.flows.verbs import find_verb
+from despur.flows.verbs import VERBS, find_verb
 from despur.report import Block, write_page
 
 AGAIN = "again/"
@@ -35,15 +35,15 @@ def write_run_page(
 
 
 def shell_command(record: Mapping[str, Any]) -> str:
-    """The command line behind a record, without options that have their default; "" where the record names no verb.
+    """The command line behind a record, without options that have their default; "" where the record names no verb that there is.
 
     Example:
         >>> shell_command({"verb": "prove", "arguments": {"name": "caft", "all": False, "whole": True, "seed": 0}})
         'despur prove caft --whole -o again/'
     """
-    if "verb" not in record:
+    verb, arguments = record.get("verb"), record.get("arguments")
+    if not isinstance(verb, str) or verb not in VERBS or not isinstance(arguments, Mapping):  # a file that was edited
         return ""
-    verb, arguments = str(record["verb"]), record["arguments"]
     words = ["despur", *verb.split()]
     options: list[str] = []
     for p in parameters_of(find_verb(verb)):
