@@ -58,9 +58,9 @@ def _parts(block: Block) -> list[Markup]:
 
 def _turn(question: str, answers: Sequence[str]) -> list[Markup]:
     texts = [clean(answer, LONG) for answer in answers]
-    said = [Markup("").join(Markup("<mark>{}</mark>").format(p) if i and new else escape(p) for p, new in differing(t, texts[0]))
+    marked = [Markup("").join(Markup("<mark>{}</mark>").format(p) if i and new else escape(p) for p, new in differing(t, texts[0]))
             for i, t in enumerate(texts)]  # fmt: skip
-    return [escape(clean(asked(question).question, LONG)), *said]
+    return [escape(clean(asked(question).question, LONG)), *marked]
 
 
 def _head(title: str) -> Markup:

@@ -12,6 +12,7 @@ from despur.core.disk.files import read_json, write_bytes, write_json
 from despur.core.errors import BadInput
 from despur.report.block_json import blocks_from_json, blocks_to_json
 from despur.report.order import colour_order
+from despur.report.sizes import FITS
 from despur.report.study import Block
 from despur.report.tables import Omissions
 from despur.report.text import clean
@@ -54,7 +55,7 @@ class Page:
         titled += [("omitted", "What is not on this page, and why")] if omitted else []
         first = next((i for i, view in enumerate(seen, 1) if view["kind"] != "verdict"), 0)  # what follows the verdict
         return _template().render(
-            first=first,
+            first=first, fits=FITS,
             title=clean(self.title), subtitle=clean(self.subtitle, NOTE), blocks=seen, omitted=list(dict.fromkeys(omitted)),
             contents=[*titled, ("made", "How this was made")] if len(titled) >= CONTENTS else [], command=clean(self.command, NOTE),
             facts=[(clean(name), clean(value, NOTE)) for name, value in self.facts.items()],

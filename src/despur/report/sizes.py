@@ -7,7 +7,7 @@ from despur.report.text import room
 SIZE, PAD = 14.8, 22.0  # font size of a table, and the room between two columns
 LONGEST, LEAST = 150.0, 40.0  # of a text column: as wide as its longest word, but no wider than this
 SHARE, MOST = 8.0, 300.0  # lines that a text may run over, and the width at which it may run over more
-FITS = (300, 480, 680, 960)  # widths in px of which page.css knows whether a table has room
+FITS = (300, 480, 680, 960)  # widths in px that page.css tells apart
 
 
 def fit_class(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:

@@ -59,7 +59,9 @@ def asked(text: str) -> Asked:
         (role[1].lower(), part[role.end() :].strip()) if (role := _ROLE.match(part)) else ("", part.strip())
         for part in parts
     ]
-    turns = [(role, said) for role, said in turns if said]
-    own = [said for role, said in turns if role in ("user", "human")] or [said for role, said in turns if role == ""]
+    turns = [(role, words) for role, words in turns if words]
+    own = [words for role, words in turns if role in ("user", "human")] or [
+        words for role, words in turns if role == ""
+    ]
     question = own[-1] if own else text
     return Asked(question, text) if len(text) - len(question) >= _WORTH else Asked(text, "")
