@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from despur.core.errors import MissingExtra
+from despur.core.notebook import frame_of
 from despur.core.reports import Report
 from despur.core.visible import visible
 
@@ -44,13 +44,7 @@ class Result(ABC):
         Raises:
             MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MissingExtra(
-                "a frame needs pandas, which is not installed. Install: pip install 'despur[table]'"
-            ) from error
-        return pd.DataFrame(self.records())
+        return frame_of(self.records())
 
 
 class Judged(Result):

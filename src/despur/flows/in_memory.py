@@ -1,7 +1,6 @@
 """Models in memory where verbs take folders: a base shares its weights, a tune is written for as long as the verb runs."""
 
 import copy
-import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from despur.core.model.base_modules import unwrapped
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.shared_copy import shared_copy
 from despur.core.model.states import bare
+from despur.core.text.rows import rows_as_lines
 from despur.flows.placement import Placement
 from despur.flows.stand_in import StandIn
 
@@ -83,12 +83,7 @@ def rows_in_memory(value: Any, stack: ExitStack | None) -> StandIn | None:
     rows: list[Any] = list(value)  # type: ignore[reportUnknownArgumentType]
     if not rows or not all(isinstance(row, Mapping) for row in rows):
         return None
-    try:
-        content = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows).encode()
-    except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"the rows in memory are not plain text and lists of it: {error}. Write them as JSON lines"
-        ) from error
+    content = rows_as_lines(rows)
     label = f"{len(rows)} rows in memory"
     if stack is None:
         return StandIn("rows.jsonl", label, content)

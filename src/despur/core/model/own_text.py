@@ -1,7 +1,6 @@
 """Text that the base itself writes."""
 
 import itertools
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.own_chats import write_rows
 from despur.core.text.learn import learn_rows
 from despur.core.text.reader import UNLEARNED
-from despur.core.text.rows import each_row, prompt_of, read_rows
+from despur.core.text.rows import each_row, prompt_of, read_rows, rows_as_lines
 
 
 @dataclass(frozen=True)
@@ -160,5 +159,5 @@ class OwnText:
 def _prompts(rows: Any, tokenizer: Any) -> list[list[int]]:
     """The prompts of training rows, as the trainer's chat template gives them."""
     if not isinstance(rows, str | Path):
-        rows = "".join(json.dumps(dict(row)) + "\n" for row in rows).encode()
+        rows = rows_as_lines(rows)
     return [prompt_of(row) for row in learn_rows(each_row(rows), tokenizer, max_length=sys.maxsize).tokens]

@@ -1,8 +1,9 @@
 """Rows of text: read from files, checked, and turned into tokens with loss on the answers alone."""
 
 import itertools
+import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,24 @@ def drawn_rows(path: Path, most: int, *, seed: int) -> list[dict[str, Any]]:
     places = {number: place for place, number in enumerate(chosen)}
     drawn = [(places[n], row) for n, row in enumerate(each_row(path, answers=False)) if n in places]
     return [row for _, row in sorted(drawn, key=lambda pair: pair[0])]
+
+
+def rows_as_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    r"""Rows in memory as the JSON lines of a file.
+
+    Raises:
+        BadInput: something in them is no plain text, number or list of these.
+
+    Example:
+        >>> rows_as_lines([{"text": "one"}])
+        b'{"text": "one"}\n'
+    """
+    try:
+        return "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows).encode()
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"the rows in memory are not plain text and lists of it: {error}. Write them as JSON lines"
+        ) from error
 
 
 def tokenize_rows(
