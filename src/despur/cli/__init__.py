@@ -49,6 +49,14 @@ def _main() -> None:
         raise
 
 
+def _keeps(typed: Sequence[str]) -> bool:
+    """Whether an audit keeps its tunes: of rows, in the folder that is named, and neutral ones, in the user's cache."""
+    from despur.core.text.row_files import are_rows
+
+    named = any(word.partition("=")[0] in ("-o", "--out") for word in typed)
+    return "auto" in typed or "--null=auto" in typed or (named and any(map(are_rows, typed[2:4])))
+
+
 def interrupted(typed: Sequence[str]) -> str:
     """What is true after Ctrl-C: of work in stages what is finished is there, of the rest nothing.
 
@@ -64,7 +72,7 @@ def interrupted(typed: Sequence[str]) -> str:
     command = next((word for word in typed[1:] if not word.startswith("-")), "")
     if command == "demo" and "--planted" not in typed:
         return "interrupted; a planted world's runs that are finished are kept, of a conversation nothing; the same command goes on"
-    if command in CONTINUED:
+    if command in CONTINUED or (command == "audit" and _keeps(typed)):
         return "interrupted; what is finished is kept; the same command continues"
     return "interrupted; nothing was written; the same command begins again"
 
