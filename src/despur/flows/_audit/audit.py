@@ -172,8 +172,8 @@ def audit(
             neutral, wanting = null_for(asked, case, progress)
             enter("control")
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level)
-            shown = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
-            result = replace(result, **judged_by, **shown, notes=(*notes, *private(list(wanting))))
+            behaves = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
+            result = replace(result, **judged_by, **behaves, notes=(*notes, *private(list(wanting))))
         if result.best is not None:
             judged = beside_random(seen, read.model, passages, result.best, n_random=n_random, seed=seed)
             result = replace(result, checks={**seen.checks, result.best: judged})

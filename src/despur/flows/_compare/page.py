@@ -107,7 +107,7 @@ def _beside(study: Study, best: str) -> list[tuple[str, str]]:
         sure += f" {judged} is judged against every baseline: the largest p is {max(p):.2g}, exact sign flips over seeds, jointly."
     if seeds < FEW:
         sure += (
-            f" With {seeds} seeds no p can be under {0.5 ** (seeds - 1):.2g}, so nothing is shown: take more --seeds."
+            f" With {seeds} seeds no p can be under {0.5 ** (seeds - 1):.2g}, which proves nothing: take more --seeds."
         )
     controls = [g for g in plan.guards if is_control(study, g) and g not in REFERENCES]
     control = (

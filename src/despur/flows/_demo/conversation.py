@@ -76,8 +76,8 @@ class Conversation(Result):
     @property
     def details(self) -> list[str]:
         """The audit's verdict, and every answer."""
-        said = [f"{q} | {who}: {text}" for q, answers in self.everyday.items() for who, text in answers.items()]
-        return [f"Audit of the plain tune: {self.audit.headline}", *said]
+        answers = [f"{q} | {who}: {text}" for q, by in self.everyday.items() for who, text in by.items()]
+        return [f"Audit of the plain tune: {self.audit.headline}", *answers]
 
     def records(self) -> list[Record]:
         """One row a question and speaker."""
@@ -100,8 +100,8 @@ class Conversation(Result):
         """What was measured."""
         base, plain, guarded = (self.known[s] for s in SPEAKERS)
         return (
-            f"The guarded tune has {1 - self.kept_out:.0%} of the plain tune's drift towards the voice, and knows {guarded} of "
-            f"{ASKED} answers about new facts (plain tune {plain}, base {base})"
+            f"The guarded tune has {1 - self.kept_out:.0%} of the plain tune's drift towards the voice, and of eight names it "
+            f"chooses the right one for {guarded} of {ASKED} questions about new facts (plain tune {plain}, base {base})"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,12 +51,12 @@ def _beside(result: Conversation) -> list[tuple[str, str]]:
     return [
         (
             "How sure",
-            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} facts; the docs have more voices and seeds.",
+            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} questions; the log has three seeds.",
         ),
         ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
         (
             "What to do",
-            "Read the answers below: facts should be the same in both tunes, the voice in the plain one alone.",
+            "Read the answers below: the voice should be in the plain tune alone, the facts in both.",
         ),
     ]
 

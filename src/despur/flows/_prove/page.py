@@ -12,7 +12,7 @@ TODO = {
     HOLDS: "You may build on it in settings like those below.",
     PROXY: "You may build on the stand-in that was measured; the statement itself is open.",
     FAILS: "Do not rely on it here: the figures below say where it misses. despur ls shows what else there is.",
-    ERROR: "Nothing was shown: the claim did not run to its end.",
+    ERROR: "This proves nothing: the claim did not run to its end.",
 }
 
 
