@@ -9,7 +9,7 @@ from despur.core.errors import BadInput
 from despur.core.model.capture import capture
 from despur.core.model.matched import activation_share
 from despur.find import matched_random
-from despur.measure import causal_check
+from despur.measure import causal_check, causal_checks
 from despur.measure.causal import INERT
 
 LAYER = Site("model.layers.0")
@@ -142,3 +142,11 @@ def test_random_subspaces_match_rank_and_share(which, tiny, rows):
     for drawn in (one, other):
         assert activation_share(drawn, covariance) == pytest.approx(activation_share(factor, covariance), abs=1e-3)
     assert not torch.allclose(one.read, other.read, atol=1e-3)
+
+
+def test_what_is_sufficient_is_measured_alone_where_that_is_all_that_is_asked(writer, rows, v):
+    model, factors = writer(), {"v": along(v)}
+    whole, half = (causal_checks(model, rows, factors, n_random=2, necessity=n)["v"] for n in (True, False))
+    assert (half.sufficiency, half.interval, half.change) == (whole.sufficiency, whole.interval, whole.change)
+    assert np.isnan(half.necessity)
+    assert not np.isnan(whole.necessity)

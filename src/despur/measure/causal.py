@@ -93,6 +93,7 @@ def causal_checks(
     starts: Sequence[int] | None = None,
     seed: int = 0,
     passes: Both | None = None,
+    necessity: bool = True,
 ) -> dict[str, CausalCheck]:
     """Measure how much of an adapter's off-task change goes through each of some factors at one layer.
 
@@ -113,6 +114,7 @@ def causal_checks(
         starts: First position of each row that counts.
         seed: Seeds the random subspaces and the bootstrap.
         passes: Base and adapter on these rows at the factors' site, where they were run before.
+        necessity: Exchange each factor the other way, too, a pass more a factor; without it the figure is NaN.
 
     Returns:
         Shares with interval and controls. Where the adapter changes nothing off-task, the shares are 0.
@@ -141,7 +143,8 @@ def causal_checks(
         matched = (matched_random(factor, covariance, generator=generator, axes=axes) for _ in range(n_random))
         subspaces += [factor, *matched]
     firsts = range(1, len(subspaces), n_random + 1)
-    per_row = exchange(model, rows, site, subspaces, passes.batch, starts, firsts, passes)
+    back = firsts if necessity else ()
+    per_row = exchange(model, rows, site, subspaces, passes.batch, starts, back, passes)
     total = per_row.change.sum()
     inert = float(total / per_row.tokens.sum()) <= INERT
     if not inert and np.allclose(per_row.left_base[0], per_row.change, rtol=1e-4):
@@ -154,17 +157,17 @@ def causal_checks(
         first = firsts[i]
         block = slice(first, first + n_random + 1)
         if inert:  # nothing to explain, so nothing is explained: shares of rounding errors would mean nothing
-            sufficiency, necessity, low, high = np.zeros(n_random + 1), 0.0, 0.0, 0.0
+            sufficiency, needed, low, high = np.zeros(n_random + 1), 0.0, 0.0, 0.0
         else:
             sufficiency = 1 - per_row.left_base[block].sum(1) / total
-            necessity = 1 - per_row.left_adapter[i].sum() / total
+            needed = 1 - per_row.left_adapter[i].sum() / total if necessity else float("nan")
             boot = 1 - per_row.left_base[first][draws].sum(1) / np.maximum(per_row.change[draws].sum(1), 1e-300)
             low, high = np.quantile(boot, [0.025, 0.975])
         shares = [activation_share(r, covariance) for r in subspaces[first + 1 : block.stop]]
         checks[name] = CausalCheck(
             change=float(total / per_row.tokens.sum()),
             sufficiency=float(sufficiency[0]),
-            necessity=float(necessity),
+            necessity=float(needed),
             interval=(float(low), float(high)),
             random_sufficiency=tuple(sufficiency[1:].tolist()),
             rank=factor.rank,

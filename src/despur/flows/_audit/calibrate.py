@@ -107,7 +107,7 @@ def calibrate(
             progress("calibrate", i, len(adapters), {})
             if contents[folder] not in known:
                 read = load_tuned(load_base(base, placement)[0], folder, name=base)
-                seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated)
+                seen = screen(read.model, read.adapter, passages, depth=depth, seed=seed, roles=stated, necessity=False)
                 if seen.change <= 0:
                     raise BadInput(
                         f"neutral adapter {folder!r} changes nothing off-task, so it measures nothing. Leave it out"

@@ -129,6 +129,7 @@ def screen(
     depth: float = 0.5,
     seed: int = 0,
     roles: Mapping[str, str] | None = None,
+    necessity: bool = True,
 ) -> Screen:
     """Compute candidates from one half of the text and the weights, and check them causally on the other half.
 
@@ -139,6 +140,7 @@ def screen(
         depth: Relative depth of the layer at which coordinates are exchanged; see `layer_moved`.
         seed: Seed of the bootstrap.
         roles: For architectures that are not in the table; see `stream_roles`.
+        necessity: Whether it is measured as well: for evidence alone it need not be.
     """
     find, check = passages.halves()
     site, moved, notes = layer_moved(tuned, find, depth)
@@ -167,5 +169,7 @@ def screen(
             candidates[f"{how} {factor.rank}"] = Subspace(
                 factor.read, factor.write, factor.center, site, factor.evidence
             )
-    checks = causal_checks(tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed, passes=passes)
+    checks = causal_checks(
+        tuned, check.rows, candidates, n_random=0, starts=check.starts, seed=seed, passes=passes, necessity=necessity
+    )
     return Screen(shift, moved, cores, candidates, checks, passes, unknown, notes)

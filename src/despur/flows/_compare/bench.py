@@ -19,7 +19,7 @@ from despur.flows._compare.materials import materials_of
 from despur.flows._compare.worlds import settings_of
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
-from despur.flows.placement import Device, placed
+from despur.flows.placement import Device, dtype_of, placed
 from despur.flows.progress import Progress, silent
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
@@ -58,7 +58,12 @@ class Bench:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What every run of this bench depends on."""
-        own = {"world": self.world.name, "rows": self.count, "base_fingerprint": fingerprint(self.base)}
+        own = {
+            "world": self.world.name,
+            "rows": self.count,
+            "base_fingerprint": fingerprint(self.base),
+            "dtype": dtype_of(self.base),  # of a real base it is the processor's choice
+        }
         return {**own, **self.settings.to_dict()}
 
     @cached_property

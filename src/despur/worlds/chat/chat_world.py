@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from despur.core.model.precision import fast_precision
 from despur.core.text.chat import render
 from despur.worlds.chat.ask import Choices, chat_base
 
@@ -25,11 +26,11 @@ class ChatWorld(ABC):
     """A world on a chat base that is known by name; its own file says what is taught and what is scored.
 
     Args:
-        dtype: Precision of the base's weights; an adapter is trained in float32 all the same. bfloat16 is 1.6 times as fast
-            where the processor has it (docs/log.md has what it changes).
+        dtype: Precision of the base's weights; an adapter is trained in float32 all the same. `auto` is the one that the processor
+            computes fastest in, and docs/log.md has what it changes. A study records it.
     """
 
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
 
     @property
     def training(self) -> Mapping[str, Any]:
@@ -42,7 +43,7 @@ class ChatWorld(ABC):
         Raises:
             BadInput: it is not on this machine; the message names the command that fetches it.
         """
-        return chat_base(dtype=self.dtype)
+        return chat_base(dtype=fast_precision() if self.dtype == "auto" else self.dtype)
 
     @property
     @abstractmethod

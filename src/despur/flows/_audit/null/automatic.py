@@ -23,7 +23,7 @@ from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress
 from despur.judge import NeutralNull
 
-_CANDIDATES = 8  # directions that are exchanged, both ways, each in a pass from the middle on
+_CANDIDATES = 4  # 8 of them, each exchanged in a pass from the middle on, and a half of the layers
 _QUESTION = 40  # tokens that it takes to ask, where the base does
 _ONE_BY_ONE = 3.0  # a token that is written costs as much as that many that are read
 _VERSION = 1  # of how neutral tunes are made

@@ -9,6 +9,7 @@ import torch
 
 from despur.core import Adapter, Anatomy, Store, digest, read_json, write_json
 from despur.core.errors import BadInput
+from despur.core.model.precision import fast_precision
 from despur.core.run.scout_forms import load_scout
 from despur.flows._audit.null.own_rows import written_rows
 from despur.flows._audit.null.tune import Length, neutral_tune, save_tune
@@ -118,7 +119,7 @@ def make_tune(order: Order, number: int, parts: int, progress: Progress) -> dict
 
 def figures_of(tuned: Any, order: Order) -> dict[str, Any]:
     """The change and the evidence of a tune, taken as the audit takes the adapter's."""
-    seen = screen(tuned, Adapter.of(tuned), order.text, depth=order.depth, roles=order.roles)
+    seen = screen(tuned, Adapter.of(tuned), order.text, depth=order.depth, roles=order.roles, necessity=False)
     return {"change": seen.change, "evidence": seen.evidence if seen.checks else {}}
 
 
@@ -126,7 +127,7 @@ _kept: dict[Any, Any] = {}  # bases of this worker
 
 
 def _loaded(order: Order, use: str) -> tuple[Any, Any]:
-    """The base, in bfloat16 to train where it is large, as the audit has it to look; loaded once."""
+    """The base, as `training` has it to train and as the audit has it to look; loaded once."""
     placement = training(order.placement, int(order.spec["parameters"])) if use == "train" else order.placement
     key = ("base", order.base, placement)
     if key not in _kept:
@@ -137,7 +138,9 @@ def _loaded(order: Order, use: str) -> tuple[Any, Any]:
 
 
 def training(placement: Placement, parameters: int) -> Placement:
-    """Where and in which precision neutral tunes are trained: a step of a large base in bfloat16 takes less than two thirds."""
+    """Where and in which precision neutral tunes are trained: of a large base in the one that takes the least time."""
     cuda = placement.device == "auto" and torch.cuda.is_available()
-    dtype = "bfloat16" if placement.dtype == "auto" and parameters > SMALL else placement.dtype
+    dtype = placement.dtype
+    if dtype == "auto" and parameters > SMALL:
+        dtype = fast_precision() if placement.device in ("auto", "cpu") and not cuda else "bfloat16"
     return replace(placement, device="cuda" if cuda else placement.device, dtype=dtype)
