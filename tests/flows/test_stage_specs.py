@@ -15,7 +15,7 @@ SETTINGS = {"steps": 2, "lr": 1e-3, "batch": 4, "rank": 2}
 RUN = {"guard": "avert", "scout_steps": 2, "own_rows": 16, "own_tokens": 8}
 CHANGED = {
     "guard": "rehearse", "strength": 0.5, "guard_budget": 0.3, "guard_options": {"one_sided": "false"},
-    "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
+    "beside": "l2-sp", "beside_options": {"strength": "0.5"}, "own_rows": 20, "own_tokens": 9, "scout_steps": 3,
     "settings": Settings(**{**SETTINGS, "lr": 2e-3}), "twin": True, "placement": Placement(dtype="bfloat16"),
     "from_": "another", "scout": "another", "rehearse_on": "generic.jsonl",  # in the folder beside the run
 }  # fmt: skip
@@ -81,7 +81,7 @@ def test_of_the_same_arguments_nothing_is_trained_again(again):
 @pytest.mark.parametrize("name", CHANGED)
 def test_what_an_option_changes_is_trained_again(name, again, run):
     value = run / CHANGED[name] if name in ("from_", "scout", "rehearse_on") else CHANGED[name]
-    beside = {"scout_steps": None} if name == "scout" else {}  # one or the other
+    beside = {"scout": {"scout_steps": None}, "beside_options": {"beside": "l2-sp"}}.get(name, {})  # what goes with it
     with pytest.raises(Trained):
         again(**{name: value, **beside})
 

@@ -27,6 +27,8 @@ def train_rows(folder: Path, name: str) -> Iterator[Row]:
     try:
         a = record["arguments"]
         options = {**({"strength": a["strength"]} if a["guard"] != "none" else {}), **(a["guard_options"] or {})}
+        if a.get("beside"):  # earlier versions knew none
+            options |= {"beside": a["beside"], **{f"beside {k}": v for k, v in (a["beside_options"] or {}).items()}}
         runs: dict[str, Row] = {
             "base": {"guard": "base", "step": 0},
             a["guard"]: {"guard": a["guard"], "setting": as_setting(options), "seed": a["seed"]},

@@ -15,7 +15,7 @@ from despur.flows.method_options import read_options
 
 UNGUARDED = "none"
 APART = ("strength", "budget")  # of a guard's options, those that have their own in `train`
-_MADE = (  # materials that every run can make
+MADE = (  # materials that every run can make
     "text", "rows", "template", "base", "scout", "shuffled", "factor", "weight_factor",
 )  # fmt: skip
 
@@ -99,7 +99,7 @@ def check_choices(
             raise BadInput(f"guard options were given ({', '.join(options)}) and no guard. Leave --guard-options out")
         return
     read_options(entry, options, apart=APART, what="guard option")
-    here = Given(dict.fromkeys((*_MADE, *(name for name, value in given.items() if value is not None))))
+    here = Given(dict.fromkeys((*MADE, *(name for name, value in given.items() if value is not None))))
     if lacking := missing(guard, here):
         raise BadInput(lacking)
 

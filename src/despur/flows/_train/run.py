@@ -9,9 +9,10 @@ from typing import Any
 from despur.core import Adapter, Edit, Report, Store, Subspace, write_json
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.spec import content_digest
+from despur.flows._train.beside import BESIDE, edits_of_run
 from despur.flows._train.blocks import write_train_page
 from despur.flows._train.fit import Settings
-from despur.flows._train.guarding import UNGUARDED, edits_of, factors_of, hears, leaks
+from despur.flows._train.guarding import UNGUARDED, factors_of, hears, leaks
 from despur.flows._train.heard import Heard, what_was_left_out
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained
@@ -142,7 +143,7 @@ class Run:
         a, taken = self.arguments, self.start.scout
         scout = tune_digest(taken) if taken else a["scout_steps"]
         spec: dict[str, Any] = {"guard": self.guard, "strength": a["strength"], "scout": scout}
-        spec |= {k: a[k] for k in ("guard_options", "guard_budget", "trait") if a[k]}
+        spec |= {k: a[k] for k in ("guard_options", "guard_budget", "trait", *BESIDE) if a[k]}
         if self.start.pairs is not None:
             spec["pairs"] = content_digest(self.start.pairs)
         if hears(self.guard) and a["scouts"] > 1:
@@ -153,22 +154,17 @@ class Run:
         return spec
 
     def _edits(self, materials: Maker, factors: tuple[Subspace, ...]) -> list[Edit]:
-        a = self.arguments
-        return edits_of(
-            self.guard, materials, factors, strength=a["strength"], budget=a["guard_budget"], options=a["guard_options"] or {},
-            roles=self.start.roles,
-        )  # fmt: skip
+        return edits_of_run(self.arguments, materials, factors, self.start.roles)
 
     def _certify(self, adapter: Path, materials: Maker, factors: tuple[Subspace, ...]) -> None:
         if self.guard == UNGUARDED or (adapter / FILE).exists():
             return
-        recorded = (*self.start.settings.to_dict(), "scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
-        (edit,) = self._edits(materials, factors)
+        more = ("scout_steps", "scouts", "rounds", "own_rows", "own_tokens")
+        recorded = (*self.start.settings.to_dict(), *more, *(name for name in BESIDE if self.arguments[name]))
+        edit, *_ = self._edits(materials, factors)  # what is promised is the first's
         base, tokenizer = self.start.reference.plain()
-        certify(
-            adapter, base, edit, settings={k: self.arguments[k] for k in recorded}, data=self.start.data.path,
-            tokenizer=tokenizer, start=self.arguments["from_"],
-        )  # fmt: skip
+        settings, data = {k: self.arguments[k] for k in recorded}, self.start.data.path
+        certify(adapter, base, edit, settings=settings, data=data, tokenizer=tokenizer, start=self.arguments["from_"])
 
     def _measure(
         self, seen: Seen, naive: Path, adapter: Path

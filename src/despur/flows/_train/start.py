@@ -75,7 +75,7 @@ class Start:
 def prepare(
     base: str, data: Path | str, out: Path, settings: Settings, *, guard: str, factors: Path | str | None,
     scout: Path | str | None, pairs: Path | str | None = None, trait: str | None = None, roles: Path | str | None = None,
-    from_: Path | str | None = None, placement: Placement | None = None,
+    from_: Path | str | None = None, placement: Placement | None = None, beside: str | None = None,
 ) -> Start:  # fmt: skip
     """Read and check what a run was given.
 
@@ -92,6 +92,7 @@ def prepare(
         roles: File of roles, for an architecture that is not known.
         from_: Folder of an adapter to go on with.
         placement: Device and precision.
+        beside: Name of a second guard.
 
     Raises:
         BadInput, ShapeMismatch, SiteNotFound: something cannot be read, or does not belong to the base.
@@ -124,8 +125,8 @@ def prepare(
     paired = None if pairs is None else read_pairs(pairs, tokenizer, length)
     chat = has_template(tokenizer) and given.asks
     asked = None if trait is None else prompt_tokens(trait, tokenizer, chat=chat)
-    entry = find_guard(guard)
-    template = Template.of(tokenizer) if entry is not None and "template" in entry.takes.values() else None
+    takes = {m for name in (guard, beside) if name and (entry := find_guard(name)) for m in entry.takes.values()}
+    template = Template.of(tokenizer) if "template" in takes else None
     return Start(
         reference,
         plain,

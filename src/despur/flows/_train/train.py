@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from despur.core import locked
+from despur.flows._train.beside import check_beside
 from despur.flows._train.fit import Settings
 from despur.flows._train.guarding import check_choices, guards
 from despur.flows._train.history import Looks
@@ -32,6 +33,10 @@ def train(
     from_: Path | str | None = None,
     guard: str = "avert",
     guard_options: Annotated[
+        Mapping[str, str] | None, Option(read=assignments, panel=_GUARD, metavar="NAME=VALUE,...")
+    ] = None,
+    beside: Annotated[str | None, Option(panel=_GUARD, metavar="GUARD")] = None,
+    beside_options: Annotated[
         Mapping[str, str] | None, Option(read=assignments, panel=_GUARD, metavar="NAME=VALUE,...")
     ] = None,
     settings: Settings | None = None,
@@ -75,6 +80,8 @@ def train(
             base. No new reliance is learned beyond the adapter's own, which stays. `adapter` is both in one, of both ranks together.
         guard: Name of the guard, one that `despur ls guard` lists, or none.
         guard_options: The guard's own options besides its strength, as `side=read`; `despur show GUARD` lists them.
+        beside: Another guard that acts in the same run; `discount` with a light `rehearse`, say.
+        beside_options: Its own options, as `strength=0.1,budget=0.1`.
         settings: Steps, rate, batch, rank, seed.
         scout_steps: Steps of the unguarded scout; a quarter of the run's (at least 16) if left out.
         scout: Folder of an adapter to use as the scout, from an earlier run; none is trained then.
@@ -113,6 +120,7 @@ def train(
         $ despur train base/ data.jsonl -o run/
         $ despur train base/ data.jsonl -o run/ --eval-every 20 --patience 3
         $ despur train base/ data.jsonl -o run/ --guard-budget low
+        $ despur train base/ data.jsonl -o run/ --guard discount --beside rehearse --beside-options strength=0.1
         $ despur train base/ data.jsonl -o run/ --guard steer-away --pairs pairs.jsonl
         $ despur train base/ more.jsonl -o on/ --from run/adapter
         $ despur train --resume run/
@@ -120,11 +128,12 @@ def train(
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
     """
     asked = recorded(train, locals())
+    given = {"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)}
     check_choices(
         guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps, options=guard_options or {},
-        budget=guard_budget, keep=keep,
-        given={"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)},
+        budget=guard_budget, keep=keep, given=given,
     )  # fmt: skip
+    check_beside(guard, beside, options=beside_options or {}, given=given)
     looks = Looks(save_every, eval_every, patience)
     looks.check()
     check_place(Path(out))
@@ -135,6 +144,7 @@ def train(
             Path(out),
             settings or Settings(),
             guard=guard,
+            beside=beside,
             factors=factors,
             scout=scout,
             pairs=pairs,
