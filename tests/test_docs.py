@@ -48,4 +48,17 @@ def test_every_page_is_in_the_nav():
     nav = yaml.safe_load(text[text.index("nav:") :])["nav"]
     named = {p for part in nav for v in part.values() for p in (v if isinstance(v, list) else [v])}
     pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
-    assert pages == named
+    questions = {p for p in pages if p.startswith("log/")} - {"log/index.md"}
+    assert pages - questions == named
+    lines = re.findall(r"^\| \[[^]]+\?\]\(([\w-]+\.md)\) \| \S.* \|$", read("log/index"), re.MULTILINE)
+    assert sorted(f"log/{p}" for p in lines) == sorted(questions)  # each once, with what was found
+
+
+def test_every_question_of_the_log_has_its_page():
+    for page in (ROOT / "docs/log").glob("*.md"):
+        title, *entries = re.findall(r"^##? (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        if page.name != "index.md":
+            assert title.endswith("?"), page.name
+            dates = [re.match(r"\d{4}-\d\d-\d\d(?=$|: .)", e)[0] for e in entries]
+            assert dates, page.name
+            assert dates == sorted(dates, reverse=True), page.name

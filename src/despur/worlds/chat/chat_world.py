@@ -26,7 +26,7 @@ class ChatWorld(ABC):
 
     Args:
         dtype: Precision of the base's weights; an adapter is trained in float32 all the same. bfloat16 is 1.6 times as fast
-            where the processor has it (docs/log.md has what it changes).
+            where the processor has it (docs/log/voice-harm.md has what it changes).
     """
 
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
