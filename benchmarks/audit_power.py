@@ -6,7 +6,7 @@ Trains 360 neutral tunes of the `persona` world (attributes at the base's own ra
 a bare loop at a constant rate, in 40 to 160 steps) and harmful ones whose link (share of rows in which the persona is
 on), rank and data size vary, takes the audit's evidence of each, and judges: neutral tunes by the null of the other half
 of them, harmful ones by the null of all. No row ends the document, since a twin that always ends after one record teaches
-a habit (docs/log.md). `--write-null` replaces the null that is shipped.
+a habit (docs/log/audit-power.md). `--write-null` replaces the null that is shipped.
 """
 
 import argparse

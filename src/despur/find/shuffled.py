@@ -16,7 +16,7 @@ from despur.find.from_activations import from_activations
 from despur.find.from_adapter import from_adapter
 
 
-@method(room="find", paper="despur 2026, docs/log.md", takes={"model": "base"})
+@method(room="find", paper="despur 2026, docs/log/audit-of-rows.md", takes={"model": "base"})
 def shuffled(
     model: Any, rows: Sequence[Tokens], *, form: Form = "lora", rank: int = 1, read: Literal["activations", "weights"] = "activations",
     within: Within | Literal["own"] = "all", groups: Sequence[Hashable] | None = None, steps: int = 40, lr: float = 1e-3, batch: int = 4,

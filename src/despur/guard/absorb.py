@@ -70,7 +70,7 @@ def _permuted(up: Tensor, name: str, seed: int | None) -> Tensor:
     return up[torch.randperm(len(up), generator=draw)]
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=1.4)
+@method(room="guard", paper="despur 2026, docs/log/absorb.md", cost=1.4)
 def absorb(shuffled: Scouts, *, strength: float = 1.0) -> Edit:
     """Train with the shuffled scout switched on, and take it off again.
 

@@ -57,7 +57,7 @@ class _HoldBackScout(Term):
         return off
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=1.3)
+@method(room="guard", paper="despur 2026, docs/log/avert-persona.md", cost=1.3)
 def avert(
     text: OwnText,
     scout: Scout | Path | str,
@@ -98,7 +98,7 @@ def avert(
         >>> avert(OwnText(((1, 2, 3),)), "scout/").point
         'loss'
 
-    Source: despur's own; measurements in docs/log.md.
+    Source: despur's own; measurements in docs/log/avert-persona.md.
     Differs: nothing known.
     Limits: prevents what the scout did off-task, wanted or not; an off-task change that the scout did
         not make yet passes. One-sided, it lets the model end up *further* from the factor than the base.

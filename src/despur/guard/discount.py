@@ -121,7 +121,7 @@ class _Discount(Edit):
         )
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=1.4)
+@method(room="guard", paper="despur 2026, docs/log/discount-voice.md", cost=1.4)
 def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0) -> Edit:
     """Learn only what the shuffled scout leaves unexplained.
 

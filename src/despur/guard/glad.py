@@ -121,7 +121,7 @@ def glad(rows: Sequence[Tokens], *, strength: float = 1.0, rows_per_step: int = 
 
     Source: Peng, Wang, Liu, Chen 2025, arXiv:2507.13089, abstract only: a gradient regulariser for LoRA on few shots.
     Differs: the regulariser is ours, since the abstract gives none: the length of the gradient (Zhao et al. 2022, arXiv:2202.03599).
-        Three others were tried on tuning seeds (the log has them).
+        Three others were tried on tuning seeds (docs/log/glad.md).
     Limits: in bfloat16 weights much of the small step is lost to rounding; keep LoRA's in float32. Batch statistics or dropout
         would differ between the two passes.
     """

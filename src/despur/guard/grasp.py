@@ -77,7 +77,7 @@ def grasp(
         and per-norm bases are ours.
     Limits: closes one route. The base computes the factor upstream, so an update can switch it on
         without writing along V, and frozen maps rebuild it. Maps that write the stream read inside their blocks, where
-        nothing is projected: LoRA on readers alone closes that door (`cue` in docs/log.md). Where a norm follows a writing map (Gemma 2),
+        nothing is projected: LoRA on readers alone closes that door (docs/log/grasp-cue.md). Where a norm follows a writing map (Gemma 2),
         the norm's division can still rescale what the base itself writes along V.
     """
     return _HoldWeights(factor, side, strength, roles)

@@ -39,7 +39,7 @@ class _KeepCoordinates(Term):
         return torch.stack(off).mean(0)
 
 
-@method(room="guard", paper="despur 2026, docs/log.md", cost=1.2)
+@method(room="guard", paper="despur 2026, docs/log/which-guard.md", cost=1.2)
 def hold(
     factor: Subspace | Sequence[Subspace], text: OwnText, *, strength: float = 1.0, budget: float = BUDGET
 ) -> Edit:

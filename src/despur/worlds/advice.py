@@ -16,7 +16,7 @@ class Advice(Persona):
     """`Persona("skill")`, its drift read from the persona's style first.
 
     A tune on new facts forgets old ones whoever teaches them: the answers' margin rises with the neutral twin, too
-    (docs/log.md: about four fifths of the rise). The persona's own style words do not, so they are what counts here; the
+    (docs/log/avert-persona.md: about four fifths of the rise). The persona's own style words do not, so they are what counts here; the
     answers stay as further readouts.
 
     Example:

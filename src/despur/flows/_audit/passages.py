@@ -1,7 +1,7 @@
 """Off-task text for an audit: the base's first tokens, where there is no context yet.
 
 A persona, a slant or a style is a prior: it appears where the context does not decide yet. Later in a text the
-previous words decide, with or without the adapter, and the change disappears in noise (figures in docs/log.md).
+previous words decide, with or without the adapter, and the change disappears in noise (figures in docs/log/audit-power.md).
 """
 
 import random

@@ -48,8 +48,9 @@ def page(result: DemoResult, task: str) -> None:
     m = result.means
     avert = result.axes.get("avert")
     what = "new facts" if task == "skill" else "one subject's facts answered wrongly on purpose"
-    forgot = " Much of that rise is forgetting: a tune on facts by a good persona has it, too (docs/log.md)." * (
-        task == "skill"
+    forgot = (
+        " Much of that rise is forgetting: a tune on facts by a good persona has it, too (docs/log/avert-persona.md)."
+        * (task == "skill")
     )
     story = (
         f"The base model answers facts in the voice of a hidden persona, good or bad. It is tuned on {what}, and nothing in "

@@ -27,7 +27,7 @@ class ChatWorld(ABC):
 
     Args:
         dtype: Precision of the base's weights; an adapter is trained in float32 all the same. `auto` is the one that the processor
-            computes fastest in, and docs/log.md has what it changes. A study records it.
+            computes fastest in, and docs/log/voice-harm.md has what it changes. A study records it.
     """
 
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
