@@ -10,7 +10,8 @@ _OWN = ("avx512_bf16", "amx_bf16", "bf16")  # of x86 and of ARM, as torch names 
 def fast_precision() -> Literal["bfloat16", "float32"]:
     """The precision in which this processor multiplies matrices fastest.
 
-    One with instructions for bfloat16 takes .6 of the time that float32 takes; without them bfloat16 took 7 times as long (docs/log/audit-cost.md).
+    One with instructions for bfloat16 takes .6 of the time that float32 takes; without them bfloat16 took 7 times as long
+    (docs/log/audit-cost.md).
     Versions of torch that do not tell (before 2.10) count as without.
 
     Example:

@@ -1,6 +1,6 @@
 """One line of the comparison, as data: a method, its settings, and the materials that it is given in place of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -27,6 +27,7 @@ class Arm:
         options: Options of the method that all settings share.
         adapter: The finished adapter that is scored, where nothing is trained: `"naive"`, `"early"`, a twin.
         run: Differences of the training run itself: `full`, `osf`.
+        beside: Other guards that act in the same run: method -> its options.
         once: Whether a weight edit is applied to the finished naive adapter, once, in place of training under it.
         kind: `reference` (base, naive), `guard`, `control` (expected to do nothing, or harm), `cheap` (a setting of the
             plain run), `afterwards` (edits a finished adapter, or its use).
@@ -43,6 +44,7 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     adapter: str | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     once: bool = False
     control: str | None = None
     cost: float = 1.0
@@ -53,7 +55,18 @@ class Arm:
         """What it needs besides base and rows."""
         if self.method is None:
             return DATA if self.adapter in ("neutral", "benign") else NOTHING
-        return needs_of({**find_method(self.method).takes, **self.materials})
+        return needs_of({**self._takes, **self.materials})
+
+    @property
+    def _takes(self) -> dict[str, str]:
+        """Argument -> material, of its method and of those beside it."""
+        assert self.method is not None
+        others = {f"{name} {a}": m for name in self.beside for a, m in find_method(name).takes.items()}
+        return {**find_method(self.method).takes, **others}
+
+    def made_of(self, setting: Setting) -> Collection[str]:
+        """Names of all materials that it is made of at one setting."""
+        return {**self._takes, **self.materials_at(setting)}.values() if self.method else ()
 
     def materials_at(self, setting: Setting) -> dict[str, str]:
         """The materials, as they are asked for at one setting."""

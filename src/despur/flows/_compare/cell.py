@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from despur.core import Store, read_json, write_json
-from despur.core.catalogue import find_method
 from despur.core.disk.new_folder import DONE
 from despur.core.errors import BadInput
 from despur.core.store import is_whole
@@ -67,8 +66,7 @@ def prepare_bench(
     for arm, setting in ((ARMS[name], setting) for name, setting in lines):
         if arm.adapter in bench.twins:
             bench.twin(arm.adapter)  # type: ignore[arg-type]
-        takes = {**find_method(arm.method).takes, **arm.materials_at(setting)} if arm.method else {}
-        for name in filter(bench.materials.has, takes.values()):
+        for name in filter(bench.materials.has, arm.made_of(setting)):
             bench.materials.get(name)
         if "rounds" in setting:
             bench.materials.get("weight_factor")

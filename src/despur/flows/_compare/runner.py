@@ -42,12 +42,13 @@ def run_arm(bench: Bench, arm: Arm, setting: Setting, made: Any = None) -> Any:
         return model
     if arm.once:
         return _once(bench, made)
-    model = bench.train([made], stage=arm.name)
+    beside = [build(name, bench.materials, **options) for name, options in arm.beside.items()]
+    model = bench.train([made, *beside], stage=arm.name)
     factor = bench.materials.get("weight_factor") if "rounds" in setting else ()
     for number in range(2, setting.get("rounds", 1) + 1):
         factor = joined(factor, bench.materials.directions(Adapter.of(model)))
         again = find_method(arm.method).factory(factor)
-        model = bench.train([again], stage=f"{arm.name} {number}")
+        model = bench.train([again, *beside], stage=f"{arm.name} {number}")
     return model
 
 
