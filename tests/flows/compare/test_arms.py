@@ -120,3 +120,12 @@ def test_what_cannot_be_had_is_told(bench):
     ):
         build("steer-away", Given({}))
     assert not bench.materials.has("shuffled factor")
+
+
+def test_a_guard_beside_acts_too_and_asks_for_its_materials(bench, outcome):
+    alone = Arm("l2-sp alone", "l2-sp", ({"strength": 0.3},))
+    both = replace(alone, name="with rehearse", beside={"rehearse": {"strength": 3.0}})
+    assert "text" in both.made_of(both.settings[0])
+    assert "text" not in alone.made_of(alone.settings[0]), "the control"
+    assert not torch.equal(outcome(both), outcome(alone))
+    assert replace(alone, beside={"interleave": {}}).needs == ARMS["interleave"].needs != alone.needs
