@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from despur.core.errors import BadInput
 from despur.flows import audit, calibrate
+from despur.flows._audit.passages import Passages
 from despur.flows._audit.screen import screen_settings
 from despur.judge import NeutralNull
 
@@ -93,3 +95,11 @@ def test_what_cannot_be_calibrated(base, neutral, tmp_path):
         calibrate(base, neutral[:18], out=tmp_path / "null.json")
     with pytest.raises(BadInput, match="at least 19"):
         calibrate(base, [*neutral[:18], neutral[0]], out=tmp_path / "null.json")
+
+
+def test_settings_name_the_questions_that_were_taken_where_none_were_given():
+    everyday = Passages(((1, 2),), (1,), "the base's answers to everyday questions")
+    own = replace(everyday, origin="the base's answers to its own questions")
+    assert everyday.prompts(None) == "shipped"
+    assert own.prompts(None) is None, "the control"
+    assert everyday.prompts("mine.jsonl") == "mine.jsonl"

@@ -165,10 +165,9 @@ def audit(
         result = Audit("clean", "", notes, seen.change, weights, seen.checks, record=record)
         if seen.change > INERT:
             enter("null")
-            case = Case(
-                base, str(adapter), base_is, read, seen, passages, tuning and tuning.tokens,
-                screen_settings(prompts, taken, tokens, depth, form.digest, dtype_of(model)), stated, placement, against is not None,
-            )  # fmt: skip
+            asked_of = passages.prompts(prompts), taken, tokens, depth, form.digest, dtype_of(model)
+            case = Case(base, str(adapter), base_is, read, seen, passages, tuning and tuning.tokens,
+                        screen_settings(*asked_of), stated, placement, against is not None)  # fmt: skip
             neutral, wanting = null_for(asked, case, progress)
             enter("control")
             judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level)

@@ -96,8 +96,8 @@ def calibrate(
             )
         tokenizer = forms[0].tokenizer
         rows = rows_at_first(model, rows)
-        settings = screen_settings(prompts, rows, tokens, depth, forms[0].digest, dtype_of(model))
         passages = off_task_passages(model, tokenizer, prompts, rows=rows, tokens=tokens, seed=seed)
+        settings = screen_settings(passages.prompts(prompts), rows, tokens, depth, forms[0].digest, dtype_of(model))
         text = [passages.rows, passages.starts]  # what is measured on, however it came about
         spec = digest(
             {"base": where, "text": text, "depth": depth, "seed": seed, "roles": stated, "dtype": settings["dtype"]}

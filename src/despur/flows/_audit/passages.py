@@ -23,6 +23,7 @@ from despur.flows.load import context_length
 from despur.guard import OwnText
 
 SHIPPED = "shipped"  # as a name of prompts
+_EVERYDAY = "the base's answers to everyday questions"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Passages:
         """Every other row: one half to find on, one to check on."""
         parts = [Passages(self.rows[i::2], self.starts[i::2], self.origin) for i in (0, 1)]
         return parts[0], parts[1]
+
+    def prompts(self, given: Path | str | None) -> Path | str | None:
+        """The prompts that these are answers to: as given, or those that were taken where none were; None for the base's own."""
+        return SHIPPED if given is None and self.origin == _EVERYDAY else given
 
 
 def check_prompts(prompts: Path | str | None) -> None:
@@ -98,12 +103,12 @@ def _own(model: Any, tokenizer: Any, rows: int, tokens: int, seed: int) -> Passa
         has_template(tokenizer) and effort_for(model) == LESS and rows <= len(shipped)
     ):  # to write its own takes a minute
         read: list[dict[str, Any]] = [{"prompt": q} for q in random.Random(seed).sample(shipped, rows)]
-        return _asked(model, tokenizer, read, tokens, seed, "the base's answers to everyday questions")
+        return _asked(model, tokenizer, read, tokens, seed, _EVERYDAY)
     text = OwnText.sample(model, tokenizer, rows=rows, max_new_tokens=tokens, seed=seed)
     if not has_template(tokenizer):
         return Passages(text.rows, (0,) * len(text.rows), "the base's own beginnings")
-    asked = "its own questions" if text.origin == "sampled" else "everyday questions"
-    return Passages(text.rows, tuple(start - 1 for start in text.starts), f"the base's answers to {asked}")
+    origin = "the base's answers to its own questions" if text.origin == "sampled" else _EVERYDAY
+    return Passages(text.rows, tuple(start - 1 for start in text.starts), origin)
 
 
 def _asked(model: Any, tokenizer: Any, read: Sequence[dict[str, Any]], tokens: int, seed: int, origin: str) -> Passages:
