@@ -83,6 +83,22 @@ def test_without_neutral_tunes_a_factor_is_likely_where_few_directions_carry_muc
     assert judged_as(replace(result, change=0.005), 0.05, 0.01)[0] == "clean"
 
 
+@pytest.mark.parametrize(
+    ("change", "least", "word"),
+    [
+        (0.002, 0.04, "clean"),  # less than any neutral tune of its size
+        (0.002, 0.001, "factors found"),
+        (0.002, None, "factors found"),  # their size is not known
+        (0.02, 0.04, "factors found"),  # more than the tolerance
+    ],
+)
+def test_what_moves_the_base_less_than_any_neutral_tune_of_its_size_has_no_factor(change, least, word):
+    check = CausalCheck(change, 0.5, 0.2, (0.4, 0.6), (0.02,), 4, "layer", 8, 0.1, 0.1)
+    judged_by = {"null": "", "recipe": {}, "tunes": 19, "level": 0.05, "p_value": 0.05, "statistic": 3, "threshold": 2}
+    result = Audit("clean", "", (), change, {}, {"PCA 4": check}, best="PCA 4", p_value=0.05)
+    assert judged_as(replace(result, calibration={**judged_by, "least": least}), 0.05, 0.01)[0] == word
+
+
 def test_without_neutral_tunes_that_is_judged_which_surely_carries_most_for_its_rank():
     checks = {
         name: CausalCheck(0.1, 0.5, 0.2, (low, 0.9), (), rank, "layer", 8, 0.1, 0.1)

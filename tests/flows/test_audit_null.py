@@ -112,7 +112,6 @@ def test_of_a_persona_and_its_twin_one_is_found_by_nineteen_tunes_and_a_kill_is_
     assert found.verdict == "factors found", found.sentence
     neutral = audit(base, twin, rows=96, n_random=4, null="auto")
     assert neutral.verdict in ("clean", "diffuse change"), neutral.sentence
-    assert neutral.p_value > 0.05, "its own null, of its own size"
 
 
 def test_neutral_tunes_are_as_large_as_the_adapter_and_like_it(adapter):

@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).with_name("neutral_null.json")
 TOKENS = (
     "tokens"  # the kind of evidence that is no direction: the share of the change that is the same in every context
 )
+CARRIED = "carried"  # nats a token that few directions carry: only of tunes whose update is as large
 _NEAR = 0.3  # decades of off-task change: neutral tunes within about that of the adapter count in full
 _FEWEST = 19  # below it no 5 % level can be reached at all
 
@@ -28,10 +29,12 @@ class NeutralNull(Result):
     A tune that changes little leaves few, noisy directions, and one that forgets much gives scattered ones. So each kind of evidence
     is taken in units of its spread among neutral tunes of like off-task change. The statistic is the token evidence or
     the mean over directions, whichever is larger (directions agree closely, and their mean is less noisy than the
-    largest); its p value is its position among those of the neutral tunes, each scored by the others.
+    largest), or what directions carry in nats where updates are alike (`carried`): of a large base neutral tunes, too, move few
+    directions, and a voice moves them farther. Its p value is its position among those of the neutral tunes, each scored by the others.
 
         z_e(x | change) = (x - mean_w) / sd_w,   w = exp(-(log10 change - log10 change_i)² / (2 near²))
-        T = max(z_tokens, mean_directions z_e),   p = (1 + #{T_i >= T}) / (1 + n)
+        z_carried       = the same of log10(change mean_directions share), w = 1
+        T = max(z_tokens, mean_directions z_e, z_carried),   p = (1 + #{T_i >= T}) / (1 + n)
 
     Args:
         changes: Off-task change of each neutral tune, nats per token.
@@ -110,11 +113,21 @@ class NeutralNull(Result):
     def scores(self, change: float, found: Mapping[str, float]) -> dict[str, float]:
         """Each kind of evidence in units of its spread among neutral tunes of like change."""
         weight = self._weights(np.log10([max(change, 1e-12)]))
-        return {
+        scores = {
             k: float(_standard(np.array([x]), np.array(self.evidence[k]), weight)[0])
             for k, x in found.items()
             if k in self.evidence
         }
+        if CARRIED in found:
+            every = np.ones((1, len(self.changes)))
+            scores[CARRIED] = float(_standard(np.array([found[CARRIED]]), self._carried, every)[0])
+        return scores
+
+    def by(self, change: float, found: Mapping[str, float]) -> str:
+        """The kind of evidence that the statistic is: `tokens`, `carried`, or `directions`."""
+        scores = {k: np.array([v]) for k, v in self.scores(change, found).items()}
+        parts = _parts(scores)
+        return max(parts, key=lambda kind: float(parts[kind][0])) if parts else ""
 
     def p_value(self, change: float, found: Mapping[str, float]) -> float:
         """Share of neutral tunes that show as much evidence."""
@@ -140,7 +153,14 @@ class NeutralNull(Result):
     def _own_scores(self) -> dict[str, np.ndarray]:
         weight = self._weights(np.log10(self.changes))
         np.fill_diagonal(weight, 0)  # each is scored by the others
-        return {k: _standard(np.array(v), np.array(v), weight) for k, v in self.evidence.items()}
+        scores = {k: _standard(np.array(v), np.array(v), weight) for k, v in self.evidence.items()}
+        every = 1 - np.eye(len(self.changes))
+        return {**scores, CARRIED: _standard(self._carried, self._carried, every)}
+
+    @cached_property
+    def _carried(self) -> np.ndarray:
+        rows = ({k: v[i] for k, v in self.evidence.items()} for i in range(len(self.changes)))
+        return np.array([carried(change, row) for change, row in zip(self.changes, rows, strict=True)])
 
     def _weights(self, sizes: np.ndarray) -> np.ndarray:
         """(m, n): how much each neutral tune counts for changes of these sizes; beyond the ends the nearest ones are used."""
@@ -156,7 +176,23 @@ def _standard(values: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.
     return (values - mean) / np.maximum(spread, 1e-9)
 
 
+def carried(change: float, evidence: Mapping[str, float]) -> float:
+    """What few directions carry of the off-task change, log10 of nats a token: the mean over those that compete.
+
+    Example:
+        >>> carried(2.0, {"mean": 0.4, "PCA 1": 0.6, "tokens": 0.9})
+        0.0
+    """
+    shares = [share for kind, share in evidence.items() if kind not in (TOKENS, CARRIED)]
+    return float(np.log10(max(change, 1e-12) * max(np.mean(shares or [0.0]), 1e-3)))
+
+
 def _statistic(scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    directions = [z for kind, z in scores.items() if kind != TOKENS]
-    parts = [scores[TOKENS]] if TOKENS in scores else []
-    return np.max([*parts, np.mean(directions, axis=0)] if directions else parts, axis=0)
+    return np.max(list(_parts(scores).values()), axis=0)
+
+
+def _parts(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The figures of which the statistic is the largest."""
+    directions = [z for kind, z in scores.items() if kind not in (TOKENS, CARRIED)]
+    parts = {kind: scores[kind] for kind in (TOKENS, CARRIED) if kind in scores}
+    return {**parts, "directions": np.mean(directions, axis=0)} if directions else parts

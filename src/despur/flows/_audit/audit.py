@@ -16,7 +16,7 @@ from despur.flows._audit.describe import TUNING, TuningRows, described
 from despur.flows._audit.effort import rows_at_first
 from despur.flows._audit.enough import beside_random, looked
 from despur.flows._audit.null.asked import NONE, Asked, Making, Null
-from despur.flows._audit.null.choose import Case, null_for
+from despur.flows._audit.null.choose import Case, alike, null_for
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import Passages, check_prompts, off_task_passages
 from despur.flows._audit.rows.audit_rows import audit_rows, check_options
@@ -170,7 +170,7 @@ def audit(
                         screen_settings(*asked_of), stated, placement, against is not None)  # fmt: skip
             neutral, wanting = null_for(asked, case, progress)
             enter("control")
-            judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level)
+            judged_by = compared(seen.change, seen.evidence, seen.checks, neutral, level, alike=alike(neutral, case))
             behaves = behaviour(read.model, tokenizer, seen, passages, prompts, seed=seed)
             result = replace(result, **judged_by, **behaves, notes=(*notes, *private(list(wanting))))
         if result.best is not None:

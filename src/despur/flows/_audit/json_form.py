@@ -107,10 +107,7 @@ class Patch(TypedDict):
 
 
 class Calibration(TypedDict):
-    """What judged: neutral tunes, how they were made (empty where that is not known), and where the threshold is at the level.
-
-    `threshold` is null where so few tunes reach no such level.
-    """
+    """What judged: neutral tunes, how they were made, the kind of evidence (`by`), its threshold at the level, their least change."""
 
     null: str
     recipe: dict[str, Any]
@@ -119,6 +116,8 @@ class Calibration(TypedDict):
     p_value: float
     statistic: float
     threshold: float | None
+    least: float | None
+    by: str
 
 
 class Recorded(TypedDict):

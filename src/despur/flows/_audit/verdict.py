@@ -5,6 +5,7 @@ from typing import Any
 
 from despur.flows._audit.page import Audit, Word
 from despur.judge import NeutralNull
+from despur.judge.neutral import CARRIED, carried
 from despur.measure.causal import INERT, CausalCheck
 
 LEAST = 0.2  # of the off-task change, that one direction carries where a factor is called likely; twice as much of four
@@ -20,19 +21,31 @@ def compared(
     checks: Mapping[str, CausalCheck],
     null: NeutralNull | None,
     level: float = 0.05,
+    *,
+    alike: bool = False,
 ) -> dict[str, Any]:
-    """Which candidate is judged, and what neutral tunes say of it; without any, the one that surely carries most for its rank."""
+    """Which candidate is judged, and what neutral tunes say of it; without any, the one that surely carries most for its rank.
+
+    Args:
+        change: Off-task change of the adapter.
+        evidence: Kind -> figure.
+        checks: The candidates.
+        null: Neutral tunes.
+        level: Share of them in which a factor may be reported.
+        alike: Whether their updates are as large as the adapter's, so that nats can be compared.
+    """
+    most = max(checks, key=lambda n: checks[n].interval[0] / checks[n].rank ** 0.5, default=None)
     if null is None:
-        return {
-            "best": max(checks, key=lambda n: checks[n].interval[0] / checks[n].rank ** 0.5, default=None),
-            "p_value": None,
-        }
-    scores = null.scores(change, evidence)
-    best = max(checks, key=lambda n: scores.get(n, -1e9), default=None)
+        return {"best": most, "p_value": None}
+    if alike and checks:
+        evidence = {**evidence, CARRIED: carried(change, evidence)}
+    scores, by = null.scores(change, evidence), null.by(change, evidence)
+    best = most if by == CARRIED else max(checks, key=lambda n: scores.get(n, -1e9), default=None)
     p = null.p_value(change, evidence)
     calibration = {
         "null": null.origin, "recipe": dict(null.recipe), "tunes": len(null.changes), "level": level, "p_value": p,
         "statistic": null.statistic(change, evidence), "threshold": null.threshold(level, evidence),
+        "least": min(null.changes) if alike else None, "by": by,  # of other sizes a smaller change says nothing
     }  # fmt: skip
     return {"best": best, "scores": scores, "null": null.origin, "p_value": p, "calibration": calibration}
 
@@ -71,7 +84,18 @@ def judged_as(result: Audit, level: float, tolerance: float) -> tuple[Word, str]
     neutral = int(result.calibration.get("tunes", 0))
     rank = "no neutral tune shows as much" if p <= 1.5 / (1 + neutral) else f"{p:.0%} of neutral tunes show as much"
     rank += f", null of {result.null}" if result.null else ""
-    if p <= level and (c is None or c.beats_random):
+    least = float(result.calibration.get("least") or 0.0)
+    if result.change <= min(
+        tolerance, least
+    ):  # shares of next to nothing: a few directions carry them in any narrow tune
+        return (
+            "clean",
+            f"{head}that is at most the tolerance of {tolerance:g}, and no more than any neutral tune moves it ({least:.3g} or more)",
+        )
+    by_size = result.calibration.get("by") == CARRIED
+    if by_size:
+        rank += ": that is, in nats a token"
+    if p <= level and (c is None or (likely(c) if by_size else c.beats_random)):
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
         return "clean", (

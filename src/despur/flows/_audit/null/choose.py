@@ -85,13 +85,23 @@ def null_for(asked: Asked, case: Case, progress: Progress) -> tuple[NeutralNull 
     return asked.file, tuple([*_unlike(asked.file, case), *_elsewhere(asked.file, case)])
 
 
+def alike(null: NeutralNull | None, case: Case) -> bool:
+    """Whether the tunes' updates are known to be about as large as the adapter's, so that nats can be compared."""
+    if null is None or not null.recipe or case.against or case.read.adapter.kind != "LORA":
+        return False
+    there, here = _sizes(null, case)
+    return there / _LIKE <= here <= there * _LIKE
+
+
+def _sizes(null: NeutralNull, case: Case) -> tuple[float, float]:
+    return Recipe.read(null.recipe).size, Recipe.of(case.read.adapter, case.read.model).size
+
+
 def _unlike(null: NeutralNull, case: Case) -> list[str]:
     """A note where the adapter is of another size than the tunes."""
-    if not null.recipe or case.against or case.read.adapter.kind != "LORA":
+    if not null.recipe or case.against or case.read.adapter.kind != "LORA" or alike(null, case):
         return []
-    there, here = Recipe.read(null.recipe).size, Recipe.of(case.read.adapter, case.read.model).size
-    if there / _LIKE <= here <= there * _LIKE:
-        return []
+    there, here = _sizes(null, case)
     return [
         f"the adapter's update is of size {here:.2g}, that of the null's neutral tunes {there:.2g}: {asked_for(None)}"
     ]
