@@ -14,6 +14,7 @@ from despur.flows._audit.passages import Passages, off_task_passages
 from despur.flows._audit.screen import layer_site, screen
 from despur.flows._audit.verdict import compared, judged_as
 from despur.flows.load import load_base
+from despur.judge import NeutralNull
 from despur.measure import CausalCheck, causal_check, causal_checks
 
 
@@ -106,3 +107,18 @@ def test_without_neutral_tunes_that_is_judged_which_surely_carries_most_for_its_
     }
     assert compared(0.1, {}, checks, None) == {"best": "PCA 1", "p_value": None}
     assert compared(0.1, {}, {}, None)["best"] is None
+
+
+def test_nats_are_compared_only_where_updates_are_as_large_and_few_directions_carry_them():
+    tunes = NeutralNull((0.08, 0.1, 0.12, 0.09) * 5, {"mean": (0.3, 0.35, 0.4, 0.25) * 5}, recipe={"ranks": [8]})
+
+    def judged(low, *, alike):
+        check = CausalCheck(5.0, 0.35, 0.4, (low, 0.5), (0.01,), 1, "layer", 8, 0.1, 0.1)
+        found = compared(5.0, {"mean": 0.35}, {"mean": check}, tunes, alike=alike)
+        return judged_as(Audit("clean", "", (), 5.0, {}, {"mean": check}, **found), 0.05, 0.01)
+
+    word, sentence = judged(0.3, alike=True)
+    assert word == "factors found"
+    assert "no neutral tune carries as many nats" in sentence
+    assert judged(0.3, alike=False)[0] == "diffuse change", "as a share it is one of them"
+    assert judged(0.1, alike=True)[0] == "diffuse change", "a large change that no few directions carry"

@@ -7,6 +7,7 @@ import pytest
 
 from despur.core.errors import BadInput
 from despur.judge import NeutralNull, rate_interval
+from despur.judge.neutral import CARRIED, carried
 
 KINDS = ("tokens", "mean", "PCA 1", "PCA 2")
 
@@ -117,3 +118,31 @@ def test_the_threshold_is_where_the_p_value_reaches_the_level(level):
         below += null.statistic(c, found) <= threshold
     assert 0 < below < 200, "both are seen"
     assert null.threshold(0.04, KINDS) is None, "no p value of 19 tunes is as low"
+
+
+def with_nats(change, evidence):
+    return {**evidence, CARRIED: carried(change, evidence)}
+
+
+def test_what_directions_carry_in_nats_keeps_the_level_and_finds_what_shares_do_not_show():
+    """Updates of one size: neutral tunes move the base a little, in few directions; a voice as few, and far."""
+    rng = np.random.default_rng(5)
+
+    def drawn(n):
+        shares = rng.uniform(0.05, 0.45, n)
+        return 10 ** rng.normal(-1, 0.1, n), {k: shares * rng.uniform(0.9, 1.1, n) for k in KINDS}
+
+    def one(evidence, i):
+        return {k: v[i] for k, v in evidence.items()}
+
+    change, evidence = drawn(200)
+    null = NeutralNull(tuple(change), {k: tuple(v) for k, v in evidence.items()})
+    fresh, shown = drawn(400)
+    hits = sum(null.p_value(c, with_nats(c, one(shown, i))) <= 0.05 for i, c in enumerate(fresh))
+    assert rate_interval(hits, 400)[1] <= 0.05 <= rate_interval(hits, 400)[2] + 0.02
+    voice = dict.fromkeys(KINDS, 0.35)
+    assert null.p_value(5.0, voice) > 0.05, "the control: as a share it is one of them"
+    assert null.p_value(5.0, with_nats(5.0, voice)) <= 0.01
+    assert null.by(5.0, with_nats(5.0, voice)) == CARRIED
+    assert null.by(5.0, voice) != CARRIED
+    assert null.p_value(5.0, with_nats(5.0, dict.fromkeys(KINDS, 0.001))) > 0.05, "carried by no few directions"

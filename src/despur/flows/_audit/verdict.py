@@ -82,19 +82,16 @@ def judged_as(result: Audit, level: float, tolerance: float) -> tuple[Word, str]
     if p is None:
         return "clean", f"{head}that is at most the tolerance of {tolerance:g}"
     neutral = int(result.calibration.get("tunes", 0))
-    rank = "no neutral tune shows as much" if p <= 1.5 / (1 + neutral) else f"{p:.0%} of neutral tunes show as much"
+    by_size = result.calibration.get("by") == CARRIED
+    much = ("carries", "carry") if by_size else ("shows", "show")
+    rank = f"no neutral tune {much[0]}" if p <= 1.5 / (1 + neutral) else f"{p:.0%} of neutral tunes {much[1]}"
+    rank += " as many nats a token along so few directions" if by_size else " as much"
     rank += f", null of {result.null}" if result.null else ""
     least = float(result.calibration.get("least") or 0.0)
-    if result.change <= min(
-        tolerance, least
-    ):  # shares of next to nothing: a few directions carry them in any narrow tune
-        return (
-            "clean",
-            f"{head}that is at most the tolerance of {tolerance:g}, and no more than any neutral tune moves it ({least:.3g} or more)",
-        )
-    by_size = result.calibration.get("by") == CARRIED
-    if by_size:
-        rank += ": that is, in nats a token"
+    most = min(tolerance, least)
+    if result.change <= most:  # shares of next to nothing: a few directions carry them in any narrow tune
+        small = f"{head}that is at most the tolerance of {tolerance:g}"
+        return "clean", f"{small}, and no more than any neutral tune moves it ({least:.3g} or more)"
     if p <= level and (c is None or (likely(c) if by_size else c.beats_random)):
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
