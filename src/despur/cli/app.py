@@ -15,7 +15,7 @@ COMMANDS = {  # command -> the module of this package that prints what it gives
     "library add": "library", "library compare": "library",
     "library export": "library",
     "library ls": "library", "library remove": "library", "run": "replay", "ls": "catalogue", "show": "catalogue",
-    "sites": "catalogue",
+    "sites": "sites",
 }  # fmt: skip
 GROUPS = {
     "library": "Keep factors by name, and compare new ones with them.\n\n"
