@@ -1,6 +1,7 @@
 """The command line as a user meets it: one line for a fault, exit codes, JSON, help with an example."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def test_show_breaks_lines_where_the_terminal_ends(monkeypatch):
     page = CliRunner().invoke(app, ["show", "grasp"]).output
     for line in (
         "second moments cannot leak. Costs O(r d k) per matrix and step. Choose",
-        "    B <- (I - V Vᵀ) B   maps that write it",
+        "    B <- (I - V Vᵀ) B\n        maps that write it",  # at its gap, since a line of the equation is too long
         "    side: Project the reading maps, the writing maps, or both.",
         "Differs: reconstructed; the paper may project another side or the",
     ):
@@ -92,8 +93,33 @@ def test_ls_has_json_and_the_arms():
 
 def test_sites_names_roles_and_norms():
     said = CliRunner().invoke(app, ["sites", str(PERSONA_BASE)], env={"COLUMNS": "160"}).output
-    assert "model.layers.3.mlp.down_proj" in said
-    assert "model.layers.0.input_layernorm" in said
+    assert re.search(r"model\.layers\.\*\.mlp\.down_proj +write +0-3 *\n", said)
+    assert re.search(r"model\.layers\.\*\.self_attn\.q_proj +read +0-3 +input_layernorm", said)
+    assert re.search(r"lm_head +read +model\.norm", said)
+    assert len(said.splitlines()) < 12, "maps that differ in their layer alone are one line"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ls"], ["ls", "arms"], ["sites", str(PERSONA_BASE)], ["show", "avert"]],
+    ids=" ".join,
+)
+def test_eighty_columns_are_enough(monkeypatch, arguments):
+    monkeypatch.setattr(out_console, "width", 80)
+    said = CliRunner().invoke(app, arguments).output.splitlines()
+    assert max(map(len, said)) <= 80
+    cut = [line for line in said if "…" in line]
+    assert not cut
+    if arguments == ["ls"]:
+        text = [line[39:].strip() for line in said if line.startswith("   ")]
+        assert sum(map(len, text)) / len(text) > 25, "a summary is not squeezed into a few words a line"
+
+
+def test_flags_have_no_type_and_numbers_their_bounds_once():
+    page = CliRunner().invoke(app, ["audit", "--help"], env={"COLUMNS": "80"}).output
+    assert "<bool>" not in page
+    assert " range>" not in page
+    assert "<float> [0<=x<=1]" in page
 
 
 @pytest.mark.parametrize("task", ["skil", ""])

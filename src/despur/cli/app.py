@@ -15,7 +15,7 @@ COMMANDS = {  # command -> the module of this package that prints what it gives
     "library add": "library", "library compare": "library",
     "library export": "library",
     "library ls": "library", "library remove": "library", "run": "replay", "ls": "catalogue", "show": "catalogue",
-    "sites": "catalogue",
+    "sites": "sites",
 }  # fmt: skip
 GROUPS = {
     "library": "Keep factors by name, and compare new ones with them.\n\n"
@@ -29,10 +29,32 @@ LIKE = {
 }
 
 
+def without_types(params: list[Any]) -> list[Any]:
+    """Let pages of help say nothing of a flag's type, and of a number's bounds once."""
+    for p in params:
+        if getattr(p, "is_flag", False):
+            p.metavar = ""
+        elif p.metavar is None and (p.min, p.max) != (None, None):
+            p.metavar = f"<{p.type_descriptor.annotation.__name__}>"
+    return params
+
+
+class Command(TyperCommand):
+    """A command with a page of help that fits eighty columns."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options and arguments."""
+        return without_types(super().get_params(ctx))
+
+
 class Late(TyperGroup):
     """A group whose commands are built when they are called; its own page of help takes their first lines alone."""
 
     prefix = ""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options."""
+        return without_types(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names, in the order of `COMMANDS`."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from despur import flows
+from despur.cli.app import Command
 from despur.cli.config import check_resumed, read_config, read_resume
 from despur.cli.progress import progress_bars
 from despur.cli.start import settled
@@ -53,7 +54,7 @@ def build(command: str, file: str) -> Any:
     call.__signature__ = Signature(places)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in places}
     one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    one.command(command.rpartition(" ")[2], help=help_of(function, view))(call)
+    one.command(command.rpartition(" ")[2], cls=Command, help=help_of(function, view))(call)
     return typer.main.get_command(one)
 
 

@@ -1,11 +1,12 @@
-"""`despur ls`, `despur show` and `despur sites`: what there is to choose from."""
+"""`despur ls` and `despur show`: what there is to choose from."""
 
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
-from despur.cli.docstring_lines import refilled
+from despur.cli.docstring_lines import broken_signature, refilled
 from despur.cli.terminal import out_console, say, say_parts
 from despur.cli.view import View, table
 from despur.core.errors import UnknownName, nearest
@@ -66,21 +67,6 @@ def show(name: str) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def sites(base: str) -> list[Any]:
-    """List the places of a model where factors live, and what each linear map does to the stream.
-
-    Args:
-        base: Folder, GGUF file, hub id or name (`smollm2`) of the base model.
-
-    Example:
-        $ despur sites base/
-    """
-    from despur.core import stream_roles
-    from despur.flows.load import load_base
-
-    return list(stream_roles(load_base(base)[0]).values())
-
-
 def _plain(entry: Any) -> dict[str, Any]:
     return asdict(entry)
 
@@ -88,24 +74,31 @@ def _plain(entry: Any) -> dict[str, Any]:
 def _show_list(found: Any, given: Any) -> None:
     if found and isinstance(found[0], ListedArm):
         _show_arms(found)
-        return
-    for verb, rooms in VERBS.items():
-        here = [m for room in rooms for m in found if m.room == room]
-        if here:
-            say(verb, "bold")
-            out_console.print(_methods(here))
+    else:
+        _show_rooms(found)
 
 
-def _methods(found: list[Listed]) -> Table:
-    made = table("name", "room", "needs", "claim", "what it does", left=5)
+def _show_rooms(found: list[Listed]) -> None:
+    """One room below the other; what a method needs on a line of its own, so that few columns are left."""
+    made = table("name", "claim", "what it does", left=3)
     for column in made.columns[:2]:
         column.no_wrap = True
-    for m in found:
-        needs = [m.needs] if m.needs != "nothing" else []
-        needs += [_extra(m.extra)] if m.extra else []
-        made.add_row(f"  {m.name}", m.room, "; ".join(needs), CLAIMS.get(m.claim, m.claim), m.summary)
     made.show_header = False
-    return made
+    for verb, rooms in VERBS.items():
+        for room in rooms:
+            here = [m for m in found if m.room == room]
+            if here:
+                made.add_row(Text(room if room == verb else f"{verb}: {room}", "bold"))
+            for m in here:
+                needs = [f"needs {m.needs}"] if m.needs != "nothing" else []
+                needs += [_extra(m.extra)] if m.extra else []
+                made.add_row(f"  {m.name}", CLAIMS.get(m.claim, m.claim), _noted(m.summary, needs))
+    out_console.print(made)
+
+
+def _noted(text: str, notes: list[str]) -> Text:
+    """Text, and below it what there is to note."""
+    return Text.assemble(text, ("".join(f"\n{note}" for note in notes), "dim"))
 
 
 def _extra(name: str) -> str:
@@ -114,18 +107,21 @@ def _extra(name: str) -> str:
 
 
 def _show_arms(found: list[ListedArm]) -> None:
-    made = table("arm", "method", "control", "needs", "what it is", left=5)
-    for column in made.columns[:3]:
-        column.no_wrap = True
+    made = table("arm", "what it is", left=2)
+    made.columns[0].no_wrap = True
     for a in found:
-        made.add_row(a.name, a.method or "", a.control or "", "" if a.needs == "nothing" else a.needs, a.note)
+        notes = [f"despur show {a.method}"] if a.method and a.method != a.name else []
+        notes += [f"control: {a.control}"] if a.control else []
+        notes += [f"needs {a.needs}"] if a.needs != "nothing" else []
+        made.add_row(a.name, _noted(a.note, ["; ".join(notes)] if notes else []))
+    made.show_header = False
     out_console.print(made)
 
 
 def _show_one(entry: Any, given: Any) -> None:
     if isinstance(entry, list):
         say("Several match; despur show NAME prints the page of one.", "bold")
-        out_console.print(_methods(entry))
+        _show_rooms(entry)
     elif isinstance(entry, ListedArm):
         _show_arm(entry)
     else:
@@ -134,7 +130,7 @@ def _show_one(entry: Any, given: Any) -> None:
 
 def _show_method(method: Listed) -> None:
     say_parts([(method.name, "bold"), f"  ({method.room}, gives {method.contract})"])
-    say(f"{method.signature}\n")
+    say(f"{broken_signature(method.signature, out_console.width)}\n")
     say(refilled(method.doc, out_console.width))
     steps = "one plain step" if method.cost == 1 else f"{method.cost} plain ones"
     cost = "" if method.cost is None else f"Cost: a training step with it takes about {steps}."
@@ -150,7 +146,7 @@ def _show_method(method: Listed) -> None:
         f"Paper: {method.paper}",
         f"Claim: {method.claim}. Measure it: despur prove {method.name} --whole",
     )
-    say("\n" + "\n".join(line for line in lines if line))
+    say("\n" + "\n".join(fill(line, out_console.width, subsequent_indent="  ") for line in lines if line))
 
 
 def _show_arm(arm: ListedArm) -> None:
@@ -171,20 +167,9 @@ def _show_arm(arm: ListedArm) -> None:
         say(f"The method itself: despur show {arm.method}")
 
 
-def _show_sites(roles: Any, given: Any) -> None:
-    made = table("map", "does", "layer", "norm between", left=4)
-    for role in roles:
-        made.add_row(role.module, role.side, "" if role.layer is None else str(role.layer), role.norm or "")
-    out_console.print(made)
-
-
 VIEWS = {
     "ls": View(_show_list, plain=lambda found, given: [_plain(m) for m in found]),
     "show": View(
         _show_one, plain=lambda entry, given: [_plain(e) for e in entry] if isinstance(entry, list) else _plain(entry)
-    ),
-    "sites": View(
-        _show_sites,
-        plain=lambda roles, given: [{"map": r.module, "does": r.side, "layer": r.layer, "norm": r.norm} for r in roles],
     ),
 }
