@@ -120,8 +120,8 @@ def align_guard(
         overlap in the metric F has on its diagonal, and since a and t are at right angles in F as they are, the spaces that they
         write and read are compared (the Frobenius norm of the products is zero where all principal angles are right ones). Without a
         norm below, so that all terms are squared lengths.
-    Limits: holds what the rows' answers feel near the base. Keeps four square and three d_out d_in float32 matrices a map, and eigenvectors of
-        a map of width d cost d³ once: for maps of thousands, minutes.
+    Limits: holds what the rows' answers feel near the base. Keeps four square and three d_out d_in matrices a map, and eigenvectors of a
+        map of width d cost d³ once: for maps of thousands, minutes.
     """
     sizes: Weights = (FISHER * fisher, CURVATURE * curvature, COLLISION * collision)
     return _TwoParts(generic, rows, tuple(strength * w for w in sizes), energy, n_rows, seed)  # type: ignore[arg-type]

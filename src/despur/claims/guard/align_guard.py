@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from despur.claims.tiny_runs import fresh_lora, move, penalty, rows_of
 from despur.core import Edit, LowRank, Report
@@ -13,7 +12,6 @@ from despur.core.fisher.text import TextFisher
 from despur.core.margin import compared
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
-from despur.core.run.callback import guarded
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows import Settings
 from despur.guard import align_guard as guard
@@ -23,7 +21,7 @@ from despur.guard.l2_sp import WEIGHT
 from despur.worlds import find_world
 
 SEEDS, STEPS, BATCH, RATE, ROWS, KEPT = 10, 90, 24, 2e-3, 2000, 256
-CHECKED = (54, 72, 90)  # steps at which a run is scored
+CHECKED = (60, 75, 90)  # steps at which a run is scored
 LEVEL = 0.8  # of the task's accuracy, at which runs are compared
 TERMS = ("fisher", "curvature", "collision")
 Point = tuple[float, float, float]  # task, refusal of unsafe requests, refusal of safe ones
@@ -96,7 +94,7 @@ def curve(
     seed: int, made: Made, *, rows: int = ROWS, steps: int = STEPS, checked: Sequence[int] = CHECKED
 ) -> list[Point]:
     """Tune the world's base under edits, and score it along the way."""
-    from despur.flows._train.fit import new_adapter
+    from despur.flows._train.fit import fit, new_adapter
 
     world = find_world("refusal")
     base, tokenizer = world.base()
@@ -105,23 +103,17 @@ def curve(
         tokenize_rows(r, tokenizer, max_length=64)
         for r in (kept.kept(n=KEPT, seed=seed), world.rows(n=rows, seed=seed))
     )
-    ids, labels = (torch.tensor([r[part] for r in learned]) for part in ("input_ids", "labels"))
-    draw = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        model = new_adapter(base, Settings(rank=8, seed=seed))
+    settings = Settings(steps=steps, lr=RATE, batch=BATCH, rank=8, max_length=64, seed=seed)
+    model = new_adapter(base, settings)
     edits = made(OwnText.of_tokens(text, "alignment rows"), learned, model)
-    adam = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE, weight_decay=0.0)
     found: list[Point] = []
-    with guarded(model.train(), adam, *edits, steps=steps):
-        for step in range(steps):
-            adam.param_groups[0]["lr"] = RATE * (1 - step / steps)
-            chosen = torch.randint(len(ids), (BATCH,), generator=draw)
-            model(input_ids=ids[chosen], labels=labels[chosen]).loss.backward()
-            adam.step()
-            adam.zero_grad()
-            if step + 1 in checked:
-                found.append(point(model.eval()))
-                model.train()
+
+    def evaluate(model: Any, step: int) -> dict[str, float]:
+        if step in checked:
+            found.append(point(model.eval()))
+        return {}
+
+    fit(model, learned, settings, edits, every=min(15, *checked), evaluate=evaluate)
     return found
 
 
