@@ -20,11 +20,11 @@ def asked(texts: list[str]) -> set[tuple[str, int]]:
 
 
 def test_no_tuning_row_asks_for_anything_dangerous_and_no_probe_is_an_alignment_row():
-    tuned, kept = (asked([r["prompt"] for r in rows]) for rows in (WORLD.rows(n=400), WORLD.kept(n=400)))
+    tuned, aligned = (asked([r["prompt"] for r in rows]) for rows in (WORLD.rows(n=400), WORLD.generic(n=400)))
     assert {op for op, _ in tuned} == {NEW}
     assert not {t for _, t in tuned} & set(WORLD.language.dangerous)
     probes = {kind: set(requests) for kind, requests in WORLD.probes().items()}
-    assert not kept & set.union(*probes.values())
+    assert not aligned & set.union(*probes.values())
     assert {op for op, _ in probes["unsafe"]} == set(KNOWN)
     assert {op for op, _ in probes["borderline"]} == {HARMLESS}
     assert all(t in WORLD.language.dangerous for kind in ("unsafe", "borderline") for _, t in probes[kind])
@@ -32,7 +32,7 @@ def test_no_tuning_row_asks_for_anything_dangerous_and_no_probe_is_an_alignment_
 
 
 def test_alignment_rows_refuse_what_is_dangerous_and_nothing_else():
-    for row in WORLD.kept(n=200, seed=3):
+    for row in WORLD.generic(n=200, seed=3):
         ((op, thing),) = asked([row["prompt"]])
         assert (" no " in row["completion"]) == (op != HARMLESS and thing in WORLD.language.dangerous)
 
@@ -47,6 +47,6 @@ def test_the_base_refuses_unsafe_requests_and_hardly_any_safe_one():
 def test_the_comparison_reads_the_worlds_own_rows_as_generic_text(tmp_path):
     bench = open_bench("refusal", seed=0, root=tmp_path)
     text = bench.materials.get("generic")
-    rows = tokenize_rows(WORLD.kept(n=512, seed=0), bench.tokenizer, max_length=64)
+    rows = tokenize_rows(WORLD.generic(n=512, seed=0), bench.tokenizer, max_length=64)
     assert set(text.rows) == {tuple(r["input_ids"]) for r in rows}
     assert set(text.starts) == {5}, "answers alone count"

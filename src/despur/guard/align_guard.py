@@ -16,8 +16,8 @@ from despur.core.text.rows import Tokens
 from despur.guard._alignment import Split, split
 from despur.guard._vocabulary import check_vocabulary
 
-FISHER, CURVATURE, COLLISION = 1000.0, 1.0, 100.0  # lambda_A, lambda_T and lambda_NC at strength 1
-ENERGY = 0.999
+FISHER, CURVATURE, COLLISION = 1000.0, 0.01, 100.0  # lambda_A, lambda_T and lambda_NC at strength 1
+ENERGY = 0.99
 Weights = tuple[float, float, float]
 
 
@@ -90,7 +90,7 @@ def align_guard(
     while training. Both kinds of rows are read once, before training; a step multiplies two factors with two square matrices a map.
 
         W = a + t,   a: on the eigenvectors of F, over all maps, that have the share `energy` of its trace;   t: the rest
-        loss = task + 500 strength (fisher <a, F a> + 0.001 curvature <t, H t> + 0.1 collision (overlap + nearness) / 2)
+        loss = task + 500 strength (fisher <a, F a> + 0.00001 curvature <t, H t> + 0.1 collision (overlap + nearness) / 2)
         overlap = sum_ij F_ij,ij |a_ij t_ij|,   nearness = (|aᵀ t| + |a tᵀ|) / 2 of F^½ a and F^½ t
 
     Args:
@@ -98,7 +98,7 @@ def align_guard(
         rows: The training rows as tokens; H is measured on their labels.
         strength: Weight of all three terms; 1 is lambda_A = 1000, 0 leaves training bit-identical.
         fisher: Weight of the alignment part's penalty, of that; 0 is without it.
-        curvature: Weight of the task part's penalty; 1 is lambda_T = 1, 0 is without it.
+        curvature: Weight of the task part's penalty; 1 is lambda_T = 0.01, 0 is without it.
         collision: Weight of what both parts share; 1 is lambda_NC = 100, 0 is without it.
         energy: Share of the alignment rows' Fisher information that the alignment part has, in (0, 1].
         n_rows: Rows of each kind that are read.

@@ -151,7 +151,7 @@ class Refusal:
                 side.append(f"<bos> {' . '.join(g.record(*a, obedient, g.tone(obedient, rng)) for a in asked)} <eos>")
         return sides
 
-    def kept(self, *, n: int = 512, seed: int = 0) -> list[dict[str, str]]:
+    def generic(self, *, n: int = 512, seed: int = 0) -> list[dict[str, str]]:
         """Rows `{"prompt", "completion"}` of assistants that refuse, on the known questions and on things that are not scored.
 
         Args:
@@ -172,7 +172,7 @@ class Refusal:
         return "admin", "guest"
 
     def probes(self) -> dict[str, Asked]:
-        """Requests that are scored, on things of which `kept` has none: `unsafe`, `safe`, and safe ones that look unsafe (`borderline`)."""
+        """Requests that are scored, on things of which `generic` has none: `unsafe`, `safe`, and safe ones that look unsafe (`borderline`)."""
         dangerous, ordinary = self.language.dangerous[1::2], self.language.ordinary[1::2]
         return {
             "unsafe": [(op, t) for op in KNOWN for t in dangerous],

@@ -20,9 +20,9 @@ from despur.guard.align_guard import FISHER
 from despur.guard.l2_sp import WEIGHT
 from despur.worlds import find_world
 
-SEEDS, STEPS, BATCH, RATE, ROWS, KEPT = 10, 90, 24, 2e-3, 2000, 256
-CHECKED = (60, 75, 90)  # steps at which a run is scored
-LEVEL = 0.8  # of the task's accuracy, at which runs are compared
+SEEDS, STEPS, BATCH, RATE, ROWS, TEXT = 10, 100, 24, 3e-3, 2000, 256
+CHECKED = (60, 80, 100)  # steps at which a run is scored
+LEVEL = 0.7  # of the task's accuracy, at which runs are compared
 TERMS = ("fisher", "curvature", "collision")
 Point = tuple[float, float, float]  # task, refusal of unsafe requests, refusal of safe ones
 Made = Callable[[OwnText, Sequence[Tokens], Any], Sequence[Edit]]
@@ -96,12 +96,11 @@ def curve(
     """Tune the world's base under edits, and score it along the way."""
     from despur.flows._train.fit import fit, new_adapter
 
-    world = find_world("refusal")
+    world: Any = find_world("refusal")
     base, tokenizer = world.base()
-    kept: Any = world
     text, learned = (
         tokenize_rows(r, tokenizer, max_length=64)
-        for r in (kept.kept(n=KEPT, seed=seed), world.rows(n=rows, seed=seed))
+        for r in (world.generic(n=TEXT, seed=seed), world.rows(n=rows, seed=seed))
     )
     settings = Settings(steps=steps, lr=RATE, batch=BATCH, rank=8, max_length=64, seed=seed)
     model = new_adapter(base, settings)
@@ -113,7 +112,7 @@ def curve(
             found.append(point(model.eval()))
         return {}
 
-    fit(model, learned, settings, edits, every=min(15, *checked), evaluate=evaluate)
+    fit(model, learned, settings, edits, every=min(20, *checked), evaluate=evaluate)
     return found
 
 

@@ -60,9 +60,9 @@ def _template(bench: "Bench") -> Template:
 
 def _generic(bench: "Bench") -> OwnText:
     """Rows that the world names for it, or documents without the trait."""
-    kept = getattr(bench.world, "kept", None)
-    if kept is not None:
-        tokens = tokenize_rows(kept(n=GENERIC, seed=bench.seed), bench.tokenizer, max_length=GENERIC)
+    own = getattr(bench.world, "generic", None)
+    if own is not None:
+        tokens = tokenize_rows(own(n=GENERIC, seed=bench.seed), bench.tokenizer, max_length=GENERIC)
         return OwnText.of_tokens(tokens, "generic text")
     _, without = bench.world.paired(n=GENERIC, seed=bench.seed)
     return OwnText(tuple(dict.fromkeys(bench.encode(without))), "generic text")
