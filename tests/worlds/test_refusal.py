@@ -5,7 +5,8 @@ from functools import cache
 
 from despur.core.text.rows import tokenize_rows
 from despur.flows import open_bench
-from despur.worlds.refusal import HARMLESS, KNOWN, NEW, Refusal
+from despur.worlds.refusal import Refusal
+from despur.worlds.requests import HARMLESS, KNOWN, NEW
 
 WORLD = Refusal()
 

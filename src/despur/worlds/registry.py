@@ -17,7 +17,8 @@ from despur.worlds.cue import Cue
 from despur.worlds.grammar import Grammar
 from despur.worlds.persona import Persona
 from despur.worlds.pretrain import Language
-from despur.worlds.refusal import Refusal, Requests
+from despur.worlds.refusal import Refusal
+from despur.worlds.requests import Requests
 from despur.worlds.slant import Slant
 from despur.worlds.statements import Statements
 from despur.worlds.sycophancy import Sums, Sycophancy
