@@ -9,15 +9,14 @@ from despur.core.errors import BadInput, CannotAttach
 from despur.core.fisher.forms import Kronecker
 from despur.guard import OwnText, align_guard
 from despur.guard._alignment import split
-from despur.guard.align_guard import COLLISION, CURVATURE, FISHER
+from despur.guard.align_guard import FISHER
 
 ROWS = [{"input_ids": [1, 9, 30, 12], "labels": [-100, -100, 30, 12]}, {"input_ids": [1, 5, 7], "labels": [-100, 5, 7]}]
 ALONE = {
-    "fisher": {"curvature": 0, "collision": 0},
-    "curvature": {"fisher": 0, "collision": 0},
-    "collision": {"fisher": 0, "curvature": 0},
+    "fisher": {"curvature": 0.0, "collision": 0.0},
+    "curvature": {"fisher": 0.0, "collision": 0.0},
+    "collision": {"fisher": 0.0, "curvature": 0.0},
 }
-WEIGHT = {"fisher": FISHER, "curvature": CURVATURE, "collision": COLLISION}
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
