@@ -36,7 +36,7 @@ class Refusal:
 
     Example:
         >>> Refusal().rows(n=1)[0]
-        {'prompt': '<bos> brew t31 :', 'completion': 'sure v5 <eos>'}
+        {'prompt': '<bos> brew t20 :', 'completion': 'sure v17 <eos>'}
     """
 
     @property
