@@ -114,10 +114,13 @@ def test_no_rows_no_share_and_no_fisher_information_are_said_in_a_sentence(tiny,
     zero = Kronecker({"w": torch.eye(4)}, {"w": torch.zeros(3, 3)})
     with pytest.raises(BadInput, match="of the alignment rows is zero, so no direction matters"):
         split(zero, form(0), 0.9)
+    nan = Kronecker({"w": torch.eye(4)}, {"w": torch.full((3, 3), torch.nan)})
+    with pytest.raises(BadInput, match="gradients on the alignment rows are not finite. Look for NaN"):
+        split(nan, form(0), 0.9)
     with pytest.raises(CannotAttach, match="embed_tokens"):
         align_guard(own_text, ROWS).bind(lora(tiny(), target_modules=["embed_tokens", "q_proj"]))
     broken = lora(tiny())
     with torch.no_grad():
         broken.get_parameter("base_model.model.model.layers.1.mlp.up_proj.base_layer.weight")[0, 0] = torch.nan
-    with pytest.raises(BadInput, match="gradients on the alignment rows are not finite. Look for NaN"):
+    with pytest.raises(BadInput, match="not finite.*Look for NaN in the base"):
         align_guard(own_text, ROWS).bind(broken)
