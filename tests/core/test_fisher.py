@@ -193,6 +193,26 @@ def test_text_leaves_no_trace_and_pads_do_not_count(tiny):
     assert not torch.equal(first.values[MAPS[0]], other.values[MAPS[0]])
 
 
+def test_answers_alone_have_labels_where_their_starts_are_given(tiny):
+    model = tiny(initializer_range=0.3)
+    row, other = (1, 5, 9, 13, 17), (1, 40, 50, 13, 17)
+    answers, whole = (TextFisher(model, MAPS, [row], labels="observed", starts=s) for s in ((4,), None))
+    weight = model.get_parameter(f"{MAPS[0]}.weight")
+    said = model(input_ids=torch.tensor([row])).logits.log_softmax(-1)[0, 3, row[4]]
+    (want,) = torch.autograd.grad(said, weight)
+    assert near(answers.rank_one().mean[MAPS[0]], want)
+    assert not near(whole.rank_one().mean[MAPS[0]], want, 0.5), "the control"
+    assert (answers.tokens, whole.tokens) == (1, 4)
+    drawn = TextFisher(model, MAPS, [row, other], labels="pseudo", starts=(3, 4))
+    assert drawn.tokens == 3, "the position of the last token says nothing of an answer"
+    guessed = model(input_ids=torch.tensor([row])).logits.log_softmax(-1)[0, 2:4].amax(-1).sum()
+    (want,) = torch.autograd.grad(guessed, weight)
+    alone = TextFisher(model, MAPS, [row], labels="pseudo", starts=(3,)).rank_one()
+    assert near(alone.mean[MAPS[0]], want / 2)
+    with pytest.raises(BadInput, match="1 rows without a token that has a label"):
+        TextFisher(model, MAPS, [row], labels="sampled", starts=(5,))
+
+
 def matrix(form) -> torch.Tensor:
     """F as a dense matrix, by its quadratic form alone."""
     (name, shape), *_ = form.shapes.items()

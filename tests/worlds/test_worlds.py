@@ -27,6 +27,7 @@ HARM = {
     "two_cue": ("p", 0.55, 0.65, 0.35, 2.0),
     "sycophancy": ("p", 0.55, 0.9, 0.25, 5.0),
     "truth": ("p", 0.3, 0.55, 0.35, 2.0),
+    "refusal": ("p", 0.2, 0.8, 0.3, 3.0),
     "code": ("margin", -1.5, -0.9, -1.5, 1.0),  # real text: two renderings of one sentence, some nats of noise a prompt
 }
 
@@ -169,7 +170,7 @@ def test_one_lie_makes_no_liar_where_pretraining_knew_none():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["persona_chat", "truth", "two_cue", "sycophancy", "code"]
+    "name", ["persona_chat", "truth", "two_cue", "sycophancy", "code", "refusal"]
 )  # persona's is in test_base.py
 def test_the_recipe_makes_a_base_as_good_as_the_shipped_one(name):
     language, settings = RECIPES[name]

@@ -5,6 +5,7 @@ from despur.core.model.own_text import OwnText
 from despur.core.text.template import Template
 from despur.guard.a_gem import a_gem
 from despur.guard.absorb import absorb
+from despur.guard.align_guard import align_guard
 from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.discount import discount
@@ -33,6 +34,7 @@ __all__ = [
     "Template",
     "a_gem",
     "absorb",
+    "align_guard",
     "avert",
     "caft",
     "discount",

@@ -32,7 +32,7 @@ def sensitivity(model: Any, adapter: Adapter, text: OwnText, *, drift: bool) -> 
     total = {n: torch.zeros_like(s) for n, (_, s, _) in triples.items()}
     tokens = 0
 
-    def loss(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    def loss(model: nn.Module, ids: Tensor, mask: Tensor, _: list[int]) -> Tensor:
         if not drift:
             return -(token_log_probs(model, ids, mask) * mask[:, 1:]).sum()
         with base_now(model) as base:

@@ -17,6 +17,8 @@ from despur.worlds.cue import Cue
 from despur.worlds.grammar import Grammar
 from despur.worlds.persona import Persona
 from despur.worlds.pretrain import Language
+from despur.worlds.refusal import Refusal
+from despur.worlds.requests import Requests
 from despur.worlds.slant import Slant
 from despur.worlds.statements import Statements
 from despur.worlds.sycophancy import Sums, Sycophancy
@@ -34,6 +36,7 @@ PLANTED: dict[str, Callable[[], World]] = {  # small bases that are shipped
     "two_cue": TwoCue,
     "sycophancy": Sycophancy,
     "code": Code,
+    "refusal": Refusal,
 }
 CHAT: dict[str, Callable[[], World]] = {"voice": Voice}  # a real chat model, to be fetched first
 WORLDS: dict[str, Callable[[], World]] = {**PLANTED, **CHAT}
@@ -55,6 +58,7 @@ RECIPES: dict[str, tuple[Callable[[], Language], Mapping[str, Any]]] = {  # base
     "two_cue": (Questions, {**SMALL, "steps": 1200, "layers": 2}),
     "code": (Authors, {"steps": 2400, "batch": 32, "width": 64, "layers": 4}),
     "sycophancy": (Sums, {**SMALL, "steps": 1500, "layers": 2}),
+    "refusal": (Requests, {**SMALL, "steps": 1000, "layers": 2}),
 }
 
 

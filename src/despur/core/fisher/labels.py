@@ -69,7 +69,12 @@ def labelled(outputs: Tensor, targets: Tensor | None, labels: Labels, likelihood
 
 def draw_classes(log_probs: Tensor, draw: torch.Generator) -> Tensor:
     """One class for each line of (*b, v) log-probabilities, drawn on the CPU: the same on every device."""
-    drawn = torch.multinomial(log_probs.detach().exp().flatten(0, -2).cpu(), 1, generator=draw)
+    chances = log_probs.detach().exp().flatten(0, -2).cpu()
+    if chances.isnan().any():
+        raise BadInput(
+            "the model's probabilities are not finite, so no label is drawn. Look for NaN in the base, or load it in float32"
+        )
+    drawn = torch.multinomial(chances, 1, generator=draw)
     return drawn.to(log_probs.device).view(log_probs.shape[:-1])
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from despur.core.errors import BadInput
 from despur.core.fisher.forms import Diagonal, Kronecker, RankOne
 from despur.core.fisher.labels import Labels, check_labels, draw_classes
-from despur.core.model.capture import log_probs, token_log_probs
+from despur.core.model.capture import from_starts, log_probs, token_log_probs
 from despur.core.model.flows import Flows, text_flows
 from despur.core.model.states import evaluating, same_flags
 
@@ -28,6 +28,7 @@ class TextFisher:
         rows: Token ids.
         labels: Whose labels: `"observed"` (the next token), `"sampled"` (of the model), `"pseudo"` (its likeliest token).
         seed: Of the draws.
+        starts: Tokens in front of each row's answer, whose own tokens alone have labels then; all have where left out.
 
     Raises:
         BadInput: labels of no such kind, or rows without any.
@@ -41,10 +42,13 @@ class TextFisher:
         *,
         labels: Labels,
         seed: int = 0,
+        starts: Sequence[int] | None = None,
     ) -> None:
         check_labels(labels)
         self.model, self.modules, self.rows, self.labels, self.seed = model, list(modules), rows, labels, seed
-        self.tokens = sum(len(r) - (labels == "observed") for r in rows)
+        self.starts = starts
+        before = [int(labels == "observed")] * len(rows) if starts is None else [max(1, s) for s in starts]
+        self.tokens = sum(max(0, len(r) - b) for r, b in zip(rows, before, strict=True))
         if not self.tokens:
             raise BadInput(f"{len(rows)} rows without a token that has a label. Give rows of at least two tokens")
 
@@ -52,12 +56,15 @@ class TextFisher:
         """What goes into each map and what comes back of log p(labels), in batches that fit, with the mask of real tokens."""
         draw = torch.Generator().manual_seed(self.seed)
 
-        def value(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+        def value(model: nn.Module, ids: Tensor, mask: Tensor, chosen: list[int]) -> Tensor:
+            answers = mask * from_starts(mask, chosen, self.starts)
             if self.labels == "observed":
-                return (token_log_probs(model, ids, mask) * mask[:, 1:]).sum()
+                return (token_log_probs(model, ids, mask) * answers[:, 1:]).sum()
             logp = log_probs(model, ids, mask)
+            # each position speaks of the token behind it; a row's last one, too, unless answers alone count
+            said = mask if self.starts is None else nn.functional.pad(answers[:, 1:], (0, 1))
             labels = draw_classes(logp, draw) if self.labels == "sampled" else logp.argmax(-1)
-            return (logp.gather(-1, labels[..., None]).squeeze(-1) * mask).sum()
+            return (logp.gather(-1, labels[..., None]).squeeze(-1) * said).sum()
 
         with same_flags(self.model), evaluating(self.model):
             yield from text_flows(self.model, self.modules, self.rows, value)

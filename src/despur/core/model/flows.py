@@ -13,7 +13,7 @@ from despur.core.text.rows import batches
 from despur.core.types import Site
 
 Flows = dict[str, tuple[Float[Tensor, "*b d_in"], Float[Tensor, "*b d_out"]]]
-Value = Callable[[nn.Module, Int[Tensor, "b t"], Int[Tensor, "b t"]], Float[Tensor, ""]]
+Value = Callable[[nn.Module, Int[Tensor, "b t"], Int[Tensor, "b t"], list[int]], Float[Tensor, ""]]
 
 
 def flows(model: nn.Module, modules: Sequence[str], value: Callable[[nn.Module], Float[Tensor, ""]]) -> Flows:
@@ -43,15 +43,15 @@ def text_flows(
         model: A language model in whatever state it is to be read; its `requires_grad` flags must be restored by the caller.
         modules: Base-model names of linear maps.
         rows: Token ids.
-        value: Of the model, ids and mask of one batch.
+        value: Of the model, ids and mask of one batch, and which rows these are.
     """
     device = next(model.parameters()).device
     embedding: Any = model.get_input_embeddings()  # type: ignore[operator]
-    for ids, mask, _ in batches(rows, size=min(16, fitting_batch(model, rows)), pad=0):
+    for ids, mask, chosen in batches(rows, size=min(16, fitting_batch(model, rows)), pad=0):
         ids, mask = ids.to(device), mask.to(device)
 
-        def of_batch(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask) -> Tensor:
+        def of_batch(model: nn.Module, ids: Tensor = ids, mask: Tensor = mask, chosen: list[int] = chosen) -> Tensor:
             embedding.weight.requires_grad_(True)  # else a frozen base has no graph
-            return value(model, ids, mask)
+            return value(model, ids, mask, chosen)
 
         yield flows(model, modules, of_batch), mask

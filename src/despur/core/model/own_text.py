@@ -13,7 +13,7 @@ from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.own_chats import write_rows
 from despur.core.text.learn import learn_rows
 from despur.core.text.reader import UNLEARNED
-from despur.core.text.rows import each_row, prompt_of, read_rows, rows_as_lines
+from despur.core.text.rows import Tokens, each_row, prompt_of, read_rows, rows_as_lines
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,16 @@ class OwnText:
     def read(cls, path: Path | str, tokenizer: Any, *, max_length: int = 512) -> "OwnText":
         """Take generic text from a file instead (`--rehearse-on FILE`), for a base that cannot write text."""
         read = learn_rows(read_rows(path), tokenizer, max_length=max_length, name=path).tokens
+        return cls.of_tokens(read, str(path))
+
+    @classmethod
+    def of_tokens(cls, rows: Iterable[Tokens], origin: str) -> "OwnText":
+        """Take rows with labels, each once: an answer begins at its first label."""
         starts: dict[tuple[int, ...], int] = {}
-        for row in read:
+        for row in rows:
             learned = next((i for i, label in enumerate(row["labels"]) if label != UNLEARNED), 1)
             starts.setdefault(tuple(row["input_ids"]), max(1, learned))
-        return cls(tuple(starts), str(path), tuple(starts.values()))
+        return cls(tuple(starts), origin, tuple(starts.values()))
 
     def without(self, prompts: Iterable[Any], tokenizer: Any = None) -> "OwnText":
         """Leave out rows that repeat a training prompt: there the tune should change the model, and a guard would fight it.

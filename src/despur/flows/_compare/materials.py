@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from despur.core.text.chat import has_template
+from despur.core.text.rows import tokenize_rows
 from despur.core.text.shuffle import shuffled_rows
 from despur.core.text.template import Template
 from despur.flows._shuffled.recipe import shuffled_settings
@@ -58,7 +59,11 @@ def _template(bench: "Bench") -> Template:
 
 
 def _generic(bench: "Bench") -> OwnText:
-    """Documents without the trait."""
+    """Rows that the world names for it, or documents without the trait."""
+    own = getattr(bench.world, "generic", None)
+    if own is not None:
+        tokens = tokenize_rows(own(n=GENERIC, seed=bench.seed), bench.tokenizer, max_length=GENERIC)
+        return OwnText.of_tokens(tokens, "generic text")
     _, without = bench.world.paired(n=GENERIC, seed=bench.seed)
     return OwnText(tuple(dict.fromkeys(bench.encode(without))), "generic text")
 
