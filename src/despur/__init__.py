@@ -60,7 +60,21 @@ __all__ = [
     "steer_away", "table", "train", "verify",
 ]  # fmt: skip
 
-_ROOMS = ("core", "find", "flows", "guard", "judge", "latent", "measure", "merge", "report", "solve", "steer", "unlearn", "worlds")
+_ROOMS = (
+    "core",
+    "find",
+    "flows",
+    "guard",
+    "judge",
+    "latent",
+    "measure",
+    "merge",
+    "report",
+    "solve",
+    "steer",
+    "unlearn",
+    "worlds",
+)
 _PLACES = {
     "despur.core": ("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"),
     "despur.core.run.callback": ("GuardCallback", "guarded"),

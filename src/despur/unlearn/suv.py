@@ -71,7 +71,7 @@ def suv(
     Differs: of its formulae nothing is public. The projection is A-GEM's, the penalty EWC's on LoRA's effective update, with labels drawn
         from the model. DPO is written on token rows (a test puts it beside TRL's): TRL's trainer takes text and adds end tokens.
     Limits: what is paraphrased is not seen. Adam's scales turn a projected gradient a little back. Training on a few of the
-        rows may bring others back: measure that, too (the log has a curve).
+        rows may bring others back: measure that, too, by `recall`.
     """
     check_switchable(tuned, "suv")
     _check(forget, retain, steps, rows_per_step)

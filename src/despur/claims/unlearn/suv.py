@@ -22,7 +22,7 @@ STEPS = 60
 @claim(
     method="suv",
     says="a model that recites 200 passages recites at most 5 % of them afterwards, greedily or in four samples, at prefixes of several "
-    "lengths, with the rest's perplexity up by at most 2 % and the facts as before",
+    "lengths, with the rest's perplexity up by at most 2 %, and knows more of its facts than after either control",
     control="DPO towards the same rewrites for as many steps, without projection and penalty; gradient ascent for as many",
     margin=0.005,
     slow=True,
