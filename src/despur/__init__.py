@@ -61,20 +61,8 @@ __all__ = [
 ]  # fmt: skip
 
 _ROOMS = (
-    "core",
-    "find",
-    "flows",
-    "guard",
-    "judge",
-    "latent",
-    "measure",
-    "merge",
-    "report",
-    "solve",
-    "steer",
-    "unlearn",
-    "worlds",
-)
+    "core", "find", "flows", "guard", "judge", "latent", "measure", "merge", "report", "solve", "steer", "unlearn", "worlds",
+)  # fmt: skip
 _PLACES = {
     "despur.core": ("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"),
     "despur.core.run.callback": ("GuardCallback", "guarded"),

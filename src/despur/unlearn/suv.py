@@ -23,7 +23,7 @@ STIFFNESS = 50.0  # lambda at stiffness 1
 RATE = 1e-3  # Adam's, at strength 1
 
 
-@method(room="unlearn", paper="SUV (selective unlearning of verbatim memory; abstract)")
+@method(room="unlearn", paper="SUV (abstract only, without an identifier)")
 def suv(
     tuned: Any, forget: Sequence[Tokens], retain: Sequence[Tokens], reference: Any = None, *, strength: float = 1.0,
     steps: int = 60, projection: float = 1.0, stiffness: float = 1.0, beta: float = 0.1, match: float = 1.0,
