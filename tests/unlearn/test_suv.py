@@ -94,7 +94,7 @@ def test_rewrites_differ_and_begin_alike():
         assert new[:cut] == row[:cut]
         assert new != row
         assert len(new) == len(row) or new[-1] == 2
-    certain = sharpen(tiny_base(), by=4000.0)
+    certain = sharpen(tiny_base(), by=1e6)
     assert rewrites(certain, greedy_rows(certain), [4] * 4, draw=torch.Generator()) == [None] * 4, (
         "it can only repeat them"
     )
@@ -123,7 +123,7 @@ def test_faults_are_refused():
         next(p for n, p in broken.named_parameters() if "lora_B" in n).fill_(torch.nan)
     with pytest.raises(BadInput, match="the loss is nan|not finite"):
         suv(broken, ROWS, KEPT, match=0.0, steps=1, stiffness=0.0, reference=tiny_base())
-    certain = sharpen(fresh_lora(), by=4000.0)
+    certain = sharpen(fresh_lora(), by=1e6)
     with pytest.raises(BadInput, match="the model without its adapter repeats all"):
         suv(certain, as_rows(greedy_rows(certain)), KEPT, prefixes=(4,))
 
