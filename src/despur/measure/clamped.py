@@ -25,6 +25,12 @@ def clamp(
 
         x' = D(clamp(E(x))) + x - D(E(x))
 
+    Args:
+        x: The stream.
+        sae: Of the stream's site.
+        features: Which.
+        at: The value.
+
     Raises:
         BadInput: no feature, or one that the SAE lacks.
     """

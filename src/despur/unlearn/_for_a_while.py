@@ -18,7 +18,7 @@ from despur.core.model.states import evaluating, same_flags
 @contextlib.contextmanager
 def trained_for_a_while(model: Any) -> Iterator[Mapping[str, nn.Parameter]]:
     """The adapter's weights, to be trained for a while; after it they are what they were."""
-    with same_flags(model), evaluating(model):
+    with same_flags(model), evaluating(model), torch.enable_grad():
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in name and "default" in name.split("."))
         linear_pairs(model, "suv")
