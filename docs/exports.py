@@ -10,6 +10,7 @@ SRC = Path(__file__).parents[1] / "src" / "despur"
 ROOMS = (
     "guard",
     "steer",
+    "unlearn",
     "merge",
     "measure",
 )  # find and latent give their estimators when they are asked for, and are written by hand

@@ -10,6 +10,7 @@ OPTIONS = {
     "shared-directions": {"nulls": 5},  # rotations behind its threshold: a hundred take a second a fit
     "from-adapter": {"level": None},  # matrices of random numbers share nothing, and it says so
     "lineas": {"steps": 5},  # of the fit behind its maps
+    "suv": {"match": 0.0, "steps": 2},  # a tiny model of random weights knows nothing by heart
 }
 TYPED = "the tests' run-time type checks refuse the wrong types that this check constructs with"
 EXPECTED_FAILURES = {

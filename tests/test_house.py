@@ -24,6 +24,7 @@ ROOMS = (
     "measure",
     "merge",
     "steer",
+    "unlearn",
     "worlds",
     "report",
     "flows",

@@ -60,7 +60,9 @@ __all__ = [
     "steer_away", "table", "train", "verify",
 ]  # fmt: skip
 
-_ROOMS = ("core", "find", "flows", "guard", "judge", "latent", "measure", "merge", "report", "solve", "steer", "worlds")
+_ROOMS = (
+    "core", "find", "flows", "guard", "judge", "latent", "measure", "merge", "report", "solve", "steer", "unlearn", "worlds",
+)  # fmt: skip
 _PLACES = {
     "despur.core": ("Adapter", "Edit", "Factor", "Report", "Site", "Subspace", "attach"),
     "despur.core.run.callback": ("GuardCallback", "guarded"),

@@ -5,8 +5,8 @@ import torch
 
 from despur.core import Context
 from despur.core.errors import BadInput, CannotAttach
+from despur.core.model.text_gradient import text_gradient
 from despur.guard import OwnText, a_gem
-from despur.guard._text_gradient import text_gradient
 
 TEXT = OwnText(((1, 9, 30, 12, 40, 7),))
 

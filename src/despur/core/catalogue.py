@@ -16,7 +16,7 @@ from despur.core.names import canonical
 from despur.core.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROOMS = ("find", "latent", "guard", "steer", "merge", "measure")  # those that contain methods
+ROOMS = ("find", "latent", "guard", "steer", "unlearn", "merge", "measure")  # those that contain methods
 PLUGINS = "despur.methods"  # entry point of other packages: a module whose import enters its methods
 # five contracts; "factors" and "weights" are what an estimator finds and what an edit leaves, given at once by a function
 Contract = Literal["estimator", "factors", "edit", "weights", "reports", "solution", "optimizer"]

@@ -9,8 +9,8 @@ from despur.core import Context, Edit, method
 from despur.core.adapter.updates import refuse_shards
 from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
+from despur.core.model.text_gradient import text_gradient
 from despur.core.state.algebra import inner, project_off
-from despur.guard._text_gradient import text_gradient
 from despur.guard._vocabulary import check_vocabulary
 
 

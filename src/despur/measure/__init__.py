@@ -2,6 +2,7 @@
 
 from despur.core.late import moved
 from despur.measure.causal import CausalCheck, causal_check, causal_checks
+from despur.measure.clamped import Recovered, clamp, recovery_behind_clamp
 from despur.measure.continuations import Continuations, continuations
 from despur.measure.describe import RowScores, promoted, rows_along
 from despur.measure.leakage import leakage
@@ -15,9 +16,10 @@ from despur.measure.shares import ModuleShare, module_shares
 from despur.measure.tokens import TokenShift, token_shift
 
 __all__ = [
-    "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovery", "RowScores", "TokenShift",
-    "can_scale", "causal_check", "causal_checks", "continuations", "leakage", "loss_slopes", "louder", "module_shares",
-    "off_task", "overlap", "patch_shares", "promoted", "recovery", "rows_along", "smallest_push", "task_kept", "token_shift",
+    "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovered", "Recovery", "RowScores",
+    "TokenShift", "can_scale", "causal_check", "causal_checks", "clamp", "continuations", "leakage", "loss_slopes", "louder",
+    "module_shares", "off_task", "overlap", "patch_shares", "promoted", "recovery", "recovery_behind_clamp", "rows_along",
+    "smallest_push", "task_kept", "token_shift",
 ]  # fmt: skip
 
 _MOVED = (

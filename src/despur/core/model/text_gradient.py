@@ -1,4 +1,4 @@
-"""The gradient of some text's loss, for guards that put it beside the task's or in its place."""
+"""The gradient of some text's loss, for what puts it beside the task's or in its place."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from despur.core import Context
 from despur.core.model.capture import token_log_probs
 from despur.core.text.rows import pad_rows
+from despur.core.types import Context
 
 
 def text_gradient(

@@ -1,0 +1,1 @@
+"""Claims of the methods of `despur.unlearn`."""
