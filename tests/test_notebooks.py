@@ -46,6 +46,7 @@ def test_an_audit_finds_the_planted_persona_and_nothing_in_its_twin():
     assert kinds(notebook) == kinds(read("audit"))
 
 
+@pytest.mark.slow
 def test_the_guarded_run_learns_the_task_and_keeps_the_persona_out():
     space, notebook = executed("guard")
     task, drift, asked = (space["table"].iloc[:, i] for i in range(3))

@@ -28,6 +28,7 @@ if _TYPE_CHECKING:
         OwnText,
         a_gem,
         absorb,
+        align_guard,
         avert,
         caft,
         discount,
@@ -53,7 +54,7 @@ if _TYPE_CHECKING:
     )  # fmt: skip
 
 __all__ = [
-    "Adapter", "Edit", "Factor", "GuardCallback", "OwnText", "Report", "Site", "Subspace", "a_gem", "absorb", "apply",
+    "Adapter", "Edit", "Factor", "GuardCallback", "OwnText", "Report", "Site", "Subspace", "a_gem", "absorb", "align_guard", "apply",
     "attach", "audit", "avert", "caft", "calibrate", "certify", "clean", "compare", "demo", "discount", "ewc", "fetch", "fit",
     "glad", "grasp", "guarded", "hold", "hold_prefix", "inoculate", "interleave", "keep_inputs", "l2_sp", "ldifs", "leace",
     "lisa", "o_lora", "orthogonal_gradients", "orthogonal_updates", "project_gradient", "prove", "rank_one_ewc", "rehearse",

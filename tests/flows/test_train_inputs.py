@@ -293,6 +293,7 @@ def test_a_join_that_leaves_nothing_to_learn_with_is_refused():
         joined((axes(0, 1, 2),), (axes(3, 4, 5),))
 
 
+@pytest.mark.slow
 def test_a_scout_that_hardly_moved_is_told_to_be_no_unit(base, rows_file, tmp_path):
     given = {"guard": "none", "settings": replace(QUICK, steps=40), "scout_steps": 6, **TEXT}
     beside_scout, beside_twin = (

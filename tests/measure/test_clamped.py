@@ -106,5 +106,5 @@ def test_faults_are_refused(tmp_path):
         load_dictionary(tmp_path)
     with pytest.raises(BadInput, match="clamped features"):
         clamp(stream(), sae(), [2])
-    with pytest.raises(BadInput, match="constraint='other'"):
-        recovery_behind_clamp(lambda h: h[:, 0, 0], stream(), sae(), [0], constraint="other")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="a budget above 0"):
+        recovery_behind_clamp(lambda h: h[:, 0, 0], stream(), sae(), [0], budget=0.0)

@@ -15,7 +15,7 @@ from despur.flows._compare.plan import FILE, cells_of, read_plan, write_plan
 from despur.flows.scores import load_scores
 from despur.flows.verb import call_arguments, recorded
 
-STEPS = 40
+STEPS = 20
 EMPTY = ("data", "probes", *ASKED, "after_seeds")
 
 

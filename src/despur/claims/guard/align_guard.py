@@ -13,7 +13,7 @@ from despur.core.margin import compared
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
 from despur.core.text.rows import Tokens, tokenize_rows
-from despur.flows import Settings
+from despur.flows import open_bench
 from despur.guard import align_guard as guard
 from despur.guard import l2_sp
 from despur.guard.align_guard import FISHER
@@ -88,25 +88,26 @@ def curve(
     seed: int, made: Made, *, rows: int = ROWS, steps: int = STEPS, checked: Sequence[int] = CHECKED
 ) -> list[Point]:
     """Tune the world's base under edits, and score it along the way."""
-    from despur.flows._train.fit import fit, new_adapter
+    from peft import LoraConfig, get_peft_model
 
-    world: Any = find_world("refusal")
-    base, tokenizer = world.base()
+    bench = open_bench("refusal", seed=seed, steps=steps)
+    world: Any = bench.world
     text, learned = (
-        tokenize_rows(r, tokenizer, max_length=64)
+        tokenize_rows(r, bench.tokenizer, max_length=64)
         for r in (world.generic(n=TEXT, seed=seed), world.rows(n=rows, seed=seed))
     )
-    settings = Settings(steps=steps, lr=RATE, batch=BATCH, rank=8, max_length=64, seed=seed)
-    model = new_adapter(base, settings)
+    config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(bench.fresh(), config)  # type: ignore[arg-type]
     edits = made(OwnText.of_tokens(text, "alignment rows"), learned, model)
     found: list[Point] = []
 
-    def evaluate(model: Any, step: int) -> dict[str, float]:
+    def evaluate(model: Any, step: int) -> None:
         if step in checked:
             found.append(point(model.eval()))
-        return {}
 
-    fit(model, learned, settings, edits, every=min(20, *checked), evaluate=evaluate)
+    bench.train(
+        edits, rows=learned, every=min(20, *checked), evaluate=evaluate, lr=RATE, batch=BATCH, rank=8, max_length=64
+    )
     return found
 
 
