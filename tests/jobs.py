@@ -46,6 +46,12 @@ def threads(*, progress: Any) -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
+def threads_of_torch(*, progress: Any) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
 def linger(mark: str, *, progress: Any) -> None:
     """Write down who works, then work in a temporary folder for longer than any test."""
     with tempfile.TemporaryDirectory():

@@ -148,3 +148,18 @@ def test_a_study_on_ray_is_the_same_to_the_last_bit(tmp_path):
     assert len(cells) == 2 * 4  # base, naive and two ranks, on two seeds
     for cell in cells:
         assert cell.read_bytes() == (tmp_path / "ray" / cell.relative_to(tmp_path / "local")).read_bytes()
+
+
+def test_a_worker_has_one_thread_whatever_the_process_that_starts_it_has():
+    """Also where torch was imported, by the server that workers are forked from, with as many threads as there are processors."""
+    script = (
+        "import jobs; from despur.flows.pool import Job, run_jobs; "
+        "print([done.result for done in run_jobs([[Job(0, jobs.threads_of_torch, ())]], workers=1)])"
+    )
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "4",
+        "PYTHONPATH": os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path]),
+    }
+    out = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[1]"

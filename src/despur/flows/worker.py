@@ -60,10 +60,13 @@ def start_worker(progress: Any, environment: Mapping[str, str] | None = None, so
     if environment is not None:  # a server has that of its own start
         os.environ.clear()
         os.environ.update(environment)
-    os.environ["OMP_NUM_THREADS"] = "1"  # two torch threads next to other work were up to 11 times slower than one
     warnings.simplefilter("ignore", FutureWarning)
+    import torch
     import transformers
 
+    # two torch threads next to other work were up to 11 times slower than one; a server imported torch before it could read the variable
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
 

@@ -131,7 +131,6 @@ def _loaded(order: Order, use: str) -> tuple[Any, Any]:
     placement = training(order.placement, int(order.spec["parameters"])) if use == "train" else order.placement
     key = ("base", order.base, placement)
     if key not in _kept:
-        torch.set_num_threads(1)
         model, tokenizer = load_base(order.base, placement)
         _kept[key] = (model, form_of(tokenizer, order.adapter, Anatomy.of(model).vocabulary).tokenizer)
     return _kept[key]
