@@ -88,9 +88,9 @@ def line(name: str, n: int, budget: float, found: Recovered, uncued: Recovered) 
     valid, back = found.valid, found.back & found.valid
     rate = rate_interval(int(back.sum()), int(valid.sum())) if valid.any() else (float("nan"),) * 3
     some = back if back.any() else torch.ones_like(back)
-    never = ~uncued.shown
+    never = ~uncued.without_clamp
     figures = [
-        f"valid {int(valid.sum())} of {int(found.shown.sum())}", "back {:.2f} [{:.2f}, {:.2f}]".format(*rate),
+        f"valid {int(valid.sum())} of {int(found.without_clamp.sum())}", "back {:.2f} [{:.2f}, {:.2f}]".format(*rate),
         f"drift {float(found.drift[some].mean()):.3f}", f"reactivated {float(found.reactivated.max()):.1e}",
         f"push {float(found.length[some].mean()):.3f}", f"by the rest {int((found.by_rest & back).sum())}",
         f"by clamped {int((found.by_clamped & back).sum())}", f"uncued {int((uncued.back & never).sum())} of {int(never.sum())}",

@@ -10,7 +10,7 @@ from despur.core.adapter.updates import refuse_shards
 from despur.core.errors import BadInput
 from despur.core.model.own_text import OwnText
 from despur.core.model.text_gradient import text_gradient
-from despur.core.state.algebra import inner, project_off
+from despur.core.state.algebra import without_conflict
 from despur.guard._vocabulary import check_vocabulary
 
 
@@ -35,10 +35,7 @@ class _NoConflict(Edit):
             return tensors
         refuse_shards(ctx.model, "a-gem")
         text = text_gradient(ctx, self.text.rows, self.rows_per_step, names)
-        task = {n: tensors[n] for n in names}
-        if inner(task, text) >= 0:  # a step along the task's gradient does the text no harm
-            return tensors
-        return {**tensors, **project_off(task, text, strength=self.strength, together=True)}
+        return {**tensors, **without_conflict({n: tensors[n] for n in names}, text, strength=self.strength)}
 
 
 @method(room="guard", paper="Chaudhry et al. 2019 (A-GEM), arXiv:1812.00420", cost=2.0)

@@ -45,8 +45,8 @@ class Recovered:
 
     Args:
         push: (n, t, d) that was found.
-        shown: Whether the behaviour is shown without a clamp.
-        clamped: Whether it is shown with the clamp.
+        without_clamp: Whether the behaviour is there without a clamp.
+        with_clamp: Whether it is there with the clamp.
         back: Whether it is shown with clamp and push.
         length: Of the push, as a share of the stream's.
         drift: |features with the push - without| / |without|, over all features.
@@ -56,8 +56,8 @@ class Recovered:
     """
 
     push: Stream
-    shown: Bool[Tensor, " n"]
-    clamped: Bool[Tensor, " n"]
+    without_clamp: Bool[Tensor, " n"]
+    with_clamp: Bool[Tensor, " n"]
     back: Bool[Tensor, " n"]
     length: Float[Tensor, " n"]
     drift: Float[Tensor, " n"]
@@ -68,7 +68,7 @@ class Recovered:
     @property
     def valid(self) -> Bool[Tensor, " n"]:
         """Prompts that can be counted: the behaviour is shown, and the clamp stops it."""
-        return self.shown & ~self.clamped
+        return self.without_clamp & ~self.with_clamp
 
 
 def recovery_behind_clamp(

@@ -12,7 +12,7 @@ from despur.core.errors import BadInput
 from despur.core.fisher.forms import Diagonal, Fisher
 from despur.core.fisher.text import TextFisher
 from despur.core.model.text_gradient import text_gradient
-from despur.core.state.algebra import inner, project_off
+from despur.core.state.algebra import without_conflict
 
 
 @final
@@ -30,9 +30,7 @@ class NoHarm(Edit):
         if not self.share:
             return tensors
         rest = text_gradient(ctx, self.rows, self.rows_per_step, list(tensors))
-        if inner(tensors, rest) >= 0:
-            return tensors
-        return {**tensors, **project_off(tensors, rest, strength=self.share, together=True)}
+        return without_conflict(tensors, rest, strength=self.share)
 
 
 @final

@@ -57,12 +57,6 @@ def align_guard(seed: int, *, whole: bool) -> tuple[Report, ...]:
                      higher_is_better=False),)  # fmt: skip
 
 
-def mean_stiffness(edit: Any) -> float:
-    """Mean eigenvalue of the alignment rows' Fisher information, over all maps of a guard that is bound."""
-    values = [one.values for one in edit.split.values()]
-    return float(sum(v.sum() for v in values)) / sum(v.numel() for v in values)
-
-
 ARMS: Mapping[str, Made] = {
     "align-guard": lambda text, rows, model: [guard(text, rows)],
     "plain LoRA": lambda text, rows, model: [],
@@ -151,6 +145,8 @@ def _paired(name: str, value: np.ndarray, control: np.ndarray, **more: Any) -> R
 
 
 def _stiffness(text: OwnText, rows: Sequence[Tokens], model: Any) -> float:
+    """Mean eigenvalue of the alignment rows' Fisher information, over all maps."""
     edit: Any = guard(text, rows)
     edit.bind(model)
-    return mean_stiffness(edit)
+    values = [one.values for one in edit.split.values()]
+    return float(sum(v.sum() for v in values)) / sum(v.numel() for v in values)

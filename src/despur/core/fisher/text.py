@@ -62,9 +62,9 @@ class TextFisher:
                 return (token_log_probs(model, ids, mask) * answers[:, 1:]).sum()
             logp = log_probs(model, ids, mask)
             # each position speaks of the token behind it; a row's last one, too, unless answers alone count
-            said = mask if self.starts is None else nn.functional.pad(answers[:, 1:], (0, 1))
+            counted = mask if self.starts is None else nn.functional.pad(answers[:, 1:], (0, 1))
             labels = draw_classes(logp, draw) if self.labels == "sampled" else logp.argmax(-1)
-            return (logp.gather(-1, labels[..., None]).squeeze(-1) * said).sum()
+            return (logp.gather(-1, labels[..., None]).squeeze(-1) * counted).sum()
 
         with same_flags(self.model), evaluating(self.model):
             yield from text_flows(self.model, self.modules, self.rows, value)

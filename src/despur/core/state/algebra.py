@@ -147,6 +147,24 @@ def project_off(change: Tensors, other: Tensors, *, strength: float = 1.0, toget
     return _map(moved, read)
 
 
+def without_conflict(change: Tensors, other: Tensors, *, strength: float = 1.0) -> Tensors:
+    """A gradient without what works against another one, all tensors taken together; as it is where the two agree.
+
+    Args:
+        change: The gradient.
+        other: Of the same names and shapes.
+        strength: Share of the conflict that is removed.
+
+    Raises:
+        ShapeMismatch: the two are not of one model.
+
+    Example:
+        >>> without_conflict({"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([-1.0, 0.0])})["w"]
+        tensor([0., 1.])
+    """
+    return change if inner(change, other) >= 0 else project_off(change, other, strength=strength, together=True)
+
+
 def _numbers(by: Number, names: Sequence[str]) -> Mapping[str, float]:
     if not isinstance(by, Mapping):
         return dict.fromkeys(names, by)

@@ -87,21 +87,22 @@ def null_for(asked: Asked, case: Case, progress: Progress) -> tuple[NeutralNull 
 
 def alike(null: NeutralNull | None, case: Case) -> bool:
     """Whether the tunes' updates are known to be about as large as the adapter's, so that nats can be compared."""
-    if null is None or not null.recipe or case.against or case.read.adapter.kind != "LORA":
-        return False
     there, here = _sizes(null, case)
-    return there / _LIKE <= here <= there * _LIKE
+    return 0 < there / _LIKE <= here <= there * _LIKE
 
 
-def _sizes(null: NeutralNull, case: Case) -> tuple[float, float]:
+def _sizes(null: NeutralNull | None, case: Case) -> tuple[float, float]:
+    """Sizes of the tunes' updates and of the adapter's; 0 where they are not known."""
+    if null is None or not null.recipe or case.against or case.read.adapter.kind != "LORA":
+        return 0.0, 0.0
     return Recipe.read(null.recipe).size, Recipe.of(case.read.adapter, case.read.model).size
 
 
 def _unlike(null: NeutralNull, case: Case) -> list[str]:
     """A note where the adapter is of another size than the tunes."""
-    if not null.recipe or case.against or case.read.adapter.kind != "LORA" or alike(null, case):
-        return []
     there, here = _sizes(null, case)
+    if not there or alike(null, case):
+        return []
     return [
         f"the adapter's update is of size {here:.2g}, that of the null's neutral tunes {there:.2g}: {asked_for(None)}"
     ]
