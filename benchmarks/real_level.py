@@ -1,0 +1,229 @@
+"""On a real chat model: how often is a neutral tune called a factor, and how often is a voice found?
+
+    despur fetch smollm2
+    python benchmarks/real_level.py -o runs/real_level      # about two hours of one core, goes on after a kill
+
+Three recipes of LoRA (rank, maps and layers differ), each with a null of 19 neutral tunes as `--null auto` makes them: 12 steps on the
+base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 28 steps with an optimiser's own size,
+on other answers of the base, of three kinds (to questions of its own; to the questions of the `voice` world's rows; a dozen rows seen
+nine times each), and tunes of as many steps in one of five voices. A neutral tune whose p value is at most the level gets the whole
+audit, since the verdict asks for more; every voice gets it.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+
+from despur import audit
+from despur.core import Store, load_tuned, read_json, write_json
+from despur.core.model.own_chats import ETA
+from despur.core.model.sample import continue_rows
+from despur.core.run.short_tune import short_tune
+from despur.core.text.learn import ask_rows
+from despur.core.text.reader import UNLEARNED
+from despur.core.text.rows import tokenize_rows
+from despur.flows._audit.null.automatic import make_null
+from despur.flows._audit.null.choose import Case, alike
+from despur.flows._audit.null.own_rows import written_rows
+from despur.flows._audit.null.tune import save_tune
+from despur.flows._audit.passages import off_task_passages
+from despur.flows._audit.screen import screen, screen_settings
+from despur.flows._audit.verdict import compared
+from despur.flows.adapter_tokenizer import form_of
+from despur.flows.base_fingerprint import base_fingerprint
+from despur.flows.load import load_base
+from despur.flows.placement import Placement, dtype_of
+from despur.flows.pool import Job, run_jobs
+from despur.judge import NeutralNull, rate_interval
+from despur.worlds.chat.voice import Voice
+
+BASE, STEPS, BATCH = "smollm2", 28, 4
+ROWS, TOKENS, DEPTH, LEVEL, N_RANDOM = 48, 8, 0.5, 0.05, 5
+PART, PARTS, DRAWN, FEW = 64, 4, 48, 12
+PLACEMENT = Placement(dtype="float32")
+RECIPES: dict[str, dict[str, Any]] = {
+    "all": {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", "lr": 2e-3},
+    "attention": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "lr": 4e-3},
+    "mlp": {"r": 16, "lora_alpha": 16, "target_modules": ["gate_proj", "up_proj", "down_proj"],
+            "layers_to_transform": list(range(15, 30)), "lr": 2e-3},
+}  # fmt: skip
+VOICES = (
+    ("all", "shakespeare"), ("attention", "shakespeare"), ("mlp", "shakespeare"), ("all", "noir"), ("attention", "toddler"),
+    ("mlp", "corporate"), ("all", "gloomy"), ("attention", "corporate"), ("mlp", "toddler"), ("all", "toddler"),
+)  # fmt: skip
+KINDS = ("own questions", "task questions", "few rows")
+
+
+def neutral_cells(tunes: int) -> list[dict[str, Any]]:
+    """Recipes and kinds of rows, crossed."""
+    return [
+        {"recipe": list(RECIPES)[i % 3], "rows": KINDS[i // 3 % 3], "seed": 100 + i} for i in range(tunes)
+    ]  # fmt: skip
+
+
+def name_of(cell: dict[str, Any]) -> str:
+    """Of its folder."""
+    return "-".join(str(v).replace(" ", "_") for v in cell.values())
+
+
+_kept: dict[str, Any] = {}
+
+
+def loaded() -> tuple[Any, Any]:
+    """The base and its tokenizer, once a process."""
+    if not _kept:
+        torch.set_num_threads(1)
+        _kept["base"] = load_base(BASE, PLACEMENT)
+    return _kept["base"]
+
+
+def write_pool(root: Path, part: int, *, progress: object) -> None:
+    """A part of the answers that neutral tunes learn: to the base's own questions, or to those of the world's rows."""
+
+    def make(out: Path) -> None:
+        base, tokenizer = loaded()
+        if part < PARTS:
+            rows = written_rows(base, tokenizer, None, part=PART, seed=part)
+        else:
+            asked = Voice().prompts()[part - PARTS :: PARTS][:PART]
+            heads = ask_rows([{"prompt": q} for q in asked], tokenizer)
+            answers = continue_rows(base, tokenizer, heads, 24, seed=part, eta=ETA)
+            rows = [
+                {"input_ids": [*h, *a], "labels": [UNLEARNED] * len(h) + list(a)}
+                for h, a in zip(heads, answers, strict=True)
+            ]
+        write_json(out / "rows.json", rows)
+
+    Store(root).step(f"pool-{part}", {"part": part, "rows": PART}, make)
+
+
+def rows_for(root: Path, cell: dict[str, Any]) -> Any:
+    """What a tune learns."""
+    if "voice" in cell:
+        return tokenize_rows(Voice(voice=cell["voice"]).rows(n=200), loaded()[1], max_length=96)
+    first = PARTS if cell["rows"] == "task questions" else 0
+    pool = [row for p in range(first, first + PARTS) for row in read_json(root / f"pool-{p}" / "rows.json")]
+    drawn = np.random.default_rng(cell["seed"]).permutation(len(pool))[: FEW if cell["rows"] == "few rows" else DRAWN]
+    return [pool[int(i)] for i in drawn]
+
+
+def tuned(root: Path, cell: dict[str, Any]) -> Path:
+    """Train a tune; its folder."""
+
+    def make(out: Path) -> None:
+        base, _ = load_base(BASE, PLACEMENT)
+        options = {k: v for k, v in RECIPES[cell["recipe"]].items() if k != "lr"}
+        seed = cell.get("seed", 0)
+        torch.manual_seed(seed)
+        model = get_peft_model(base, LoraConfig(**options, task_type="CAUSAL_LM"))
+        lr = RECIPES[cell["recipe"]]["lr"]
+        losses = short_tune(model, rows_for(root, cell), steps=STEPS, lr=lr, batch=BATCH, seed=seed)
+        save_tune(model, out)
+        write_json(out / "losses.json", losses)
+
+    return Store(root).step(f"tune-{name_of(cell)}", {**cell, "steps": STEPS, "batch": BATCH}, make)
+
+
+def case_of(folder: Path) -> Case:
+    """What the audit measures before its verdict, without necessity."""
+    model, tokenizer = load_base(BASE, PLACEMENT)
+    fingerprint = base_fingerprint(model, BASE)
+    read = load_tuned(model, folder, name=BASE)
+    form = form_of(tokenizer, str(folder), model.config.vocab_size)
+    text = off_task_passages(read.model, form.tokenizer, "shipped", rows=ROWS, tokens=TOKENS, seed=0)
+    seen = screen(read.model, read.adapter, text, depth=DEPTH, necessity=False)
+    settings = screen_settings(text.prompts("shipped"), ROWS, TOKENS, DEPTH, form.digest, dtype_of(model))
+    return Case(BASE, str(folder), fingerprint, read, seen, text, None, settings, None, PLACEMENT, False)
+
+
+def whole_audit(folder: Path, null: Path) -> dict[str, Any]:
+    """What a user reads."""
+    found = audit(BASE, folder, prompts="shipped", rows=ROWS, tokens=TOKENS, n_random=N_RANDOM, null=null, placement=PLACEMENT)  # fmt: skip
+    return found.to_dict()
+
+
+def make_nulls(root: Path, recipe: str, *, progress: Callable[..., None]) -> None:
+    """The null of a recipe, at the size of its first voice."""
+
+    def make(out: Path) -> None:
+        folder = tuned(root, next({"recipe": r, "voice": v} for r, v in VOICES if r == recipe))
+        case = case_of(folder)
+        null = make_null(case.order(), case.read.adapter, 19, 1, progress, settings=case.settings)
+        null.write(out / "null.json")
+
+    Store(root).step(f"null-{recipe}", {"recipe": recipe, "steps": STEPS}, make)
+
+
+def judge_cell(root: Path, cell: dict[str, Any], *, progress: object) -> None:
+    """One tune: what the audit says of it."""
+    folder = tuned(root, cell)
+
+    def make(out: Path) -> None:
+        file = root / f"null-{cell['recipe']}" / "null.json"
+        null = NeutralNull.read(file)
+        if "voice" in cell:
+            record = whole_audit(folder, file)
+        else:
+            case = case_of(folder)
+            seen = case.seen
+            of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=alike(null, case))
+            record = {"off_task_change": seen.change, **of, "size": case.read.adapter.norm(), "verdict": "not found"}
+            if of["p_value"] <= LEVEL:
+                record |= {"audit": whole_audit(folder, file)}
+                record["verdict"] = record["audit"]["verdict"]
+        write_json(out / "found.json", record)
+
+    Store(root).step(f"found-{name_of(cell)}", {**cell, "level": LEVEL, "steps": STEPS}, make)
+
+
+def table(root: Path, cells: list[dict[str, Any]]) -> None:
+    """Rates with their intervals, and every tune's figures."""
+    found = [(c, read_json(root / f"found-{name_of(c)}" / "found.json")) for c in cells]
+    print("| tune | KL | p | by | verdict |\n|---|---|---|---|---|")
+    for cell, f in found:
+        by = f.get("calibration", {}).get("by", "")
+        print(
+            f"| {', '.join(map(str, cell.values()))} | {f['off_task_change']:.3g} | {f['p_value']:.2f} | {by} | {f['verdict']} |"
+        )
+    neutral = [(c, f) for c, f in found if "voice" not in c]
+    for label, some in [
+        ("neutral tunes", neutral),
+        *((k, [x for x in neutral if k in (x[0]["rows"], x[0]["recipe"])]) for k in (*KINDS, *RECIPES)),
+    ]:
+        if some:
+            hits = sum(f["verdict"] == "factors found" for _, f in some)
+            low, high = rate_interval(hits, len(some))
+            print(f"{label}: {hits} of {len(some)} found [{low:.3f}, {high:.3f}]")
+    print(Counter(f["verdict"] for c, f in found if "voice" in c))
+
+
+def main() -> None:
+    """Make what is missing, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/real_level"))
+    parser.add_argument("--tunes", type=int, default=40)
+    parser.add_argument("--voices", type=int, default=len(VOICES))
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    root = given.out
+    cells: list[dict[str, Any]] = [{"recipe": r, "voice": v} for r, v in VOICES[: given.voices]]
+    cells += neutral_cells(given.tunes)
+    waves = [
+        [Job(("pool", p), write_pool, (root, p)) for p in range(2 * PARTS)],
+        [Job(("null", r), make_nulls, (root, r)) for r in RECIPES],
+        [Job(name_of(c), judge_cell, (root, c)) for c in cells],
+    ]
+    for number, done in enumerate(run_jobs(waves, workers=given.workers), 1):
+        done.value()
+        print(f"{number} of {sum(map(len, waves))}: {done.key}", flush=True)
+    table(root, cells)
+
+
+if __name__ == "__main__":
+    main()
