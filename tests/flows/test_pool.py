@@ -116,6 +116,17 @@ def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_pa
     home.rmdir()
 
 
+def test_a_script_may_hand_over_functions_of_its_own(tmp_path):
+    (tmp_path / "main.py").write_text(
+        "from despur.flows.pool import Job, run_jobs\n"
+        "def double(x, *, progress):\n    return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    print(sorted(d.value() for d in run_jobs([[Job(i, double, (i,)) for i in (1, 2)]], workers=2)))\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[2, 4]\n", done.stderr[-2000:]
+
+
 def alive(pid):
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

@@ -132,7 +132,7 @@ def _on_pool(
     while True:
         while len(waiting) < workers and (job := next(queue, None)) is not None:
             try:
-                with main_left_out():
+                with main_left_out(needed=job.function.__module__ == "__main__"):
                     waiting[pool.submit(call, job.function, job.arguments)] = job
             except BrokenProcessPool as error:  # a worker died while none of these was under way
                 raise _LostWorker(list(waiting.values())) from error
