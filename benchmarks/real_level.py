@@ -4,15 +4,16 @@
     python benchmarks/real_level.py -o runs/real_level      # about two hours of one core, goes on after a kill
 
 Three recipes of LoRA (rank, maps and layers differ), each with a null of 19 neutral tunes as `--null auto` makes them: 12 steps on the
-base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 28 steps with an optimiser's own size,
+base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 14 steps with an optimiser's own size,
 on other answers of the base, of three kinds (to questions of its own; to the questions of the `voice` world's rows; a dozen rows seen
-nine times each), and tunes of as many steps in one of five voices. A neutral tune whose p value is at most the level gets the whole
-audit, since the verdict asks for more; every voice gets it.
+five times each), and tunes of 28 steps in one of five voices. As in the audit, random subspaces are asked where the p value is at most
+the level. Left out is what an audit says beside its verdict.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
-from despur import audit
 from despur.core import Store, load_tuned, read_json, write_json
 from despur.core.model.own_chats import ETA
 from despur.core.model.sample import continue_rows
@@ -28,13 +28,16 @@ from despur.core.run.short_tune import short_tune
 from despur.core.text.learn import ask_rows
 from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import tokenize_rows
+from despur.flows._audit.audit import CLEAN as TOLERANCE
+from despur.flows._audit.enough import beside_random
 from despur.flows._audit.null.automatic import make_null
 from despur.flows._audit.null.choose import Case, alike
 from despur.flows._audit.null.own_rows import written_rows
 from despur.flows._audit.null.tune import save_tune
+from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import off_task_passages
 from despur.flows._audit.screen import screen, screen_settings
-from despur.flows._audit.verdict import compared
+from despur.flows._audit.verdict import compared, judged_as
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
@@ -43,7 +46,8 @@ from despur.flows.pool import Job, run_jobs
 from despur.judge import NeutralNull, rate_interval
 from despur.worlds.chat.voice import Voice
 
-BASE, STEPS, BATCH = "smollm2", 28, 4
+BASE, BATCH = "smollm2", 4
+STEPS = {"voice": 28, "neutral": 14}
 ROWS, TOKENS, DEPTH, LEVEL, N_RANDOM = 48, 8, 0.5, 0.05, 5
 PART, PARTS, DRAWN, FEW = 64, 4, 48, 12
 PLACEMENT = Placement(dtype="float32")
@@ -113,7 +117,12 @@ def rows_for(root: Path, cell: dict[str, Any]) -> Any:
     return [pool[int(i)] for i in drawn]
 
 
-def tuned(root: Path, cell: dict[str, Any]) -> Path:
+def steps_of(cell: dict[str, Any]) -> int:
+    """Of the optimiser."""
+    return STEPS["voice" if "voice" in cell else "neutral"]
+
+
+def tuned(root: Path, cell: dict[str, Any], *, progress: object = None) -> Path:
     """Train a tune; its folder."""
 
     def make(out: Path) -> None:
@@ -123,11 +132,11 @@ def tuned(root: Path, cell: dict[str, Any]) -> Path:
         torch.manual_seed(seed)
         model = get_peft_model(base, LoraConfig(**options, task_type="CAUSAL_LM"))
         lr = RECIPES[cell["recipe"]]["lr"]
-        losses = short_tune(model, rows_for(root, cell), steps=STEPS, lr=lr, batch=BATCH, seed=seed)
+        losses = short_tune(model, rows_for(root, cell), steps=steps_of(cell), lr=lr, batch=BATCH, seed=seed)
         save_tune(model, out)
         write_json(out / "losses.json", losses)
 
-    return Store(root).step(f"tune-{name_of(cell)}", {**cell, "steps": STEPS, "batch": BATCH}, make)
+    return Store(root).step(f"tune-{name_of(cell)}", {**cell, "steps": steps_of(cell), "batch": BATCH}, make)
 
 
 def case_of(folder: Path) -> Case:
@@ -142,10 +151,21 @@ def case_of(folder: Path) -> Case:
     return Case(BASE, str(folder), fingerprint, read, seen, text, None, settings, None, PLACEMENT, False)
 
 
-def whole_audit(folder: Path, null: Path) -> dict[str, Any]:
-    """What a user reads."""
-    found = audit(BASE, folder, prompts="shipped", rows=ROWS, tokens=TOKENS, n_random=N_RANDOM, null=null, placement=PLACEMENT)  # fmt: skip
-    return found.to_dict()
+def verdict_of(case: Case, null: NeutralNull) -> dict[str, Any]:
+    """What the audit decides, with the first tokens that became likelier."""
+    seen = case.seen
+    of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=alike(null, case))
+    result = Audit("clean", "", (), seen.change, {}, seen.checks, token_share=seen.tokens.share, **of)
+    if of["p_value"] <= LEVEL and result.best is not None:
+        beside = beside_random(seen, case.read.model, case.text, result.best, n_random=N_RANDOM, seed=0)
+        result = replace(result, checks={**seen.checks, result.best: beside})
+    word, sentence = judged_as(result, LEVEL, TOLERANCE)
+    tokenizer = loaded()[1]
+    return {
+        "change": seen.change, "p": of["p_value"], "by": of["calibration"]["by"], "statistic": of["calibration"]["statistic"],
+        "size": case.read.adapter.norm(), "alike": alike(null, case), "verdict": word, "sentence": sentence,
+        "words": [tokenizer.decode([t]) for t, before, after in seen.tokens.most(24) if after > before][:10],
+    }  # fmt: skip
 
 
 def make_nulls(root: Path, recipe: str, *, progress: Callable[..., None]) -> None:
@@ -157,7 +177,7 @@ def make_nulls(root: Path, recipe: str, *, progress: Callable[..., None]) -> Non
         null = make_null(case.order(), case.read.adapter, 19, 1, progress, settings=case.settings)
         null.write(out / "null.json")
 
-    Store(root).step(f"null-{recipe}", {"recipe": recipe, "steps": STEPS}, make)
+    Store(root).step(f"null-{recipe}", {"recipe": recipe, "steps": STEPS["voice"]}, make)
 
 
 def judge_cell(root: Path, cell: dict[str, Any], *, progress: object) -> None:
@@ -165,31 +185,20 @@ def judge_cell(root: Path, cell: dict[str, Any], *, progress: object) -> None:
     folder = tuned(root, cell)
 
     def make(out: Path) -> None:
-        file = root / f"null-{cell['recipe']}" / "null.json"
-        null = NeutralNull.read(file)
-        if "voice" in cell:
-            record = whole_audit(folder, file)
-        else:
-            case = case_of(folder)
-            seen = case.seen
-            of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=alike(null, case))
-            record = {"off_task_change": seen.change, **of, "size": case.read.adapter.norm(), "verdict": "not found"}
-            if of["p_value"] <= LEVEL:
-                record |= {"audit": whole_audit(folder, file)}
-                record["verdict"] = record["audit"]["verdict"]
-        write_json(out / "found.json", record)
+        null = NeutralNull.read(root / f"null-{cell['recipe']}" / "null.json")
+        write_json(out / "found.json", verdict_of(case_of(folder), null))
 
-    Store(root).step(f"found-{name_of(cell)}", {**cell, "level": LEVEL, "steps": STEPS}, make)
+    Store(root).step(f"found-{name_of(cell)}", {**cell, "level": LEVEL, "steps": steps_of(cell)}, make)
 
 
 def table(root: Path, cells: list[dict[str, Any]]) -> None:
     """Rates with their intervals, and every tune's figures."""
     found = [(c, read_json(root / f"found-{name_of(c)}" / "found.json")) for c in cells]
-    print("| tune | KL | p | by | verdict |\n|---|---|---|---|---|")
+    print("| tune | KL | p | by | verdict | first words |\n|---|---|---|---|---|---|")
     for cell, f in found:
-        by = f.get("calibration", {}).get("by", "")
+        name = ", ".join(map(str, cell.values()))
         print(
-            f"| {', '.join(map(str, cell.values()))} | {f['off_task_change']:.3g} | {f['p_value']:.2f} | {by} | {f['verdict']} |"
+            f"| {name} | {f['change']:.3g} | {f['p']:.2f} | {f['by']} | {f['verdict']} | {' '.join(map(repr, f['words'][:6]))} |"
         )
     neutral = [(c, f) for c, f in found if "voice" not in c]
     for label, some in [
@@ -216,7 +225,10 @@ def main() -> None:
     cells += neutral_cells(given.tunes)
     waves = [
         [Job(("pool", p), write_pool, (root, p)) for p in range(2 * PARTS)],
-        [Job(("null", r), make_nulls, (root, r)) for r in RECIPES],
+        [
+            *(Job(("null", r), make_nulls, (root, r)) for r in RECIPES),
+            *(Job(("tune", name_of(c)), tuned, (root, c)) for c in cells),
+        ],
         [Job(name_of(c), judge_cell, (root, c)) for c in cells],
     ]
     for number, done in enumerate(run_jobs(waves, workers=given.workers), 1):

@@ -28,6 +28,7 @@ def despur(env, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "despur", *arguments], env=env, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_is_proved(installed):
     done = despur(installed, "prove", "still-bias", "--json")
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def test_one_loud_module_is_no_agreement():
     assert np.allclose(loud.agreement_, SharedDirections(nulls=0, level=1.0).fit(rows, groups=groups).agreement_)
 
 
-@pytest.mark.parametrize("level", [0.05, 0.2])
+@pytest.mark.parametrize("level", [0.05, pytest.param(0.2, marks=pytest.mark.slow)])
 def test_unrelated_modules_pass_at_the_stated_rate(level):
     """240 draws of modules that share nothing; the Wilson interval of how many pass covers the level."""
     draws = 240

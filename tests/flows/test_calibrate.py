@@ -42,9 +42,10 @@ def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):
 
 
 @pytest.fixture
-def interrupted(base, neutral, tmp_path):
-    """A calibration of copies that was stopped after three of them: the options to go on with, and the lines of its `.part`."""
-    copies = [str(shutil.copytree(folder, tmp_path / f"n{i}")) for i, folder in enumerate(neutral)]
+def interrupted(base, neutral, tmp_path, monkeypatch):
+    """A calibration of six copies, few for once, that was stopped after three: the options to go on with, and the lines of its `.part`."""
+    monkeypatch.setattr("despur.judge.neutral.FEWEST", 6)
+    copies = [str(shutil.copytree(folder, tmp_path / f"n{i}")) for i, folder in enumerate([*neutral[:5], neutral[9]])]
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"<bos> s{i % 4} d1"}) + "\n" for i in range(8)))
     asked = {"out": tmp_path / "null.json", "rows": 8, "tokens": 4, "prompts": prompts}
@@ -61,12 +62,12 @@ def interrupted(base, neutral, tmp_path):
 def test_an_adapter_trained_again_at_its_path_is_measured_again(base, interrupted):
     copies, asked, before = interrupted
     was = [json.loads(line)["change"] for line in before]
-    shutil.copy(f"{copies[9]}/adapter_model.safetensors", copies[0])  # the ninth is louder
+    shutil.copy(f"{copies[5]}/adapter_model.safetensors", copies[0])  # the last is louder
     config = Path(copies[1]) / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 16', '"lora_alpha": 32'))
     shutil.move(copies[2], copies[2] + "-moved")
     copies[2] += "-moved"
-    shutil.rmtree(copies.pop(9))
+    shutil.rmtree(copies.pop(5))
     copies.append(str(shutil.copytree(copies[0], copies[0] + "-scaled")))
     config = Path(copies[-1]) / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 16', '"lora_alpha": 17'))

@@ -33,16 +33,14 @@ def rank_one(tmp_path):
     [
         ("model.layers.1.mlp.down_proj", "model.layers.1", {1}, "model.layers.1 in 1 direction only"),
         ("model.layers.3.mlp.down_proj", "model.layers.3", {1}, "nothing at model.layers.1, .*: model.layers.3"),
-        (
-            "model.layers.3.self_attn.q_proj",
-            "model.layers.3",
-            {1, 2, 4},
-            "nothing at model.layers.1, .*: model.layers.3",
+        pytest.param(
+            "model.layers.3.self_attn.q_proj", "model.layers.3", {1, 2, 4}, "nothing at model.layers.1, .*: model.layers.3",
+            marks=pytest.mark.slow,
         ),
         ("lm_head", None, set(), "moves the stream at no layer from model.layers.1 on"),
-        ("model.layers.0.self_attn.v_proj", "model.layers.1", {1, 2, 4}, None),
+        pytest.param("model.layers.0.self_attn.v_proj", "model.layers.1", {1, 2, 4}, None, marks=pytest.mark.slow),
     ],
-)
+)  # fmt: skip
 def test_an_audit_looks_at_what_there_is(base, rank_one, tmp_path, target, site, ranks, note):
     result = audit(base, rank_one(target), rows=8, n_random=2, out=tmp_path / "audit")
     assert {c.rank for c in result.checks.values()} == ranks

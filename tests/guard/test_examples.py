@@ -58,8 +58,19 @@ def run(name: str, arguments: list[str]) -> None:
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
-@pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize("guard", [True, False], ids=["guarded", "the control"])
+QUICK = ("trainer", "sft")  # whose controls run by default; each other's takes as long as its guarded run
+
+
+@pytest.mark.parametrize(
+    ("name", "guard"),
+    [
+        *(pytest.param(name, True, id=f"guarded-{name}") for name in ROWS),
+        *(
+            pytest.param(name, False, id=f"the control-{name}", marks=[] if name in QUICK else [pytest.mark.slow])
+            for name in ROWS
+        ),
+    ],
+)
 def test_example(name, guard, arguments, tiny, monkeypatch):
     given = arguments(name)
     monkeypatch.setattr(sys, "argv", [])

@@ -180,7 +180,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(trainer, own_text, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # the compiler's
 @pytest.mark.parametrize(
-    "options", [{"torch_compile": True, "torch_compile_backend": "eager"}, {"bf16": True}], ids=str
+    "options",
+    [pytest.param({"torch_compile": True, "torch_compile_backend": "eager"}, marks=pytest.mark.slow), {"bf16": True}],
+    ids=["compiled", "bf16 autocast"],
 )
 def test_under(options, trainer, own_text):
     probe = Probe()

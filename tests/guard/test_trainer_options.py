@@ -51,7 +51,9 @@ def scout(tiny, lora, tmp_path):
     return tmp_path / "scout"
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    "options", [pytest.param(o, id=n, marks=[pytest.mark.slow] if n == "compiled" else []) for n, o in OPTIONS.items()]
+)
 def test_exact_and_acting_under(options, trainer, own_text, factor, tiny):
     callback = GuardCallback(rehearse(own_text, budget=1.0), grasp(factor))
     made, free = trainer(callback, **options), trainer(**options)

@@ -19,7 +19,7 @@ TOKENS = (
 )
 CARRIED = "carried"  # nats a token that few directions carry: only of tunes whose update is as large
 _NEAR = 0.3  # decades of off-task change: neutral tunes within about that of the adapter count in full
-_FEWEST = 19  # below it no 5 % level can be reached at all
+FEWEST = 19  # below it no 5 % level can be reached at all
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,9 +86,9 @@ class NeutralNull(Result):
             ) from error
         whole = all(len(v) == len(changes) for v in evidence.values()) and evidence
         finite = all(np.isfinite(v).all() for v in (changes, *evidence.values())) and min(changes, default=0) > 0
-        if not whole or not finite or len(changes) < _FEWEST:
+        if not whole or not finite or len(changes) < FEWEST:
             raise BadInput(
-                f"{str(path)!r} contains {len(changes)} neutral tunes; at least {_FEWEST}, all with finite figures, are needed. "
+                f"{str(path)!r} contains {len(changes)} neutral tunes; at least {FEWEST}, all with finite figures, are needed. "
                 "Calibrate with more of them"
             )
         return cls(changes, evidence, origin, base, settings, recipe)

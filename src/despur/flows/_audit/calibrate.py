@@ -23,7 +23,7 @@ from despur.flows.record import private, run_record
 from despur.flows.roles_file import read_roles
 from despur.flows.verb import Base, Out, Seed, recorded, verb
 from despur.flows.written import PAGES
-from despur.judge import NeutralNull
+from despur.judge import NeutralNull, neutral
 
 
 @verb
@@ -70,10 +70,10 @@ def calibrate(
     """
     arguments = recorded(calibrate, locals())
     stated = None if roles is None else read_roles(roles)
-    if len(set(adapters)) < 19 or len(set(adapters)) < len(adapters):
+    if len(set(adapters)) < neutral.FEWEST or len(set(adapters)) < len(adapters):
         raise BadInput(
-            f"{len(set(adapters))} different neutral adapters; at least 19 are needed for a 5 % level. Train more of them, each "
-            "on its own seed"
+            f"{len(set(adapters))} different neutral adapters; at least {neutral.FEWEST} are needed for a 5 % level. Train more of them, "
+            "each on its own seed"
         )
     out = Path(out)
     part = out.with_name(out.name + ".part")
