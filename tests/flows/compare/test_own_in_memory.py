@@ -30,7 +30,7 @@ ASKED = {"guards": ["early"], "quick": True, "seeds": 1, "steps": 8, "workers": 
 
 
 def run_here(stages, **_):
-    """`run_jobs` without processes; what a job is given still goes through a pickle."""
+    """`run_jobs` without processes, which take longer to start than to work; what a job is given still goes through a pickle."""
     for job in (job for jobs in stages for job in jobs):
         job.function(*pickle.loads(pickle.dumps(job.arguments)))
         yield Done(job.key)

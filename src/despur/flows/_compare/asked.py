@@ -104,20 +104,20 @@ def settle(
         BadInput: other arguments than the registered ones; nothing to compare; the folder is another's; what is in memory
             cannot be used.
     """
-    own = own and {part: kept(part, given) for part, given in own.items()}
+    work = {part: kept(part, value) for part, value in (own or {}).items()}
     given = {k: v for k, v in asked.items() if v}
     if (out / FILE).exists():
         registered = read_plan(out / FILE)
-        if not (worlds or own or given):
+        if not (worlds or work or given):
             return registered, ()
-        begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
+        begun, other = any((out / name).exists() for name in ("shared", "cells")), work and not is_own(out, work)
         if begun and other:
             raise BadInput(
                 f"{str(out)!r} is a study of another base, data or probes. Leave these out to go on with it, or choose another -o"
             )
-        worlds = worlds or (() if own else registered.worlds)
+        worlds = worlds or (() if work else registered.worlds)
         if not other:
-            plan = register((OWN,) if own else worlds, root=out, **given)
+            plan = register((OWN,) if work else worlds, root=out, **given)
             if plan.digest == registered.digest:
                 return registered, ()
             if begun and deviate:
@@ -127,12 +127,12 @@ def settle(
                     f"{str(out)!r} was registered with another plan ({registered.digest[:12]}, now {plan.digest[:12]}). Leave the "
                     "arguments out to go on with it, choose another -o, or add --deviate, which the report will state"
                 )
-    if not (worlds or own):
+    if not (worlds or work):
         raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
     with new_folder(out) as draft:
-        if own:
-            describe_own(draft, **own)
-        plan = register((OWN,) if own else worlds, root=draft, **given)
+        if work:
+            describe_own(draft, **work)
+        plan = register((OWN,) if work else worlds, root=draft, **given)
         write_plan(plan, draft)
     return plan, ()
 

@@ -64,7 +64,7 @@ def compare(
     Args:
         worlds: Worlds, separated by commas, or with `data` your own base, in Python also in memory; the folder's plan if left out.
         data: Your own rows to tune on, with `probes`; in Python also rows in memory.
-        out: Folder of the study; what was in memory is saved in it.
+        out: Folder of the study.
         probes: What your tune must not change: JSON lines of axis, prompt, good, bad; in Python also rows in memory.
         guards: Guards, separated by commas; each brings its control. All if left out.
         guard_budget: Tokens of text that guards read for each token of the task, or `low`; what each arm states if left out.
