@@ -55,14 +55,28 @@ def tune_in_memory(model: Any, stack: ExitStack) -> StandIn:
         active = model.active_adapters[0]
         options = {"selected_adapters": [active], "save_embedding_layers": False}
         place = place if active == "default" else place / active
+    save(model, Path(folder), **options)
+    return StandIn(str(place), f"{type(model).__name__} in memory")
+
+
+def save(thing: Any, folder: Path, **options: Any) -> None:
+    """Write a model or a tokenizer into a folder.
+
+    Args:
+        thing: What has `save_pretrained`.
+        folder: The folder.
+        **options: Of that method.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
     try:
         with quiet_loading():
-            model.save_pretrained(folder, **options)
+            thing.save_pretrained(folder, **options)
     except Exception as error:  # whatever this model's own code raises
         raise BadInput(
-            f"the {type(model).__name__} in memory cannot be saved: {reason(error)}. Save it yourself, and give the folder"
+            f"the {type(thing).__name__} in memory cannot be saved: {reason(error)}. Save it yourself, and give the folder"
         ) from error
-    return StandIn(str(place), f"{type(model).__name__} in memory")
 
 
 def rows_in_memory(value: Any, stack: ExitStack | None) -> StandIn | None:

@@ -23,8 +23,8 @@ class Option:
         read: Makes the value from text, and raises `BadInput` where it cannot.
         rest: A positional list that takes the arguments that are left; another list is one text with commas.
         recorded: Whether `run.json` has it; False for options that do not change the result.
-        stands: What may be given where no folder or file is: "base", a model in memory; "tune", a tuned model, an adapter on the hub, or
-            rows; "rows", rows in memory.
+        stands: What may be given where no folder or file is: "base", a model in memory; "worlds", names or such a model; "tune", a tuned
+            model, an adapter on the hub, or rows; "rows", rows in memory.
     """
 
     short: str = ""
@@ -77,7 +77,8 @@ class Parameter:
             BadInput: a number that is too small or too large, or what is no text where a path is needed.
             UnknownName: a name that is none of the choices.
         """
-        if self.place and not isinstance(value, str | PathLike | None):
+        left_out = value is None and self.default is None
+        if self.place and not (left_out or isinstance(value, str | PathLike)):
             raise BadInput(f"{self.name} is of type {type(value).__name__}; text or a path is needed. {self.help}")
         if (self.kind is list or self.option.rest) and not isinstance(value, str | PathLike | Iterable | None):
             raise BadInput(

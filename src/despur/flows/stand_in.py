@@ -1,7 +1,7 @@
 """What a verb is given in place of a folder: text that stands for a model in memory, or for an adapter on the hub."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -11,6 +11,11 @@ from despur.core.errors import BadInput
 from despur.flows.option import Parameter
 
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+_BASES = ("base", "worlds")
+_WANTED = {
+    "base": "a path, a name or a model", "worlds": "a path, names or a model",
+    "tune": "a path, a name, a model or rows", "rows": "a path or rows",
+}  # fmt: skip
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
@@ -74,10 +79,12 @@ def standing(parameter: Parameter, given: Mapping[str, Any], stack: ExitStack) -
         BadInput: it stands for nothing.
     """
     value, tokenizer, stands = given[parameter.name], given.get("tokenizer"), parameter.option.stands
+    if value is parameter.default:
+        return value
     if isinstance(value, PathLike):
         value = str(value)  # type: ignore[reportUnknownArgumentType]
-    if isinstance(value, str):
-        if stands == "base" and tokenizer is not None and not isinstance(value, StandIn):
+    if isinstance(value, str) or (stands == "worlds" and _are_names(value)):
+        if stands in _BASES and tokenizer is not None and not isinstance(value, StandIn):
             raise BadInput(f"{parameter.name} {value!r} brings its own tokenizer. Leave tokenizer= out")
         return tune_on_hub(value) if stands == "tune" else value
     from despur.flows.in_memory import (
@@ -87,13 +94,14 @@ def standing(parameter: Parameter, given: Mapping[str, Any], stack: ExitStack) -
         tune_in_memory,
     )  # torch, which takes seconds
 
-    if stands == "base" and in_memory(value):
+    if stands in _BASES and in_memory(value):
         return base_in_memory(value, tokenizer)
     if stands == "tune" and in_memory(value):
         return tune_in_memory(value, stack)
-    if stands != "base" and (rows := rows_in_memory(value, stack if stands == "tune" else None)) is not None:
+    if stands not in _BASES and (rows := rows_in_memory(value, stack if stands == "tune" else None)) is not None:
         return rows
-    wanted = {"base": "a path, a name or a model", "tune": "a path, a name, a model or rows", "rows": "a path or rows"}[
-        stands
-    ]
-    raise BadInput(f"{parameter.name} is of type {type(value).__name__}; {wanted} is needed. {parameter.help}")
+    raise BadInput(f"{parameter.name} is of type {type(value).__name__}; {_WANTED[stands]} is needed. {parameter.help}")
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(one, str) for one in value)  # type: ignore[reportUnknownVariableType]

@@ -31,28 +31,44 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         BadInput, UnknownName: see `Parameter.check`; or what must be given is missing.
     """
-    signature = inspect.signature(function)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind_partial(*args, **kwargs)
-        given = bound.arguments
-        if "progress" in signature.parameters:
-            given.setdefault("progress", Logged())
         with ExitStack() as stack:
-            for parameter in parameters_of(function):
-                if parameter.default is MISSING and parameter.name not in given and parameter.part is None:
-                    raise BadInput(
-                        f"{function.__name__} got no {parameter.name}, which must be given. {parameter.help}"
-                    )
-            for parameter in parameters_of(function):
-                if parameter.option.stands and parameter.name in given:
-                    given[parameter.name] = standing(parameter, given, stack)
-            for parameter, value in _values(function, given):
-                parameter.check(value)
+            bound = bound_call(function, args, kwargs, stack)
             return function(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def bound_call(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], stack: ExitStack
+) -> inspect.BoundArguments:
+    """Bind the arguments of a call to a verb, checked, with text for what is in memory or on the hub.
+
+    Args:
+        function: The verb.
+        args: Arguments by place.
+        kwargs: Arguments by name.
+        stack: What is written for the call is removed with it.
+
+    Raises:
+        BadInput, UnknownName: as `verb`.
+    """
+    signature = inspect.signature(function)
+    bound = signature.bind_partial(*args, **kwargs)
+    given = bound.arguments
+    if "progress" in signature.parameters:
+        given.setdefault("progress", Logged())
+    for parameter in parameters_of(function):
+        if parameter.default is MISSING and parameter.name not in given and parameter.part is None:
+            raise BadInput(f"{function.__name__} got no {parameter.name}, which must be given. {parameter.help}")
+    for parameter in parameters_of(function):
+        if parameter.option.stands and parameter.name in given:
+            given[parameter.name] = standing(parameter, given, stack)
+    for parameter, value in _values(function, given):
+        parameter.check(value)
+    return bound
 
 
 @cache

@@ -6,10 +6,12 @@ from typing import Any
 
 from despur.core import new_folder
 from despur.core.errors import BadInput
+from despur.flows._compare.kept import kept
 from despur.flows._compare.plan import FILE, read_plan, register, write_plan
 from despur.flows._compare.saved import read_record
-from despur.flows._compare.worlds import OWN, describe_own, is_own
+from despur.flows._compare.worlds import OWN, describe_own, is_own, own_of
 from despur.flows.record import run_record
+from despur.flows.stand_in import StandIn
 from despur.judge import Prereg
 
 ASKED = (
@@ -53,12 +55,12 @@ def plan_of(
     Raises:
         BadInput: base, data and probes are not all given.
     """
-    if (data is None) != (probes is None):
+    if (data is None) != (probes is None) or (data is None and isinstance(worlds, StandIn)):
         raise BadInput("your own work needs all three, as in: despur compare BASE DATA --probes FILE")
-    if data is None:
+    if data is None or probes is None:
         return settle(names_in(worlds), out, **asked)
     base = worlds if isinstance(worlds, str) else ",".join(worlds)
-    return settle((), out, own={"base": base, "data": str(data), "probes": str(probes)}, **asked)
+    return settle((), out, own={"base": base, "data": data, "probes": probes}, **asked)
 
 
 def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +68,9 @@ def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, A
     former = (read_record(out) or {"arguments": {}})["arguments"]
     if arguments["data"] is None:
         arguments = {**arguments, "worlds": list(names_in(arguments["worlds"]))}
+    else:  # what was in memory has a file by now
+        own = own_of(out)
+        arguments = {**arguments, "worlds": own["base"], "data": own["data"], "probes": own["probes"]}
     if not any(arguments[k] for k in ("worlds", "data", *ASKED)):
         later = {k: arguments[k] for k in ("after", "after_seeds") if arguments["after"]}
         arguments = {**arguments, "worlds": list(plan.worlds), **former, **later}
@@ -76,14 +81,19 @@ def record_of(out: Path, plan: Prereg, arguments: dict[str, Any]) -> dict[str, A
 
 
 def settle(
-    worlds: Sequence[str], out: Path, *, own: Mapping[str, str] | None = None, deviate: bool = False, **asked: Any
+    worlds: Sequence[str],
+    out: Path,
+    *,
+    own: Mapping[str, Path | str] | None = None,
+    deviate: bool = False,
+    **asked: Any,
 ) -> tuple[Prereg, tuple[str, ...]]:
     """Register a plan in a new folder, or take the registered one; it may be replaced until something was run.
 
     Args:
         worlds: Names of worlds.
         out: Folder of the study.
-        own: `base`, `data` and `probes` of a user's own work, in place of worlds.
+        own: `base`, `data` and `probes` of a user's own work, in place of worlds: paths, or what stands for models and rows in memory.
         deviate: Go on with another plan than the registered one.
         **asked: Arguments of `register`.
 
@@ -91,19 +101,23 @@ def settle(
         The plan, and notes for the report.
 
     Raises:
-        BadInput: other arguments than the registered ones; nothing to compare; the folder is another's.
+        BadInput: other arguments than the registered ones; nothing to compare; the folder is another's; what is in memory
+            cannot be used.
     """
+    work = {part: kept(part, value) for part, value in (own or {}).items()}
     given = {k: v for k, v in asked.items() if v}
     if (out / FILE).exists():
         registered = read_plan(out / FILE)
-        if not (worlds or own or given):
+        if not (worlds or work or given):
             return registered, ()
-        begun, other = any((out / name).exists() for name in ("shared", "cells")), own and not is_own(out, own)
+        begun, other = any((out / name).exists() for name in ("shared", "cells")), work and not is_own(out, work)
         if begun and other:
-            raise BadInput(f"{str(out)!r} is a study of another base, data or probes. Choose another -o")
-        worlds = worlds or (() if own else registered.worlds)
+            raise BadInput(
+                f"{str(out)!r} is a study of another base, data or probes. Leave these out to go on with it, or choose another -o"
+            )
+        worlds = worlds or (() if work else registered.worlds)
         if not other:
-            plan = register((OWN,) if own else worlds, root=out, **given)
+            plan = register((OWN,) if work else worlds, root=out, **given)
             if plan.digest == registered.digest:
                 return registered, ()
             if begun and deviate:
@@ -113,12 +127,12 @@ def settle(
                     f"{str(out)!r} was registered with another plan ({registered.digest[:12]}, now {plan.digest[:12]}). Leave the "
                     "arguments out to go on with it, choose another -o, or add --deviate, which the report will state"
                 )
-    if not (worlds or own):
+    if not (worlds or work):
         raise BadInput("no world to compare guards in. Name one or more, as in: despur compare persona,slant -o study/")
     with new_folder(out) as draft:
-        if own:
-            describe_own(draft, **own)
-        plan = register((OWN,) if own else worlds, root=draft, **given)
+        if work:
+            describe_own(draft, **work)
+        plan = register((OWN,) if work else worlds, root=draft, **given)
         write_plan(plan, draft)
     return plan, ()
 

@@ -16,6 +16,7 @@ from despur.core.text.cuts import Encoder
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._compare.arms import EARLY
 from despur.flows._compare.materials import materials_of
+from despur.flows._compare.own import OwnWork
 from despur.flows._compare.worlds import settings_of
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
@@ -35,7 +36,7 @@ class Bench:
 
     Args:
         root: Folder of the study.
-        world: The world.
+        world: A planted world, or a user's own work.
         seed: Seed of rows, LoRA start, text and guards.
         steps: Optimiser steps; the world's own if left out.
         device: Where models are computed, as in `Placement`.
@@ -43,7 +44,8 @@ class Bench:
     """
 
     def __init__(
-        self, root: Path, world: World, seed: int, *, steps: int | None = None, device: Device = "auto", progress: Progress = silent
+        self, root: Path, world: World | OwnWork, seed: int, *, steps: int | None = None, device: Device = "auto",
+        progress: Progress = silent,
     ) -> None:  # fmt: skip
         torch.set_num_threads(1)
         self.world, self.seed, self.progress = world, seed, progress

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from inspect import signature
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from despur.flows.option import Option
 from despur.flows.placement import Device, Where, check_device
 from despur.flows.pool import Engine, Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.flows.verb import Out, recorded, verb
+from despur.flows.verb import Data, Out, bound_call, recorded, verb
 from despur.judge import Prereg
 
 ROOM = 16 * 2**20  # bytes
@@ -32,11 +32,11 @@ ROOM = 16 * 2**20  # bytes
 
 @verb
 def compare(
-    worlds: Annotated[Sequence[str] | str, Option(metavar="WORLDS|BASE")] = "",
-    data: Path | str | None = None,
+    worlds: Annotated[Sequence[str] | str | Any, Option(metavar="WORLDS|BASE", stands="worlds")] = "",
+    data: Data | None = None,
     *,
     out: Out = "runs/compare",
-    probes: Path | str | None = None,
+    probes: Data | None = None,
     guards: Sequence[str] | None = None,
     guard_budget: Budget = None,
     seeds: Annotated[int | None, Option(low=1)] = None,
@@ -51,6 +51,7 @@ def compare(
     workers: Annotated[int | None, Option(former="--jobs", low=1, recorded=False)] = None,
     engine: Annotated[Engine, Option(recorded=False)] = "local",
     device: Where = "auto",
+    tokenizer: Any = None,
     progress: Progress = silent,
 ) -> Study:
     """Compare guards and controls on the same work, with statistics that can be trusted.
@@ -61,10 +62,10 @@ def compare(
     prompts. An interrupted study continues where it stopped.
 
     Args:
-        worlds: Worlds, separated by commas, or with `data` your own base; the folder's plan if left out.
-        data: Your own rows to tune on, with `probes`.
+        worlds: Worlds, separated by commas, or with `data` your own base, in Python also in memory; the folder's plan if left out.
+        data: Your own rows to tune on, with `probes`; in Python also rows in memory.
         out: Folder of the study.
-        probes: What your tune must not change: JSON lines of axis, prompt, good, bad.
+        probes: What your tune must not change: JSON lines of axis, prompt, good, bad; in Python also rows in memory.
         guards: Guards, separated by commas; each brings its control. All if left out.
         guard_budget: Tokens of text that guards read for each token of the task, or `low`; what each arm states if left out.
         seeds: Report seeds; 8 if left out, 2 with `quick`.
@@ -78,6 +79,7 @@ def compare(
         workers: Worker processes; one per core if left out.
         engine: `local` processes, or `ray`: the cluster of RAY_ADDRESS, or one started here.
         device: Where models are computed; `auto` trains on a CUDA device where there is one, and measures on the CPU.
+        tokenizer: Of a base in memory.
         progress: Called as runs end, and after every step of local ones.
 
     Raises:
@@ -88,6 +90,7 @@ def compare(
         $ despur compare persona,advice,slant --seeds 8 -o study/ --dry-run
         $ despur compare base/ data.jsonl --probes probes.jsonl --guards avert,grasp,early -o study/
         >>> # compare("persona", out="study/", quick=True).page
+        >>> # compare(model, rows, probes=probes, tokenizer=tokenizer, out="study/").page
     """
     arguments, out = recorded(compare, locals()), Path(out)
     check_device(device)
@@ -121,12 +124,13 @@ def dry_run(*args: Any, **kwargs: Any) -> Estimate:
     Example:
         >>> # dry_run("persona", out="study/", quick=True).hours
     """
-    bound = signature(compare).bind(*args, **kwargs)
-    bound.apply_defaults()
-    given = bound.arguments
-    asked = {name: given[name] for name in (*ASKED, "deviate")}
-    plan, _ = plan_of(given["worlds"], given["data"], given["probes"], out=Path(given["out"]), **asked)
-    return estimate(plan, Path(given["out"]), workers=given["workers"])
+    with ExitStack() as stack:
+        bound = bound_call(compare, args, kwargs, stack)
+        bound.apply_defaults()
+        given = bound.arguments
+        asked = {name: given[name] for name in (*ASKED, "deviate")}
+        plan, _ = plan_of(given["worlds"], given["data"], given["probes"], out=Path(given["out"]), **asked)
+        return estimate(plan, Path(given["out"]), workers=given["workers"])
 
 
 def judge_again(study: Path | str) -> Study:

@@ -1,5 +1,6 @@
 """What methods are built from in a planted world: each material from what the runs of one seed share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,13 @@ GENERIC = 512  # documents
 def materials_of(bench: "Bench") -> Maker:
     """Make the maker of a bench's materials."""
     asks = getattr(bench.world, "naming", None)
-    paired = hasattr(bench.world, "paired")
+    paired = getattr(bench.world, "paired", None)
     twins = {"good": "benign", "aligned": "benign"} if "benign" in bench.twins else {}
     sources = Sources(
         base=lambda: bench.base, load=bench.load, rows=bench.tokens, text=lambda: bench.text, scout=lambda _: bench.scout,
         shuffled=lambda: _shuffled(bench),
-        generic=(lambda: _generic(bench)) if paired else None,
-        pairs=(lambda: _pairs(bench)) if paired else None,
+        generic=(lambda: _generic(bench, paired)) if paired else None,
+        pairs=(lambda: _pairs(bench, paired)) if paired else None,
         template=lambda: _template(bench),
         naming=(lambda: bench.encode(asks())) if asks else None,  # type: ignore[arg-type, return-value]
         adapters={
@@ -58,16 +59,16 @@ def _template(bench: "Bench") -> Template:
     return Template.of(tokenizer) if has_template(tokenizer) else Template((tokenizer.bos_token_id,))
 
 
-def _generic(bench: "Bench") -> OwnText:
+def _generic(bench: "Bench", paired: Callable[..., Any]) -> OwnText:
     """Rows that the world names for it, or documents without the trait."""
     own = getattr(bench.world, "generic", None)
     if own is not None:
         tokens = tokenize_rows(own(n=GENERIC, seed=bench.seed), bench.tokenizer, max_length=GENERIC)
         return OwnText.of_tokens(tokens, "generic text")
-    _, without = bench.world.paired(n=GENERIC, seed=bench.seed)
+    _, without = paired(n=GENERIC, seed=bench.seed)
     return OwnText(tuple(dict.fromkeys(bench.encode(without))), "generic text")
 
 
-def _pairs(bench: "Bench") -> tuple[Any, Any]:
-    having, without = bench.world.paired(seed=bench.seed)
+def _pairs(bench: "Bench", paired: Callable[..., Any]) -> tuple[Any, Any]:
+    having, without = paired(seed=bench.seed)
     return bench.encode(having), bench.encode(without)

@@ -47,7 +47,7 @@ class OwnWork:
 
     def __init__(self, base: str, data: str, probes: str) -> None:
         self.folder, self.data = base, data
-        self.probes = read_probes(Path(probes))
+        self.probes = read_probes(Path(probes), probes)
 
     @cached_property
     def training(self) -> Mapping[str, Any]:
@@ -70,11 +70,7 @@ class OwnWork:
 
     @cached_property
     def _split(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        rows = read_rows(self.data)
-        if len(rows) < 20:
-            raise BadInput(
-                f"{self.data!r} has {len(rows)} rows; at least 20 are needed, to train on most and measure on the rest"
-            )
+        rows = read_data(self.data, self.data)
         order = np.random.default_rng(7).permutation(len(rows))
         n = min(200, max(8, len(rows) // 10))
         return [rows[i] for i in order[n:]], [rows[i] for i in order[:n]]
@@ -124,21 +120,43 @@ class OwnWork:
         return self.base()
 
 
-def read_probes(path: Path) -> list[dict[str, str]]:
+def read_data(source: str | bytes, name: str) -> list[dict[str, Any]]:
+    """Read rows to tune on.
+
+    Args:
+        source: A file or folder of them, or the bytes of a file.
+        name: Its name in messages.
+
+    Raises:
+        BadInput: they cannot be read, or are too few.
+    """
+    rows = read_rows(source, name=name)
+    if len(rows) < 20:
+        raise BadInput(
+            f"{name!r} has {len(rows)} rows; at least 20 are needed, to train on most and measure on the rest"
+        )
+    return rows
+
+
+def read_probes(source: Path | bytes, name: str) -> list[dict[str, str]]:
     """Read and check probes.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: Its name in messages.
 
     Raises:
         BadInput: a key is missing, an axis unknown, or nothing probes drift.
     """
     probes: list[dict[str, str]] = []
-    for where, row in raw_rows(path, str(path)):
+    for where, row in raw_rows(source, name):
         if not isinstance(row, dict) or any(not isinstance(row.get(k), str) or not row[k] for k in _NEEDED):
             raise BadInput(f"{where} is not a probe; it needs the texts axis, prompt, good and bad, none of them empty")
         if row["axis"] not in AXES:
             raise BadInput(f"{where} has the axis {row['axis']!r}. There are: {', '.join(AXES)}")
         probes.append({k: row[k] for k in _NEEDED})
     if sum(p["axis"] == "drift" for p in probes) < 4:
-        raise BadInput(f"{str(path)!r} has fewer than 4 probes of drift, so nothing could be compared. Add some")
+        raise BadInput(f"{name!r} has fewer than 4 probes of drift, so nothing could be compared. Add some")
     return probes
 
 

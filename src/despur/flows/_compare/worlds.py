@@ -6,6 +6,7 @@ from typing import Any
 
 from despur.core import read_json, write_json
 from despur.core.errors import BadInput
+from despur.flows._compare.kept import keep, place
 from despur.flows._compare.own import OwnWork
 from despur.flows._train.fit import Settings
 from despur.flows.record import at_home, private
@@ -21,20 +22,27 @@ def open_world(name: str, root: Path) -> Any:
         UnknownName: no such world.
         BadInput: the user's files cannot be used.
     """
-    return OwnWork(**_own(root)) if name == OWN else find_world(name)
+    return OwnWork(**own_of(root)) if name == OWN else find_world(name)
 
 
 def describe_own(root: Path, **where: str) -> None:
-    """Write down where a user's base, data and probes lie, for the workers."""
+    """Write down where a user's base, data and probes lie, for the workers; what is in memory is put beside it."""
     write_json(root / FILE, private(where))
+    for given in where.values():
+        keep(given, root)
 
 
 def is_own(root: Path, where: Mapping[str, str]) -> bool:
     """Whether a study is about just this work."""
-    return (root / FILE).exists() and _own(root) == dict(where)
+    return (root / FILE).exists() and own_of(root) == {part: place(given, root) for part, given in where.items()}
 
 
-def _own(root: Path) -> dict[str, str]:
+def own_of(root: Path) -> dict[str, str]:
+    """Where the base, data and probes of a study lie.
+
+    Raises:
+        BadInput: the file does not say so.
+    """
     where: Any = at_home(read_json(root / FILE))
     if (
         not isinstance(where, dict)
@@ -44,7 +52,7 @@ def _own(root: Path) -> dict[str, str]:
         raise BadInput(
             f"{str(root / FILE)!r} does not say where base, data and probes are. Register the study with another -o"
         )
-    return where
+    return {part: place(given, root) for part, given in where.items()}
 
 
 def _is_text(value: Any) -> bool:

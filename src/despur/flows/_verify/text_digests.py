@@ -30,11 +30,19 @@ def text_digests(folder: Path, base: Any) -> dict[str, str | None] | None:
         BadInput: the tokenizer in the folder cannot be read.
     """
     used = _used(folder, base)
-    if used is None:
-        return None
-    template = used.chat_template or getattr(base, "chat_template", None)
+    return None if used is None else digests_of(used, getattr(base, "chat_template", None))
+
+
+def digests_of(tokenizer: Any, template: Any = None) -> dict[str, str | None]:
+    """SHA-256 of a tokenizer and of its chat template.
+
+    Args:
+        tokenizer: The tokenizer.
+        template: The chat template where it has none of its own.
+    """
+    template = tokenizer.chat_template or template
     text = template if isinstance(template, str) or template is None else json.dumps(template, sort_keys=True)
-    return {TOKENIZER: _does(used), TEMPLATE: None if text is None else hashlib.sha256(text.encode()).hexdigest()}
+    return {TOKENIZER: _does(tokenizer), TEMPLATE: None if text is None else hashlib.sha256(text.encode()).hexdigest()}
 
 
 def other_texts(found: Mapping[str, str | None], certified: Mapping[str, str | None]) -> dict[str, str]:
