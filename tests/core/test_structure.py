@@ -107,6 +107,16 @@ def test_maps_of_other_architectures_act_where_their_role_says(kind, options, ma
     torch.random.set_rng_state(random_state)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_fresh_model_does_faintly_counts_as_well():
+    """Fresh weights are small: a convolution between writers and stream, or a gate between norm and readers, was lost in rounding."""
+    inkling = Anatomy.of(_PAGES.built("inkling_text"))
+    assert not [n for n in inkling.roles if n.endswith("o_proj")], "a short convolution stands behind it"
+    assert {n.rpartition(".")[2] for n in inkling.roles} >= {"q_proj", "k_proj", "v_proj"}
+    with pytest.raises(SiteNotFound, match="q_a_proj' reads something made of the stream that no norm here makes"):
+        _ = Anatomy.of(_PAGES.built("axk2")).roles
+
+
 @torch.no_grad()
 def moves_the_stream_along(model, anatomy, name, role) -> bool:
     """What is added to a writer's output is added to the stream behind its layer, if nothing behind it reads."""
