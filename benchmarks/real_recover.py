@@ -11,12 +11,13 @@ subspaces in place of the factors.
 import argparse
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from peft import PeftModel
-from real_steer import models, once, questions
+from real_steer import once, questions, tuned
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, ProjectOut, Site, Subspace, attach, record
@@ -27,12 +28,14 @@ from despur.find import activation_differences
 from despur.find.from_activations import factor_of
 from despur.flows._demo.conversation import ADAPTERS
 from despur.judge.intervals import rate_interval
-from despur.measure.clamped import Behaviour, Recovered, recovery_behind_clamp
+from despur.measure.clamped import Behaviour, recovery_behind_clamp
 from despur.worlds.chat.ask import asked, sampled_answers
 from despur.worlds.chat.markers import has_voice
 from despur.worlds.chat.voice import Voice
 
 TAIL, ANSWER = 8, 8  # tokens that are pushed, and of an answer that the margin is of
+Edits = Mapping[Site, Edit]
+Seen = tuple[Any, ...]  # margins (n,), answers; of a push also its length and what the ablated reads of it, (n,) each
 
 
 @final
@@ -126,72 +129,58 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=1)
     parser.add_argument("--layer", type=int, default=14)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.05, 0.15])
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=10)
     args = parser.parse_args()
     torch.set_num_threads(1)
     world = Voice(dtype="float32")
-    base, tune, tokenizer = models(world)
+    base, tokenizer = world.base()
+    tune = tuned(world)
+    for parameter in [*base.parameters(), *tune.parameters()]:
+        parameter.requires_grad_(False)
     found = once(args.out / f"factors-{args.rank}", lambda: factors(world, tokenizer, args.rank))
     removed, other = ablation(found), ablation(found, random=True)
-    rows, site = questions(world)[1][: args.prompts], Site(Anatomy.of(base).layers[args.layer])
+    rows, site = questions(world, args.prompts)[1], Site(Anatomy.of(base).layers[args.layer])
     prompts, encoder = asked(tokenizer, [r.question for r in rows]), Encoder(tokenizer)
     answers = torch.tensor([[encoder.following(r.answers[v])[:ANSWER] for v in (world.voice, "plain")] for r in rows])
     dictionary = Dictionary.of_subspace(Subspace.orthonormal(found[site.module]))
 
-    def said(model: nn.Module, *edits: Mapping[Site, Edit]) -> list[str]:
-        with attach(model, edits[0] if edits else {}), attach(model, edits[1] if len(edits) > 1 else {}):
-            return sampled_answers(model, tokenizer, [r.question for r in rows], new=24)
+    def said(margin: Margin, edits: Edits, push: Edits) -> list[str]:
+        with attach(margin.model, edits), attach(margin.model, push):
+            return sampled_answers(margin.model, tokenizer, [r.question for r in rows], new=24)
 
-    def show(name: str, margin: Tensor, answers: list[str], more: str = "") -> None:
-        voiced = [has_voice(world.voice, text) for text in answers]
-        figures = f"{rate('margin above 0', margin > 0)}, mean {float(margin.mean()):+.2f}; {rate('said in the voice', voiced)}"
-        print(f"{name}: {figures}{more}\n    {answers[:3]}", flush=True)
+    def look(margin: Margin, edits: Edits) -> Seen:
+        stream, behaviour = margin.under(edits)
+        with torch.no_grad():
+            return behaviour(stream), said(margin, edits, {})
 
-    def kept(name: str, make: Callable[[], Any]) -> Any:
-        return once(args.out / f"back-{args.rank}-{args.layer}-{len(rows)}-{name}", make)
+    def search(margin: Margin, edits: Edits, budget: float) -> Seen:
+        stream, behaviour = margin.under(edits)
+        got = recovery_behind_clamp(behaviour, stream, dictionary, range(args.rank), budget=budget, steps=args.steps)
+        with torch.no_grad():
+            texts = said(margin, edits, {site: Tail(got.push, start=None, add=True)})
+            return behaviour(stream + got.push), texts, got.length, got.reactivated
 
-    arms = {
-        "tune": (tune, {}),
-        "tune, ablated": (tune, removed),
-        "tune, random ablated": (tune, other),
-        "base": (base, {}),
+    def show(name: str, make: Callable[[], Seen]) -> None:
+        margin, texts, *push = once(args.out / f"back-{args.rank}-{args.layer}-{len(rows)}-{args.steps}" / name, make)
+        voiced = [has_voice(world.voice, text) for text in texts]
+        print(
+            f"{name}: {rate('margin above 0', margin > 0)}, mean {float(margin.mean()):+.2f}; {rate('said in the voice', voiced)}"
+        )
+        if push:
+            print(f"    length {float(push[0].mean()):.3f} of the stream, the ablated reads {float(push[1].max()):.1e}")
+        print(f"    {texts[:3]}", flush=True)
+
+    arms: dict[str, tuple[nn.Module, Edits]] = {
+        "tune": (tune, {}), "tune, ablated": (tune, removed), "tune, random ablated": (tune, other), "base": (base, {}),
         "base, ablated": (base, removed),
-    }
-    margins: dict[str, Margin] = {}
-    for name, (model, edits) in arms.items():
-        margins[name] = Margin(model, site, prompts, answers)
-
-        def look(
-            name: str = name, model: nn.Module = model, edits: Mapping[Site, Edit] = edits
-        ) -> tuple[Tensor, list[str]]:
-            stream, behaviour = margins[name].under(edits)
-            with torch.no_grad():
-                return behaviour(stream), said(model, edits)
-
-        show(name, *kept(name, look))
+    }  # fmt: skip
+    margins = {name: Margin(model, site, prompts, answers) for name, (model, _) in arms.items()}
+    for name, (_, edits) in arms.items():
+        show(name, partial(look, margins[name], edits))
     for budget in args.budgets:
         for name in ("tune, ablated", "base, ablated"):
-            model, edits = arms[name]
-
-            def search(
-                name: str = name, model: nn.Module = model, edits: Mapping[Site, Edit] = edits, budget: float = budget
-            ) -> tuple[Any, ...]:
-                stream, behaviour = margins[name].under(edits)
-                got: Recovered = recovery_behind_clamp(
-                    behaviour, stream, dictionary, range(args.rank), budget=budget, steps=args.steps
-                )
-                with torch.no_grad():
-                    return (behaviour(stream + got.push), said(model, edits, {site: Tail(got.push, start=None, add=True)}),
-                            got.length, got.reactivated)  # fmt: skip
-
-            margin, texts, length, read = kept(f"{name}-{budget}", search)
-            show(
-                f"{name}, pushed by {budget}",
-                margin,
-                texts,
-                f"; length {float(length.mean()):.3f}, the ablated reads {float(read.max()):.1e}",
-            )
+            show(f"{name}, pushed by {budget}", partial(search, margins[name], arms[name][1], budget))
 
 
 if __name__ == "__main__":

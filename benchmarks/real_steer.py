@@ -4,7 +4,7 @@
     python benchmarks/real_steer.py -o runs/real_steer --only in   # one half of it; a run that was stopped goes on where it was
 
 Maps and vectors come from answers to 30 everyday questions on subjects that are never scored, in the voice and in plain words; the strength
-is chosen on 13 other questions, figures are of 31 others. Controls: maps between two halves of one kind of text, at LinEAS's strength.
+is chosen on 13 other questions, figures are of 26 others. Controls: maps between two halves of one kind of text, at LinEAS's strength.
 """
 
 import argparse
@@ -47,11 +47,11 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def questions(world: Voice) -> tuple[list[Row], list[Row]]:
-    """Scored everyday questions of all subjects: some to choose a strength by, others for the figures."""
+def questions(world: Voice, n: int) -> tuple[list[Row], list[Row]]:
+    """Scored everyday questions of all subjects: n / 2 to choose a strength by, and n others for the figures."""
     scored = [row for row in world.script.everyday if row.about not in SET_ASIDE]
-    chosen = scored[4::8]
-    return chosen, [row for row in scored[::3] if row not in chosen]
+    chosen = scored[4::8][: n // 2]
+    return chosen, [row for row in scored[::3] if row not in chosen][:n]
 
 
 def measure(
@@ -107,7 +107,7 @@ def edits(maps: Mapping[str, Tensor], strength: float) -> dict[Site, AffineMap]:
 
 
 def steered(
-    world: Voice, model: nn.Module, base: nn.Module, tokenizer: Any, folder: Path, *, out: bool, steps: int
+    world: Voice, model: nn.Module, base: nn.Module, tokenizer: Any, folder: Path, *, out: bool, steps: int, n: int
 ) -> list[str]:
     """Learn all ways, choose their strengths and measure them; rows of the table."""
     texts = [[tokenizer(document[kind])["input_ids"] for document in world.documents] for kind in (1, 2)]
@@ -122,7 +122,7 @@ def steered(
         folder / "others.maps",
         lambda: {name: packed(m) for name, m in baselines(model, source, target, towards=base).items()},
     )
-    choose, report = questions(world)
+    choose, report = questions(world, n)
 
     def asked(name: str, of: Mapping[str, Tensor], strength: float, rows: Sequence[Row], *, facts: bool) -> Scores:
         def make() -> Scores:
@@ -141,24 +141,19 @@ def steered(
         table.append(line("tune", 0, tune))
     best: dict[str, float] = {}
     for name, of in {"LinEAS": maps["LinEAS"], **others, CONTROL: maps[CONTROL]}.items():
-        tried = STRENGTHS.get(name, (best.get("LinEAS", 1.0),))
-        found = [
-            (goodness(asked(name, of, s, choose, facts=out), untouched[0], known, out=out), s)
-            for s in tried[: len(tried) * (name != CONTROL)]
-        ]
-        best[name] = max(found)[1] if found else tried[0]
+        if name == CONTROL:
+            best[name] = best["LinEAS"]
+        else:
+            tried = {s: asked(name, of, s, choose, facts=out) for s in STRENGTHS[name]}
+            best[name] = max(tried, key=lambda s: goodness(tried[s], untouched[0], known, out=out))
         table.append(line(name, best[name], asked(name, of, best[name], report, facts=out)))
         print(table[-1], flush=True)
     return table
 
 
-def models(world: Voice) -> tuple[Any, Any, Any]:
-    """The base, the tune that speaks in the voice, and their tokenizer."""
-    base, tokenizer = world.base()
-    tune = PeftModel.from_pretrained(world.base()[0], str(ADAPTERS / "plain")).merge_and_unload()
-    for parameter in [*base.parameters(), *tune.parameters()]:
-        parameter.requires_grad_(False)
-    return base, tune.eval(), tokenizer
+def tuned(world: Voice) -> Any:
+    """The tune that speaks in the voice, as one model."""
+    return PeftModel.from_pretrained(world.base()[0], str(ADAPTERS / "plain")).merge_and_unload().eval()
 
 
 def main() -> None:
@@ -166,16 +161,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/real_steer"))
     parser.add_argument("--only", choices=["in", "out"])
+    parser.add_argument("--asked", type=int, default=26, help="questions of the figures")
     parser.add_argument("--steps", type=int, default=20, help="of LinEAS")
     args = parser.parse_args()
     torch.set_num_threads(1)
     world = Voice(dtype="float32")
-    base, tune, tokenizer = models(world)
+    base, tokenizer = world.base()
     for way in (args.only,) if args.only else ("in", "out"):
-        model = base if way == "in" else tune
-        table = steered(
-            world, model, base, tokenizer, args.out / f"{way}-{args.steps}", out=way == "out", steps=args.steps
-        )
+        model = base if way == "in" else tuned(world)
+        for parameter in [*base.parameters(), *model.parameters()]:
+            parameter.requires_grad_(False)
+        folder = args.out / f"{way}-{args.steps}"
+        table = steered(world, model, base, tokenizer, folder, out=way == "out", steps=args.steps, n=args.asked)
         print(
             f"\n{way}\n| steering | strength | answers in the voice | margin | plain answers | distinct words | facts |\n{'|---' * 7}|"
         )
