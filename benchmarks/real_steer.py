@@ -10,6 +10,7 @@ is chosen on 13 other questions, figures are of 26 others. Controls: maps betwee
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +114,14 @@ def steered(
     texts = [[tokenizer(document[kind])["input_ids"] for document in world.documents] for kind in (1, 2)]
     source, target = texts if out else texts[::-1]
     half = len(source) // 2
-    fits: dict[str, Callable[[], Maps]] = {
-        "LinEAS": lambda: fit_maps(model, source, target, steps=steps, towards=base),
-        CONTROL: lambda: fit_maps(model, source[:half], source[half:], steps=steps),
-    }
-    maps = {name: once(folder / f"{name}.maps", lambda fit=fit: packed(fit())) for name, fit in fits.items()}
-    others = once(
-        folder / "others.maps",
-        lambda: {name: packed(m) for name, m in baselines(model, source, target, towards=base).items()},
-    )
+
+    def learned(name: str) -> dict[str, Tensor]:
+        if name not in ("LinEAS", CONTROL):
+            others = partial(baselines, model, source, target, towards=base)
+            return once(folder / "others.maps", lambda: {n: packed(m) for n, m in others().items()})[name]
+        kinds, aim = ((source, target), base) if name == "LinEAS" else ((source[:half], source[half:]), model)
+        return once(folder / f"{name}.maps", lambda: packed(fit_maps(model, *kinds, steps=steps, towards=aim)))
+
     choose, report = questions(world, n)
 
     def asked(name: str, of: Mapping[str, Tensor], strength: float, rows: Sequence[Row], *, facts: bool) -> Scores:
@@ -140,7 +140,8 @@ def steered(
         known = float(tune["known"].mean())
         table.append(line("tune", 0, tune))
     best: dict[str, float] = {}
-    for name, of in {"LinEAS": maps["LinEAS"], **others, CONTROL: maps[CONTROL]}.items():
+    for name in (*STRENGTHS, CONTROL):
+        of = learned(name)
         if name == CONTROL:
             best[name] = best["LinEAS"]
         else:
