@@ -1,6 +1,6 @@
 """A voice is ablated in a real tune: does a small push outside of the ablated subspace bring it back, and does it in the base, too?
 
-    python benchmarks/real_recover.py -o runs/real_steer       # after real_steer.py or alone; about 8 minutes of one core
+    python benchmarks/real_recover.py -o runs/real_steer       # after real_steer.py or alone
 
 The factor of each layer is how the tune differs from its base on text that is never scored; it is projected out at every token of every
 layer. The push acts on the stream behind one layer, at the last tokens before the answer; it is searched by gradient on a margin between

@@ -1,10 +1,10 @@
 """A voice steered into a real chat model, and out of a tune of it that always has it: LinEAS beside vectors and closed forms.
 
-    python benchmarks/real_steer.py -o runs/real_steer             # SmolLM2-135M-Instruct, about 15 minutes of one core
+    python benchmarks/real_steer.py -o runs/real_steer             # SmolLM2-135M-Instruct, float32
     python benchmarks/real_steer.py -o runs/real_steer --only in   # one half of it; a run that was stopped goes on where it was
 
 Maps and vectors come from answers to 30 everyday questions on subjects that are never scored, in the voice and in plain words; the strength
-is chosen on 13 other questions, figures are of 26 others. Controls: maps between two halves of one kind of text, at LinEAS's strength.
+is chosen on half as many other questions as the figures are of. Controls: maps between two halves of one kind of text, at LinEAS's strength.
 """
 
 import argparse
