@@ -4,7 +4,7 @@
     python benchmarks/real_steer.py -o runs/real_steer --only in   # one half of it; a run that was stopped goes on where it was
 
 Maps and vectors come from answers to 30 everyday questions on subjects that are never scored, in the voice and in plain words; the strength
-is chosen on half as many other questions as the figures are of. Controls: maps between two halves of one kind of text, at LinEAS's strength.
+is chosen on half as many other questions as the figures are of. Control: maps between two halves of one kind of text.
 """
 
 import argparse

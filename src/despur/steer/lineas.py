@@ -104,9 +104,8 @@ def fit_maps(
             f"lineas got {len(source)} source and {len(target)} target rows, steps={steps}, sparsity={sparsity}; it needs {FEWEST} rows "
             "of each kind with 2 tokens or more, for quantiles, at least 1 step, and no negative sparsity"
         )
-    anatomy = Anatomy.of(model)
-    device = next(model.parameters()).device
-    sites = [Site(layer) for layer in anatomy.layers]
+    anatomy, device = Anatomy.of(model), next(model.parameters()).device
+    sites = anatomy.sites
     none, zero = torch.ones(anatomy.width, device=device), torch.zeros(anatomy.width, device=device)
     with torch.no_grad():
         wanted = row_means(towards or model, target, {s: AffineMap(none, zero) for s in sites})
