@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from despur.core import Context, ProjectOut, Subspace
 from despur.core.errors import BadInput, ShapeMismatch
 from despur.core.model.dictionary import Dictionary, load_dictionary, train_dictionary
 from despur.measure.clamped import clamp, recovery_behind_clamp
@@ -50,6 +51,28 @@ def test_what_the_rest_carries_is_found_again_and_what_the_feature_alone_carries
     free = recovery_behind_clamp(tight, x, sae(), [0], budget=0.3, constraint="none")
     assert free.back.all()
     assert free.by_clamped.all()
+
+
+def test_an_ablated_subspace_is_a_clamp_on_its_coordinates():
+    factor = Subspace.orthonormal(torch.tensor([[1.0, 0.0, -1.0, 0.0]]))
+    features, x = Dictionary.of_subspace(factor), stream()
+    held = clamp(x, features, [0])
+    assert float(factor.encode(x).min()) < 0, "a ReLU would leave these"
+    assert torch.allclose(held, ProjectOut(factor)({"x": x}, Context(torch.nn.Identity()))["x"], atol=1e-6)
+
+    def beside(h):
+        return h[:, -1, 1] - held[:, -1, 1] - 0.1
+
+    def along(h):
+        return factor.encode(h)[:, -1, 0] - 0.1
+
+    found = recovery_behind_clamp(beside, x, features, [0], budget=0.3)
+    assert found.back.all()
+    assert found.by_rest.all()
+    assert float(found.reactivated.max()) < 1e-5
+    assert not recovery_behind_clamp(along, x, features, [0], budget=0.3).back.any(), (
+        "the control: all of it was ablated"
+    )
 
 
 @pytest.mark.parametrize(("constraint", "most"), [("epsilon", 0.1), ("decoder", 0.05)])

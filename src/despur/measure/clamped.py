@@ -82,7 +82,7 @@ def recovery_behind_clamp(
     Args:
         behaviour: Of the stream at the SAE's site, differentiable.
         stream: There, of prompts that show it.
-        sae: Of that site.
+        sae: Of that site; of an ablated subspace `Dictionary.of_subspace`, all of whose features are clamped to 0.
         features: That are clamped.
         budget: Largest push, as a share of the stream's length.
         at: What they are clamped to.

@@ -11,6 +11,7 @@ from despur.core import Context, Edit, Site, attach, method
 from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.at_sites import AtSites
+from despur.core.model.capture import last_layer, stopped_behind
 from despur.core.model.states import evaluating
 from despur.core.text.rows import pad_rows
 
@@ -63,7 +64,7 @@ def row_means(model: nn.Module, rows: Rows, edits: Mapping[Site, Edit]) -> list[
     counted = mask.clone()
     counted[:, 0] = 0
     seen = {site: _Means(edit, counted) for site, edit in edits.items()}
-    with evaluating(model), attach(model, seen):
+    with evaluating(model), attach(model, seen), stopped_behind(last_layer(model, list(edits))):
         model(input_ids=ids, attention_mask=mask)
     return [s.mean for s in seen.values()]
 
@@ -82,8 +83,18 @@ def distance(one: Float[Tensor, "n d"], two: Float[Tensor, "m d"]) -> Float[Tens
     return (a - b).square().mean() / two.var(0, correction=0).mean().clamp(min=1e-12)
 
 
-def fit_maps(model: nn.Module, source: Rows, target: Rows, *, sparsity: float = 0.0, steps: int = 100) -> Maps:
+def fit_maps(
+    model: nn.Module, source: Rows, target: Rows, *, sparsity: float = 0.0, steps: int = 100, towards: nn.Module | None = None
+) -> Maps:  # fmt: skip
     """Learn the maps of all layers together; the model stays as it is.
+
+    Args:
+        model: That is steered.
+        source: Rows whose activations are moved.
+        target: Rows to whose activations.
+        sparsity: See `lineas`.
+        steps: Of Adam.
+        towards: The model that reads the target, a tune's base for instance; `model` itself if left out.
 
     Raises:
         BadInput: too few rows of a kind, rows of one token, or activations that are not finite.
@@ -93,12 +104,11 @@ def fit_maps(model: nn.Module, source: Rows, target: Rows, *, sparsity: float = 
             f"lineas got {len(source)} source and {len(target)} target rows, steps={steps}, sparsity={sparsity}; it needs {FEWEST} rows "
             "of each kind with 2 tokens or more, for quantiles, at least 1 step, and no negative sparsity"
         )
-    anatomy = Anatomy.of(model)
-    device = next(model.parameters()).device
-    sites = [Site(layer) for layer in anatomy.layers]
+    anatomy, device = Anatomy.of(model), next(model.parameters()).device
+    sites = anatomy.sites
     none, zero = torch.ones(anatomy.width, device=device), torch.zeros(anatomy.width, device=device)
     with torch.no_grad():
-        wanted = row_means(model, target, {s: AffineMap(none, zero) for s in sites})
+        wanted = row_means(towards or model, target, {s: AffineMap(none, zero) for s in sites})
     moves = torch.zeros(len(sites), 2, anatomy.width, device=device, requires_grad=True)  # gain - 1, and shift
     adam = torch.optim.Adam([moves], lr=RATE)
     for step in range(steps):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from despur.claims.steer.baselines import baselines
 from despur.claims.tiny_runs import rows_of
 from despur.core import Edit, Report, Site, attach
 from despur.core.claim import claim
@@ -82,45 +83,18 @@ def _draw(seed: int) -> dict[str, tuple[float, ...]]:
         world.grammar.pairs(0, n=ROWS, seed=2 * seed + i, domains=range(1, DOMAINS))[i] for i in (0, 1)
     ]  # unpaired
     target, source = ([[place[w] for w in text.split()] for text in texts] for texts in kinds)
-    sites = [Site(layer) for layer in Anatomy.of(model).layers]
-    plain: Maps = {s: (torch.ones(64), torch.zeros(64)) for s in sites}
-    having, without = (_means(model, rows, plain) for rows in (target, source))
-    middle = round(2 / 3 * (len(sites) - 1))
     full, lasso = fit_maps(model, source, target), fit_maps(model, source, target, sparsity=SPARSITY)
-    mean = {s: h.mean(0) - w.mean(0) for s, h, w in zip(sites, having, without, strict=True)}
-    ways: dict[str, tuple[Maps, tuple[float, ...]]] = {
-        "LinEAS": (full, WEAK),
-        "LinEAS, lasso": (lasso, WEAK),
-        "ActAdd": ({sites[middle]: (torch.ones(64), having[middle][0] - without[middle][0])}, STRONG),
-        "CAA": ({sites[middle]: (torch.ones(64), mean[sites[middle]])}, STRONG),
-        "ITI": ({s: (torch.ones(64), _spread(v, w)) for (s, v), w in zip(mean.items(), without, strict=True)}, STRONG),
-        "Linear-AcT": (_layer_by_layer(model, source, having, sites), WEAK),
-    }
+    others = baselines(model, source, target)
+    ways = {"LinEAS": (full, WEAK), "LinEAS, lasso": (lasso, WEAK)}
+    ways |= {name: (maps, WEAK if name == "Linear-AcT" else STRONG) for name, maps in others.items()}
     measure = _measured(world, model)
     found: dict[str, tuple[float, ...]] = {}
     for name, (maps, strengths) in ways.items():
         tried = [measure({s: AffineMap(*m, strength) for s, m in maps.items()}) for strength in strengths]
         _, reported = max(tried, key=lambda halves: halves[0][0])
-        moved = torch.stack([((g - 1).abs() + b.abs()) > 0 for g, b in maps.values()]).float().sum() / (64 * len(sites))
+        moved = torch.stack([((g - 1).abs() + b.abs()) > 0 for g, b in maps.values()]).float().sum() / (64 * len(full))
         found[name] = (*reported, float(moved))
     return found
-
-
-def _spread(v: Tensor, stream: Tensor) -> Tensor:
-    """ITI's shift: the direction, as long as activations spread along it."""
-    unit = v / v.norm()
-    return unit * (stream @ unit).std()
-
-
-def _layer_by_layer(model: nn.Module, source: Any, wanted: list[Tensor], sites: list[Site]) -> Maps:
-    """Linear-AcT: each layer's map in closed form, behind the maps of the layers before."""
-    maps: Maps = {s: (torch.ones(64), torch.zeros(64)) for s in sites}
-    for i, site in enumerate(sites):
-        now = _means(model, source, maps)[i]
-        a, b = (x - x.mean(0) for x in (now.sort(0)[0], wanted[i].sort(0)[0]))
-        gain = (a * b).sum(0) / a.square().sum(0).clamp(min=1e-12)
-        maps[site] = (gain, wanted[i].mean(0) - gain * now.mean(0))
-    return maps
 
 
 def _measured(world: Persona, model: nn.Module) -> Callable[[Mapping[Site, Edit]], tuple[tuple[float, ...], ...]]:

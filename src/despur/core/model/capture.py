@@ -64,12 +64,12 @@ def capture(
         Per site (n, d) in float32 on the CPU, and the row each line came from (n,), for bootstraps.
     """
     parts_at: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    last = _last_layer(model, sites)
+    last = last_layer(model, sites)
     owners: list[Tensor] = []
     device = next(model.parameters()).device
     with evaluating(model), record(model, sites) as seen:
         for ids, mask, chosen in batches(rows, size=batch, pad=0):
-            with _stopped_behind(last):
+            with stopped_behind(last):
                 model(input_ids=ids.to(device), attention_mask=mask.to(device))
             keep = mask.bool() & from_starts(mask, chosen, starts)
             keep[:, :drop_first] = False
@@ -83,7 +83,7 @@ class _Enough(Exception):
     """What was looked for has passed: the layers behind it need not be run."""
 
 
-def _last_layer(model: nn.Module, sites: Sequence[Site]) -> nn.Module | None:
+def last_layer(model: nn.Module, sites: Sequence[Site]) -> nn.Module | None:
     """The last of some layers; None where a site is no layer, or layers are not known."""
     anatomy = Anatomy.of(model)
     if not sites or not anatomy.is_tabled or any(site not in anatomy.sites for site in sites):
@@ -92,7 +92,9 @@ def _last_layer(model: nn.Module, sites: Sequence[Site]) -> nn.Module | None:
 
 
 @contextlib.contextmanager
-def _stopped_behind(layer: nn.Module | None) -> Iterator[None]:
+def stopped_behind(layer: nn.Module | None) -> Iterator[None]:
+    """Let a forward pass end behind a layer, and the block go on; None lets it run to its end."""
+
     def stop(*_: object) -> None:
         raise _Enough
 

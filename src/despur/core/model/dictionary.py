@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.core.types import Site
+from despur.core.types import Site, Subspace
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 
@@ -57,6 +57,18 @@ class Dictionary:
             raise ShapeMismatch(
                 f"an encoder of {m} features in width {d} with decoder, biases {shapes}, k={self.k}. Give parts of one SAE"
             )
+
+    @classmethod
+    def of_subspace(cls, factor: Subspace) -> "Dictionary":
+        """The coordinates of a linear factor as features: all stay, also those below 0.
+
+        Example:
+            >>> Dictionary.of_subspace(Subspace.orthonormal(torch.eye(3)[:1])).encode(torch.tensor([-2.0, 3.0, 1.0]))
+            tensor([-2.])
+        """
+        k = factor.rank
+        always = torch.full((k,), -torch.inf)
+        return cls(factor.read, factor.write, torch.zeros(k), factor.center, threshold=always, site=factor.site)
 
     def read(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b m"]:
         """What each feature reads, before any is dropped."""
