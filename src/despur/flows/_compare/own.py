@@ -47,7 +47,7 @@ class OwnWork:
 
     def __init__(self, base: str, data: str, probes: str) -> None:
         self.folder, self.data = base, data
-        self.probes = read_probes(Path(probes), probes)
+        self.probes = read_probes(Path(probes))
 
     @cached_property
     def training(self) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ class OwnWork:
 
     @cached_property
     def _split(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        rows = read_data(self.data, self.data)
+        rows = read_data(self.data)
         order = np.random.default_rng(7).permutation(len(rows))
         n = min(200, max(8, len(rows) // 10))
         return [rows[i] for i in order[n:]], [rows[i] for i in order[:n]]
@@ -120,16 +120,17 @@ class OwnWork:
         return self.base()
 
 
-def read_data(source: str | bytes, name: str) -> list[dict[str, Any]]:
+def read_data(source: str | bytes, name: str = "") -> list[dict[str, Any]]:
     """Read rows to tune on.
 
     Args:
         source: A file or folder of them, or the bytes of a file.
-        name: Its name in messages.
+        name: Name of the bytes in messages.
 
     Raises:
         BadInput: they cannot be read, or are too few.
     """
+    name = source if isinstance(source, str) else name
     rows = read_rows(source, name=name)
     if len(rows) < 20:
         raise BadInput(
@@ -138,16 +139,17 @@ def read_data(source: str | bytes, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def read_probes(source: Path | bytes, name: str) -> list[dict[str, str]]:
+def read_probes(source: Path | bytes, name: str = "") -> list[dict[str, str]]:
     """Read and check probes.
 
     Args:
         source: A file, or the bytes of one.
-        name: Its name in messages.
+        name: Name of the bytes in messages.
 
     Raises:
         BadInput: a key is missing, an axis unknown, or nothing probes drift.
     """
+    name = str(source) if isinstance(source, Path) else name
     probes: list[dict[str, str]] = []
     for where, row in raw_rows(source, name):
         if not isinstance(row, dict) or any(not isinstance(row.get(k), str) or not row[k] for k in _NEEDED):
