@@ -159,7 +159,9 @@ def verdict_of(case: Case, null: NeutralNull) -> dict[str, Any]:
     if of["p_value"] <= LEVEL and result.best is not None:
         beside = beside_random(seen, case.read.model, case.text, result.best, n_random=N_RANDOM, seed=0)
         result = replace(result, checks={**seen.checks, result.best: beside})
-    word, sentence = judged_as(result, LEVEL, TOLERANCE)
+        word, sentence = judged_as(result, LEVEL, TOLERANCE)
+    else:
+        word, sentence = "not found", ""
     tokenizer = loaded()[1]
     return {
         "change": seen.change, "p": of["p_value"], "by": of["calibration"]["by"], "statistic": of["calibration"]["statistic"],

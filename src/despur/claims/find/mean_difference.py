@@ -8,6 +8,7 @@ from despur.core.margin import compared
 from despur.core.model.capture import capture
 from despur.find import MeanDifference
 from despur.flows import open_bench
+from despur.worlds import find_world
 
 WIDTH = 16
 
@@ -23,7 +24,7 @@ def mean_difference(seed: int, *, whole: bool) -> tuple[Report, ...]:
     rng = np.random.default_rng(seed)
     if whole:
         bench = open_bench("persona", seed=seed)
-        with_it, without = bench.world.paired(n=200, seed=seed)
+        with_it, without = find_world("persona").paired(n=200, seed=seed)
         labels, site = np.repeat([1, 0], [len(with_it), len(without)]), bench.materials.sites[-2]
         stream, owner = capture(bench.base, bench.encode([*with_it, *without]), [site])
         rows = np.stack([stream[site][owner == i].double().mean(0).numpy() for i in range(len(labels))])
