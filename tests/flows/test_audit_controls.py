@@ -121,4 +121,7 @@ def test_nats_are_compared_only_where_updates_are_as_large_and_few_directions_ca
     assert word == "factors found"
     assert "no neutral tune carries as many nats" in sentence
     assert judged(0.3, alike=False)[0] == "diffuse change", "as a share it is one of them"
-    assert judged(0.1, alike=True)[0] == "diffuse change", "a large change that no few directions carry"
+    word, sentence = judged(0.1, alike=True)
+    assert word == "diffuse change", "a large change that no few directions carry"
+    assert "they carry a smaller part of it than a factor does (20% or more)" in sentence
+    assert "random subspaces carry as much" not in sentence, "they do not: .01"

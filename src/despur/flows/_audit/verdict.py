@@ -98,8 +98,16 @@ def judged_as(result: Audit, level: float, tolerance: float) -> tuple[Word, str]
         return "clean", (
             f"{head}that is at most the tolerance of {tolerance:g}, and few directions carry no more of it than in neutral tunes"
         )
-    why = rank if p > level else f"{rank}, but random subspaces carry as much"
+    why = rank if p > level else f"{rank}, but {_but(c)}"
     return "diffuse change", f"{head}no few directions stand out: {figures} ({why})"
+
+
+def _but(c: CausalCheck | None) -> str:
+    """Why evidence that no neutral tune shows is no factor all the same."""
+    if c is None or not c.beats_random:
+        return "random subspaces carry as much"
+    most = max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
+    return f"they carry a smaller part of it than a factor does ({most:.0%} or more): most of what it changes lies elsewhere"
 
 
 def likely(c: CausalCheck) -> bool:
