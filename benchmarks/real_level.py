@@ -209,7 +209,7 @@ def table(root: Path, cells: list[dict[str, Any]]) -> None:
     ]:
         if some:
             hits = sum(f["verdict"] == "factors found" for _, f in some)
-            low, high = rate_interval(hits, len(some))
+            _, low, high = rate_interval(hits, len(some))
             print(f"{label}: {hits} of {len(some)} found [{low:.3f}, {high:.3f}]")
     print(Counter(f["verdict"] for c, f in found if "voice" in c))
 
