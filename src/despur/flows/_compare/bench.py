@@ -24,8 +24,7 @@ from despur.flows.placement import Device, dtype_of, placed
 from despur.flows.progress import Progress, silent
 from despur.flows.text_files import load_text, save_text
 from despur.guard import OwnText
-from despur.worlds import World
-from despur.worlds.world import Twin
+from despur.worlds.world import Twin, World
 
 OWN_ROWS, OWN_TOKENS = 768, 48
 SCOUT_SHARE = 1 / 8  # of the run's steps; its own seed: a scout that shares the run's would flatter the guard
