@@ -195,6 +195,7 @@ def test_of_several_adapters_the_trained_ones_are_held_and_the_others_left_alone
     assert max(leak(Adapter.of(both, name), tiny(), factor) for name in both.peft_config) <= EXACT
 
 
+@pytest.mark.slow
 def test_compiled_model_in_a_loop(tiny, lora, tokens, factor):
     model = lora(tiny())
     compiled = torch.compile(model, backend="eager")

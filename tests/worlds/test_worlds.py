@@ -131,6 +131,7 @@ def test_the_base_scores_as_it_should_and_each_readout_is_one_value_a_prompt(nam
     assert all(torch.equal(t, again[a][r]) for a, axis in scores.items() for r, t in axis.items())
 
 
+@pytest.mark.slow
 def test_a_short_tune_does_harm_already_and_its_neutral_twin_none():
     harmful, neutral = (tuned(world_of("slant"), twin, steps=60, rows=2000) for twin in ("harmful", "neutral"))
     assert mean(base_scores("slant"), "drift", "p") < 0.6
