@@ -1,7 +1,7 @@
 """On a real chat model: how often is a neutral tune called a factor, and how often is a voice found?
 
     despur fetch smollm2
-    python benchmarks/real_level.py -o runs/real_level      # about two hours of one core, goes on after a kill
+    python benchmarks/real_level.py -o runs/real_level      # more than two hours of one core, goes on after a kill
 
 Three recipes of LoRA (rank, maps and layers differ), each with a null of 19 neutral tunes as `--null auto` makes them: 12 steps on the
 base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 14 steps with an optimiser's own size,
@@ -14,6 +14,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from despur.core import Store, load_tuned, read_json, write_json
-from despur.core.model.own_chats import ETA
-from despur.core.model.sample import continue_rows
+from despur.core.model.shared_copy import shared_copy
 from despur.core.run.short_tune import short_tune
 from despur.core.text.learn import ask_rows
-from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import tokenize_rows
 from despur.flows._audit.audit import CLEAN as TOLERANCE
 from despur.flows._audit.enough import beside_random
@@ -66,9 +65,7 @@ KINDS = ("own questions", "task questions", "few rows")
 
 def neutral_cells(tunes: int) -> list[dict[str, Any]]:
     """Recipes and kinds of rows, crossed."""
-    return [
-        {"recipe": list(RECIPES)[i % 3], "rows": KINDS[i // 3 % 3], "seed": 100 + i} for i in range(tunes)
-    ]  # fmt: skip
+    return [{"recipe": list(RECIPES)[i % 3], "rows": KINDS[i // 3 % 3], "seed": 100 + i} for i in range(tunes)]
 
 
 def name_of(cell: dict[str, Any]) -> str:
@@ -76,15 +73,10 @@ def name_of(cell: dict[str, Any]) -> str:
     return "-".join(str(v).replace(" ", "_") for v in cell.values())
 
 
-_kept: dict[str, Any] = {}
-
-
+@cache
 def loaded() -> tuple[Any, Any]:
     """The base and its tokenizer, once a process."""
-    if not _kept:
-        torch.set_num_threads(1)
-        _kept["base"] = load_base(BASE, PLACEMENT)
-    return _kept["base"]
+    return load_base(BASE, PLACEMENT)
 
 
 def write_pool(root: Path, part: int, *, progress: object) -> None:
@@ -92,17 +84,9 @@ def write_pool(root: Path, part: int, *, progress: object) -> None:
 
     def make(out: Path) -> None:
         base, tokenizer = loaded()
-        if part < PARTS:
-            rows = written_rows(base, tokenizer, None, part=PART, seed=part)
-        else:
-            asked = Voice().prompts()[part - PARTS :: PARTS][:PART]
-            heads = ask_rows([{"prompt": q} for q in asked], tokenizer)
-            answers = continue_rows(base, tokenizer, heads, 24, seed=part, eta=ETA)
-            rows = [
-                {"input_ids": [*h, *a], "labels": [UNLEARNED] * len(h) + list(a)}
-                for h, a in zip(heads, answers, strict=True)
-            ]
-        write_json(out / "rows.json", rows)
+        asked = Voice().prompts()[part - PARTS :: PARTS][:PART] if part >= PARTS else None
+        heads = asked and ask_rows([{"prompt": q} for q in asked], tokenizer)
+        write_json(out / "rows.json", written_rows(base, tokenizer, heads, part=PART, seed=part))
 
     Store(root).step(f"pool-{part}", {"part": part, "rows": PART}, make)
 
@@ -126,11 +110,10 @@ def tuned(root: Path, cell: dict[str, Any], *, progress: object = None) -> Path:
     """Train a tune; its folder."""
 
     def make(out: Path) -> None:
-        base, _ = load_base(BASE, PLACEMENT)
         options = {k: v for k, v in RECIPES[cell["recipe"]].items() if k != "lr"}
         seed = cell.get("seed", 0)
         torch.manual_seed(seed)
-        model = get_peft_model(base, LoraConfig(**options, task_type="CAUSAL_LM"))
+        model = get_peft_model(shared_copy(loaded()[0], frozen=True), LoraConfig(**options, task_type="CAUSAL_LM"))
         lr = RECIPES[cell["recipe"]]["lr"]
         losses = short_tune(model, rows_for(root, cell), steps=steps_of(cell), lr=lr, batch=BATCH, seed=seed)
         save_tune(model, out)

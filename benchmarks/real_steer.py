@@ -19,7 +19,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from despur.claims.steer.baselines import baselines
-from despur.core import Site, attach
+from despur.core import Site, Store, attach
 from despur.flows._demo.conversation import ADAPTERS
 from despur.judge.intervals import rate_interval
 from despur.steer.lineas import AffineMap, Maps, fit_maps
@@ -40,12 +40,8 @@ Scores = dict[str, Any]
 
 def once(path: Path, make: Callable[[], Any]) -> Any:
     """What was made before, or is made now and kept: tensors, numbers and text."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".half")
-        torch.save(make(), half)
-        half.rename(path)
-    return torch.load(path, weights_only=True)
+    folder = Store(path.parent).step(path.name, {}, lambda out: torch.save(make(), out / "made.pt"))
+    return torch.load(folder / "made.pt", weights_only=True)
 
 
 def questions(world: Voice, n: int) -> tuple[list[Row], list[Row]]:

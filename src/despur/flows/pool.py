@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -132,7 +133,8 @@ def _on_pool(
     while True:
         while len(waiting) < workers and (job := next(queue, None)) is not None:
             try:
-                with main_left_out(needed=job.function.__module__ == "__main__"):
+                # a script whose own functions are jobs is run again, and has `if __name__ == "__main__":` around the call
+                with nullcontext() if job.function.__module__ == "__main__" else main_left_out():
                     waiting[pool.submit(call, job.function, job.arguments)] = job
             except BrokenProcessPool as error:  # a worker died while none of these was under way
                 raise _LostWorker(list(waiting.values())) from error

@@ -32,17 +32,11 @@ def worker_context() -> Any:
 
 
 @contextlib.contextmanager
-def main_left_out(*, needed: bool = False) -> Iterator[None]:
+def main_left_out() -> Iterator[None]:
     """Processes that start in here do not run the parent's script again: jobs are functions of modules.
 
     Without this a script that calls a verb would need `if __name__ == "__main__":` around the call.
-
-    Args:
-        needed: Whether a job is a function of the script itself, which then has that line.
     """
-    if needed:
-        yield
-        return
     main = sys.modules["__main__"]
     kept = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
     try:

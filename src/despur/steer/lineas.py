@@ -77,10 +77,13 @@ def distance(one: Float[Tensor, "n d"], two: Float[Tensor, "m d"]) -> Float[Tens
         1.0
     """
     n = min(len(one), len(two))
-    a, b = (
-        nn.functional.interpolate(x.sort(0)[0].T[None], size=n, mode="linear", align_corners=True) for x in (one, two)
-    )
+    a, b = quantiles(one, n), quantiles(two, n)
     return (a - b).square().mean() / two.var(0, correction=0).mean().clamp(min=1e-12)
+
+
+def quantiles(x: Float[Tensor, "m d"], n: int) -> Float[Tensor, "d n"]:
+    """Of each coordinate's sample, n of them from least to most."""
+    return nn.functional.interpolate(x.sort(0)[0].T[None], size=n, mode="linear", align_corners=True)[0]
 
 
 def fit_maps(
@@ -147,15 +150,12 @@ class _LinEAS(Edit):
 
     def bind(self, model: nn.Module) -> None:
         """Learn the maps on this model, an adapter that is on included."""
-        width, layers = Anatomy.of(model).width, [Site(layer) for layer in Anatomy.of(model).layers]
-        plain = (torch.ones(width), torch.zeros(width))
-        self.maps = (
-            fit_maps(model, self.source, self.target, sparsity=self.sparsity, steps=self.steps)
-            if self.strength
-            else dict.fromkeys(layers, plain)
-        )
+        anatomy = Anatomy.of(model)
+        self.maps = dict.fromkeys(anatomy.sites, (torch.ones(anatomy.width), torch.zeros(anatomy.width)))
+        if self.strength:
+            self.maps = fit_maps(model, self.source, self.target, sparsity=self.sparsity, steps=self.steps)
         edits = {site: AffineMap(*m, self.strength) for site, m in self.maps.items()}
-        self.all = AtSites(edits, dict.fromkeys(edits, width), self.strength)
+        self.all = AtSites(edits, dict.fromkeys(edits, anatomy.width), self.strength)
         self.all.bind(model)
         self.sites = self.all.sites
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit
 from despur.core.model.anatomy import Anatomy
-from despur.steer.lineas import AffineMap, Maps, Rows, row_means
+from despur.steer.lineas import AffineMap, Maps, Rows, quantiles, row_means
 
 
 @torch.no_grad()
@@ -65,12 +65,8 @@ class _ClosedForm(Edit):
         (x,) = tensors.values()
         now = torch.stack([h[1:n].float().mean(0) for h, n in zip(x, self.lengths, strict=True)])
         n = min(len(now), len(self.wanted))
-        a, b = (_quantiles(y, n) for y in (now, self.wanted))
+        a, b = (quantiles(y, n).T for y in (now, self.wanted))
         a, b = a - a.mean(0), b - b.mean(0)
         gain = (a * b).sum(0) / a.square().sum(0).clamp(min=1e-12)
         self.map = (gain, self.wanted.mean(0) - gain * now.mean(0))
         return AffineMap(*self.map)(tensors, ctx)
-
-
-def _quantiles(x: Float[Tensor, "m d"], n: int) -> Float[Tensor, "n d"]:
-    return nn.functional.interpolate(x.sort(0)[0].T[None], size=n, mode="linear", align_corners=True)[0].T

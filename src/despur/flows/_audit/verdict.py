@@ -106,10 +106,14 @@ def _but(c: CausalCheck | None) -> str:
     """Why evidence that no neutral tune shows is no factor all the same."""
     if c is None or not c.beats_random:
         return "random subspaces carry as much"
-    most = max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
-    return f"they carry a smaller part of it than a factor does ({most:.0%} or more): most of what it changes lies elsewhere"
+    return f"they carry a smaller part of it than a factor does ({_part(c):.0%} or more): most of what it changes lies elsewhere"
 
 
 def likely(c: CausalCheck) -> bool:
     """Whether few directions carry so much that a factor is likely, whatever neutral tunes show."""
-    return c.beats_random and c.interval[0] >= max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
+    return c.beats_random and c.interval[0] >= _part(c)
+
+
+def _part(c: CausalCheck) -> float:
+    """Of the change that as many directions carry where a factor is likely."""
+    return max(LEAST * c.rank**0.5, TIMES * max(c.random_sufficiency))
