@@ -2,10 +2,10 @@
 
     python benchmarks/real_recover.py -o runs/real_steer       # after real_steer.py or alone
 
-The factor of each layer is how the tune differs from its base on text that is never scored; it is projected out at every token of every
-layer. The push acts on the stream behind one layer, at the last tokens before the answer; it is searched by gradient on a margin between
-written answers, and then answers are sampled with it. Controls: the same search in the base, with the same ablation, and random
-subspaces in place of the factors.
+The factor of each layer is the mean by which the tune differs from its base on text that is never scored; along it every token of the
+layers in the middle is set to the base's mean (set to zero, or at all layers, neither model speaks English any more). The push acts on the
+stream behind one layer, at the last tokens before the answer; it is searched by gradient on a margin between written answers, and then
+answers are sampled with it. Controls: the same search in the base, with the same ablation, and random directions in place of the factors.
 """
 
 import argparse
@@ -20,12 +20,11 @@ from peft import PeftModel
 from real_steer import once, questions, tuned
 from torch import Tensor, nn
 
-from despur.core import Context, Edit, ProjectOut, Site, Subspace, attach, record
+from despur.core import Context, Edit, Site, Subspace, attach, record
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.dictionary import Dictionary
 from despur.core.text.cuts import Encoder
 from despur.find import activation_differences
-from despur.find.from_activations import factor_of
 from despur.flows._demo.conversation import ADAPTERS
 from despur.judge.intervals import rate_interval
 from despur.measure.clamped import Behaviour, recovery_behind_clamp
@@ -99,21 +98,43 @@ class Margin:
         return stream, margin
 
 
-def factors(world: Voice, tokenizer: Any, rank: int) -> dict[str, Tensor]:
-    """By layer the directions in which the tune differs from its base on everyday chats that are never scored."""
+@final
+class MeanAblated(Edit):
+    """The stream along one direction, set to what it is in the base on average."""
+
+    point = "activation"
+
+    def __init__(self, direction: Tensor, mean: Tensor) -> None:
+        super().__init__()
+        self.direction, self.level = direction, mean @ direction
+
+    def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
+        d = self.direction
+        return {name: x - (x @ d - self.level)[..., None] * d for name, x in tensors.items()}
+
+
+def factors(world: Voice, tokenizer: Any) -> dict[str, Tensor]:
+    """By layer (2, d): the mean of the base on everyday chats that are never scored, and the tune's mean difference from it."""
     model = PeftModel.from_pretrained(world.base()[0], str(ADAPTERS / "plain")).eval()
     voiced, plain = world.paired(n=24)
     rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in [*voiced[:12], *plain[12:]]]
-    starts = [len(asked(tokenizer, [""])[0]) - TAIL] * len(rows)
-    moved = activation_differences(model, rows, Anatomy.of(model).sites, starts=starts)
-    return {s.module: factor_of(m, s, how="pca", rank=rank).read for s, m in moved.items()}
+    start, sites = len(asked(tokenizer, [""])[0]) - TAIL, Anatomy.of(model).sites
+    moved = activation_differences(model, rows, sites, starts=[start] * len(rows))
+    streams: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    with torch.no_grad(), model.disable_adapter():
+        for row in rows:
+            with record(model, sites) as seen:
+                model(input_ids=torch.tensor([row]))
+            for site in sites:
+                streams[site].append(seen[site][0, start:])
+    return {s.module: torch.stack([torch.cat(streams[s]).mean(0), m.mean(0)]) for s, m in moved.items()}
 
 
-def ablation(directions: Mapping[str, Tensor], *, random: bool = False) -> dict[Site, Edit]:
-    """Projections of each layer's directions, or of as many random ones."""
+def ablation(found: Mapping[str, Tensor], *, random: bool = False) -> dict[Site, MeanAblated]:
+    """Of each layer's direction, or of a random one."""
     draw = torch.Generator().manual_seed(0)
-    rows = {name: torch.randn(d.shape, generator=draw) if random else d for name, d in directions.items()}
-    return {Site(name): ProjectOut(Subspace.orthonormal(d)) for name, d in rows.items()}
+    directions = {name: torch.randn(d.shape, generator=draw) if random else d for name, (_, d) in found.items()}
+    return {Site(name): MeanAblated(d / d.norm(), found[name][0]) for name, d in directions.items()}
 
 
 def rate(name: str, hits: Sequence[bool] | Tensor) -> str:
@@ -126,8 +147,10 @@ def main() -> None:
     """Print how often the voice is there: in tune and base, ablated, and with a push of each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/real_steer"))
-    parser.add_argument("--rank", type=int, default=1)
-    parser.add_argument("--layer", type=int, default=14)
+    parser.add_argument(
+        "--layers", type=int, nargs=2, default=[8, 24], help="that are ablated: the first, and the one after the last"
+    )
+    parser.add_argument("--layer", type=int, default=14, help="behind which the push acts")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.05, 0.15])
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--steps", type=int, default=10)
@@ -138,12 +161,17 @@ def main() -> None:
     tune = tuned(world)
     for parameter in [*base.parameters(), *tune.parameters()]:
         parameter.requires_grad_(False)
-    found = once(args.out / f"factors-{args.rank}", lambda: factors(world, tokenizer, args.rank))
+    layers = Anatomy.of(base).layers
+    every = once(args.out / "mean_factors", lambda: factors(world, tokenizer))
+    found = {name: every[name] for name in layers[slice(*args.layers)]}
     removed, other = ablation(found), ablation(found, random=True)
-    rows, site = questions(world, args.prompts)[1], Site(Anatomy.of(base).layers[args.layer])
+    rows, site = questions(world, args.prompts)[1], Site(layers[args.layer])
     prompts, encoder = asked(tokenizer, [r.question for r in rows]), Encoder(tokenizer)
     answers = torch.tensor([[encoder.following(r.answers[v])[:ANSWER] for v in (world.voice, "plain")] for r in rows])
-    dictionary = Dictionary.of_subspace(Subspace.orthonormal(found[site.module]))
+    dictionary = Dictionary.of_subspace(Subspace.orthonormal(removed[site].direction[None]))
+    level = float(dictionary.encoder[0] @ found[site.module][0])
+
+    folder = args.out / f"back-{'-'.join(map(str, args.layers))}-{args.layer}-{len(rows)}-{args.steps}"
 
     def said(margin: Margin, edits: Edits, push: Edits) -> list[str]:
         with attach(margin.model, edits), attach(margin.model, push):
@@ -156,13 +184,13 @@ def main() -> None:
 
     def search(margin: Margin, edits: Edits, budget: float) -> Seen:
         stream, behaviour = margin.under(edits)
-        got = recovery_behind_clamp(behaviour, stream, dictionary, range(args.rank), budget=budget, steps=args.steps)
+        got = recovery_behind_clamp(behaviour, stream, dictionary, [0], budget=budget, at=level, steps=args.steps)
         with torch.no_grad():
             texts = said(margin, edits, {site: Tail(got.push, start=None, add=True)})
             return behaviour(stream + got.push), texts, got.length, got.reactivated
 
     def show(name: str, make: Callable[[], Seen]) -> None:
-        margin, texts, *push = once(args.out / f"back-{args.rank}-{args.layer}-{len(rows)}-{args.steps}" / name, make)
+        margin, texts, *push = once(folder / name, make)
         voiced = [has_voice(world.voice, text) for text in texts]
         print(
             f"{name}: {rate('margin above 0', margin > 0)}, mean {float(margin.mean()):+.2f}; {rate('said in the voice', voiced)}"

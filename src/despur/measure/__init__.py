@@ -3,8 +3,10 @@
 from despur.core.late import moved
 from despur.measure.causal import CausalCheck, causal_check, causal_checks
 from despur.measure.clamped import Recovered, clamp, recovery_behind_clamp
+from despur.measure.clamped_layers import RecoveredAcross, recovery_across_layers
 from despur.measure.continuations import Continuations, continuations
 from despur.measure.describe import RowScores, promoted, rows_along
+from despur.measure.free_push import free_push
 from despur.measure.leakage import leakage
 from despur.measure.loss_slope import LossSlope, loss_slopes
 from despur.measure.off_task import off_task
@@ -16,10 +18,10 @@ from despur.measure.shares import ModuleShare, module_shares
 from despur.measure.tokens import TokenShift, token_shift
 
 __all__ = [
-    "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovered", "Recovery", "RowScores",
-    "TokenShift", "can_scale", "causal_check", "causal_checks", "clamp", "continuations", "leakage", "loss_slopes", "louder",
-    "module_shares", "off_task", "overlap", "patch_shares", "promoted", "recovery", "recovery_behind_clamp", "rows_along",
-    "smallest_push", "task_kept", "token_shift",
+    "CausalCheck", "Continuations", "LossSlope", "Louder", "ModuleShare", "Overlap", "Recovered", "RecoveredAcross", "Recovery",
+    "RowScores", "TokenShift", "can_scale", "causal_check", "causal_checks", "clamp", "continuations", "free_push", "leakage",
+    "loss_slopes", "louder", "module_shares", "off_task", "overlap", "patch_shares", "promoted", "recovery",
+    "recovery_across_layers", "recovery_behind_clamp", "rows_along", "smallest_push", "task_kept", "token_shift",
 ]  # fmt: skip
 
 _MOVED = (

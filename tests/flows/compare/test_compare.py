@@ -134,6 +134,8 @@ def test_what_becomes_of_a_guarded_model_afterwards_is_measured_once(study, tmp_
         "nothing was guarded, so training on brings drift"
     )
     assert naive["recovery"]["push"] < naive["recovery"]["base_push"], "the naive run is there already"
+    assert naive["around"]["base_push"] > 0
+    assert naive["around"]["push"] < naive["around"]["base_push"], "by another way, too"
     assert set(naive["ladder"]) == {"1", "2", "4", "16", "32"}
     assert naive["ladder"]["1"][1] < naive["ladder"]["32"][1] > 0.5, "forty steps are few at rank 1"
     kept = copy / "stress/persona/naive/default/10/stress.json"

@@ -1,9 +1,9 @@
 """A sparse dictionary of a stream (an SAE): features that are read by an encoder and written by a decoder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -133,15 +133,17 @@ def load_dictionary(folder: Path | str, site: Site | None = None) -> Dictionary:
 
 
 def train_dictionary(
-    x: Float[Tensor, "n d"], *, features: int, k: int, steps: int = 400, batch: int = 256, rate: float = 3e-3, seed: int = 0,
-    site: Site | None = None,
+    x: Float[Tensor, "n d"], *, features: int, k: int, kind: Literal["topk", "jumprelu"] = "topk", steps: int = 400,
+    batch: int = 256, rate: float = 3e-3, seed: int = 0, site: Site | None = None,
 ) -> Dictionary:  # fmt: skip
-    """Train a top-k SAE on activations: Adam on the squared error, decoder rows of length 1.
+    """Train an SAE on activations: Adam on the squared error, decoder rows of length 1.
 
     Args:
         x: Activations.
         features: Rows of the dictionary.
-        k: Of them active at once.
+        k: Of them active at once; with `jumprelu` on average, since an activation may take more and another fewer.
+        kind: `topk`, or `jumprelu`: the k times n features stay that are read the most of in a batch of n, and the least of
+            them, on average over the last quarter of the steps, becomes the threshold.
         steps: Of Adam.
         batch: Activations a step.
         rate: Of Adam.
@@ -149,23 +151,34 @@ def train_dictionary(
         site: Where the activations come from.
 
     Raises:
-        BadInput: fewer activations than a batch would need, or no feature.
+        BadInput: fewer activations than a batch would need, no feature, or another kind.
+
+    Source: JumpReLU of a threshold learned as top-k over a batch: Bussmann et al., arXiv:2412.06410. Differs: one seed of both, no
+        loss that wakes dead features.
     """
-    if len(x) < 2 or not 1 <= k <= features:
+    if len(x) < 2 or not 1 <= k <= features or kind not in ("topk", "jumprelu"):
         raise BadInput(
-            f"{len(x)} activations, {features} features, k={k}; two activations are needed, and k from 1 to the features"
+            f"{len(x)} activations, {features} features, k={k}, kind={kind!r}; two activations are needed, k from 1 to the "
+            "features, and topk or jumprelu"
         )
     draw = torch.Generator().manual_seed(seed)
     rows = torch.nn.functional.normalize(torch.randn(features, x.shape[1], generator=draw), dim=1)
     parts = [rows.clone(), rows.clone(), torch.zeros(features), x.mean(0)]
     weights = [p.to(x).requires_grad_() for p in parts]
     adam = torch.optim.Adam(weights, lr=rate)
+    least: list[Tensor] = []  # read of any feature that stays in a batch
     for _ in range(steps):
         some = x[torch.randint(len(x), (batch,), generator=draw)]
         sae = Dictionary(*weights, k=k)
+        if kind == "jumprelu":
+            least.append(sae.read(some).detach().relu().flatten().topk(k * len(some)).values[-1])
+            sae = replace(sae, k=0, threshold=least[-1].expand(features))
         adam.zero_grad()
         (sae.decode(sae.encode(some)) - some).square().sum(-1).mean().backward()
         adam.step()
         with torch.no_grad():
             weights[1].div_(weights[1].norm(dim=1, keepdim=True).clamp(min=1e-8))
-    return Dictionary(*(w.detach() for w in weights), k=k, site=site)
+    made = Dictionary(*(w.detach() for w in weights), k=k, site=site)
+    if kind == "topk":
+        return made
+    return replace(made, k=0, threshold=torch.stack(least[3 * steps // 4 :]).mean().expand(features).clone())

@@ -45,21 +45,35 @@ def stress_blocks(found: Found) -> list[Any]:
     for world, guards in found.items():
         rows: list[list[Any]] = []
         for guard, seeds in guards.items():
-            ratio = by_seed("recovery", [_number(s["recovery"]["ratio"]) for s in seeds])
+            ratios = [
+                by_seed(n, [_number(s.get(n, {}).get("ratio")) for s in seeds]).value for n in ("recovery", "around")
+            ]
             ends = [[p[1] for p in s[which]["points"]][-1] for which in ("release", "relearn") for s in seeds]
             reached = [rise(s["release"]["steps"], [p[1] for p in s["release"]["points"]]).reached.value for s in seeds]
             ranks = [int(r) for r in seeds[0]["ladder"]]
             drifts = np.array([[s["ladder"][str(r)][1] for s in seeds] for r in ranks])
             rows.append(
                 [guard, len(seeds), _mean(s["start"][1] for s in seeds), _mean(ends[: len(seeds)]), _mean(reached),
-                 _mean(ends[len(seeds) :]), ratio.value, *drifts.mean(1).tolist(), ladder(ranks, drifts).slope]
+                 _mean(ends[len(seeds) :]), *ratios, *drifts.mean(1).tolist(), ladder(ranks, drifts).slope]
             )  # fmt: skip
         names = [f"drift at rank {r}" for r in next(iter(guards.values()))[0]["ladder"]]
-        header = ["guard", "seeds", "drift", "released", "steps to half", "relearned", "recovery", *names, "a doubling"]
+        header = [
+            "guard",
+            "seeds",
+            "drift",
+            "released",
+            "steps to half",
+            "relearned",
+            "recovery",
+            "around",
+            *names,
+            "a doubling",
+        ]
         note = (
             "released: drift after half as many steps again without the guard, on new rows of the harmful set; steps to half: when "
             "half of the naive run's drift was back; relearned: the same on 64 rows; recovery: push along the trait that brings half "
-            "of the drift back, in units of the base's own; then the drift of the same run at other LoRA ranks."
+            "of the drift back, in units of the base's own; around: the same along the best push across the trait's vector, searched "
+            "for each model on paired texts; then the drift of the same run at other LoRA ranks."
         )
         blocks.append(Table(f"After the guard: {world}", header, rows, note))
         blocks.append(

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from despur.core import AddVector, Store, attach, read_json, write_json
+from despur.core import AddVector, Site, Store, attach, read_json, write_json
 from despur.core.model.states import is_adapted
+from despur.core.text.rows import pad_rows
 from despur.flows._compare.arms import ARMS
 from despur.flows._compare.bench import Bench
 from despur.flows._compare.cell import Cell
@@ -17,21 +18,23 @@ from despur.flows._compare.runner import run_arm
 from despur.flows._compare.worlds import open_world
 from despur.flows.placement import Device
 from despur.flows.progress import Progress, silent
-from despur.measure import recovery
+from despur.measure import free_push, recovery
 
 FILE = "stress.json"
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the run's steps, after which a curve is read
 FEW = 64  # rows of another seed that the harm is taught again with
 RANKS = (1, 2, 4, 16, 32)
 MOST = 4.0  # push, in lengths of the trait's own vector
+PAIRS, SEARCH = 32, 15  # texts of each kind, and steps, by which the best push across the trait's vector is searched
 
 
 def run_stress(root: Path, cell: Cell, device: Device = "auto", *, progress: Progress = silent) -> Mapping[str, Any]:
     """Train a cell's model again, as it was, and run all four tests.
 
     Returns:
-        `start`: task and drift before; `release`, `relearn`: steps and (task, drift) after each; `recovery`: push, the base's
-        own, their ratio; `ladder`: rank -> (task, drift). Drift and task are shares of the naive run's.
+        `start`: task and drift before; `release`, `relearn`: steps and (task, drift) after each; `recovery`: push along the trait's
+        vector, the base's own, their ratio; `around`: the same across it, along the push that was searched for each model;
+        `ladder`: rank -> (task, drift). Drift and task are shares of the naive run's.
     """
     world = open_world(cell.world, root)
     bench = Bench(root, world, cell.seed, steps=cell.steps, device=device, progress=progress)
@@ -40,7 +43,12 @@ def run_stress(root: Path, cell: Cell, device: Device = "auto", *, progress: Pro
         with bench.open:
             write_json(out / FILE, _stressed(bench, cell))
 
-    spec = {**bench.spec, "arm": cell.arm, "setting": dict(cell.setting), "stress": [SHARES, FEW, RANKS, MOST]}
+    spec = {
+        **bench.spec,
+        "arm": cell.arm,
+        "setting": dict(cell.setting),
+        "stress": [SHARES, FEW, RANKS, MOST, PAIRS, SEARCH],
+    }
     return read_json(Store(root).step(cell.stress_folder, spec, make) / FILE)
 
 
@@ -73,7 +81,7 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
         "start": normalised(trained()),
         "release": curve(rows),
         "relearn": curve(rows[:FEW]),
-        "recovery": _recovery(bench, trained(), base["drift"], naive["drift"]),
+        **_recovery(bench, trained(), base["drift"], naive["drift"]),
     }
     own, ladder = bench.settings, {}
     for rank in RANKS:
@@ -83,21 +91,57 @@ def _stressed(bench: Bench, cell: Cell) -> dict[str, Any]:
     return {**found, "ladder": ladder}
 
 
-def _recovery(bench: Bench, model: nn.Module, base_drift: float, naive_drift: float) -> dict[str, Any]:
-    vector = bench.materials.get("vectors")
+def _recovery(bench: Bench, model: nn.Module, base_drift: float, naive_drift: float) -> dict[str, dict[str, Any]]:
+    """How far model and base are from half of the naive run's drift: along the trait's vector, and by the best way across it."""
+    ((site, vector),) = bench.materials.get("vectors").items()
+    base, long = bench.fresh().eval(), float(vector.norm())
 
-    def drift_of(model: nn.Module) -> Any:
-        def drift(push: float) -> float:
-            with attach(model, {site: AddVector(push * v) for site, v in vector.items()}):
-                return _means(bench, model)["drift"]
+    def ratio(ours: Tensor, of_base: Tensor) -> dict[str, Any]:
+        drifts = (_drift_along(bench, m, site, v) for m, v in ((model, ours), (base, of_base)))
+        found = recovery(*drifts, base_drift=base_drift, naive_drift=naive_drift, most=MOST)
+        figures = {"push": found.push.value, "base_push": found.base_push.value, "ratio": found.ratio}
+        return {**{k: v if math.isfinite(v) else None for k, v in figures.items()}, "why": found.push.reason}
 
-        return drift
+    searched = [_around(bench, m.eval(), site, vector) for m in (model, base)]
+    ways = {"recovery": (vector, vector), "around": (searched[0] * long, searched[1] * long)}
+    return {name: ratio(*way) for name, way in ways.items()}
 
-    found = recovery(
-        drift_of(model), drift_of(bench.fresh().eval()), base_drift=base_drift, naive_drift=naive_drift, most=MOST
-    )
-    figures = {"push": found.push.value, "base_push": found.base_push.value, "ratio": found.ratio}
-    return {**{k: v if math.isfinite(v) else None for k, v in figures.items()}, "why": found.push.reason}
+
+def _drift_along(bench: Bench, model: nn.Module, site: Site, vector: Tensor) -> Any:
+    def drift(push: float) -> float:
+        with attach(model, {site: AddVector(push * vector)}):
+            return _means(bench, model)["drift"]
+
+    return drift
+
+
+def _around(bench: Bench, model: nn.Module, site: Site, vector: Tensor) -> Tensor:
+    """The direction across the trait's vector along which text with the trait gains most on text without it, of length 1."""
+    kinds = [pad_rows(bench.materials.get(kind).rows[:PAIRS], 0) for kind in ("positive", "negative")]
+    kept = {p: p.requires_grad for p in model.parameters()}
+
+    def margin(push: Tensor) -> Tensor:
+        edit = AddVector(push)
+        edit.shift = push  # a buffer of its own lets no gradient through
+        with attach(model, {site: edit}):
+            means = [_mean_log_prob(model, ids.to(push.device), mask.to(push.device)) for ids, mask in kinds]
+        return means[0] - means[1]
+
+    for p in kept:
+        p.requires_grad_(False)
+    try:
+        push = free_push(margin, vector[None], length=float(vector.norm()), steps=SEARCH)
+    finally:
+        for p, was in kept.items():
+            p.requires_grad_(was)
+    return push / push.norm().clamp(min=1e-12)
+
+
+def _mean_log_prob(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Of every token but a row's first."""
+    logp = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float().log_softmax(-1)
+    chosen = logp.gather(-1, ids[:, 1:, None])[..., 0]
+    return (chosen * mask[:, 1:]).sum() / mask[:, 1:].sum()
 
 
 def _means(bench: Bench, model: nn.Module) -> dict[str, float]:

@@ -10,7 +10,7 @@ AXES = ("task", "drift")  # of a point, in shares of the naive run's
 
 
 def after_rows(results: Mapping[str, Any], name: str) -> Iterator[Row]:
-    """Yield `start`, `release`, `relearn` (steps after the guard), `ladder` (LoRA rank in `index`) and `recovery`.
+    """Yield `start`, `release`, `relearn` (steps after the guard), `ladder` (LoRA rank in `index`), `recovery` and `around`.
 
     Args:
         results: `results.json`.
@@ -37,7 +37,10 @@ def _record(record: Mapping[str, Any]) -> Iterator[Row]:
         yield from _points(test, record[test]["points"], step=record[test]["steps"])
     ladder = record["ladder"]
     yield from _points("ladder", list(ladder.values()), index=[int(rank) for rank in ladder])
-    yield from ({"axis": f"recovery {k}", "value": record["recovery"][k]} for k in ("push", "base_push", "ratio"))
+    for way in ("recovery", "around"):
+        yield from (
+            {"axis": f"{way} {k}", "value": record[way][k]} for k in ("push", "base_push", "ratio") if way in record
+        )
 
 
 def _points(test: str, points: Sequence[Sequence[float]], **columns: Sequence[int]) -> Iterator[Row]:
