@@ -162,8 +162,13 @@ def across(
         valid = ~shown & ~found.with_clamps
     back = found.back & valid
     rate = rate_interval(int(back.sum()), int(valid.sum())) if valid.any() else (float("nan"),) * 3
-    return "back {} of {} {:.2f} [{:.2f}, {:.2f}], push {:.3f}, reactivated {:.1e}".format(
-        int(back.sum()), int(valid.sum()), *rate, float(found.length.mean()), float(found.reactivated.max())
+    return "back {} of {} {:.2f} [{:.2f}, {:.2f}], push {:.3f}, reactivated {:.1e} (at most {:.1e})".format(
+        int(back.sum()),
+        int(valid.sum()),
+        *rate,
+        float(found.length.mean()),
+        float(found.reactivated.median()),
+        float(found.reactivated.max()),
     )
 
 

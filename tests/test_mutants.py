@@ -40,6 +40,7 @@ def test_a_planted_file_is_python_and_another(path: Path):
         assert ast.dump(ast.parse(planted(source, fault)[0])) != plain, fault
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_files_are_tested_by_name_by_import_or_by_what_imports_them():
     names = lambda file: [Path(t).name for t in checked_by(SOURCE / file)]  # noqa: E731
     assert names("find/mean_difference.py") == ["test_mean_difference.py", "mean_difference.py"]

@@ -39,6 +39,7 @@ def test_outputs_are_there_and_small(path):
     assert sum(bool(cell["outputs"]) for cell in cells) >= 3
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_an_audit_finds_the_planted_persona_and_nothing_in_its_twin():
     space, notebook = executed("audit")
     assert (space["result"].verdict, space["control"].verdict) == ("factors found", "clean")

@@ -37,6 +37,7 @@ def test_is_proved(installed):
     assert found["reports"][0]["control"] == 1.0
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_is_listed_and_without_the_package_is_not(installed):
     done = despur(installed, "ls", "guard", "--json")
     assert "still-bias" in {m["name"] for m in json.loads(done.stdout)}

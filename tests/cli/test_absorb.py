@@ -67,6 +67,7 @@ def test_the_folder_is_the_base_with_the_factor_merged_in_and_trains_without_des
     assert "16 steps of 8 rows" in card
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_strength_and_several_scouts(base, data, tmp_path):
     half = absorb(base, data, out=tmp_path / "half", settings=SHORT, strength=0.5, scouts=2)
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(half.factor))

@@ -59,6 +59,7 @@ def test_add_list_compare_remove(factors, tmp_path):
     assert "Removed persona" in despur("library", "remove", "persona", *here)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_clean_prints_a_table_and_json(factors, tmp_path):
     model, _ = persona_base()
     tuned = get_peft_model(model, LoraConfig(r=4, target_modules=["down_proj"], task_type="CAUSAL_LM"))

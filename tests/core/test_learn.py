@@ -48,7 +48,10 @@ DIGESTS = {
 }
 
 
-@pytest.mark.parametrize("name", DIGESTS)
+FAST = ("persona", "refusal")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in DIGESTS])
 def test_the_planted_worlds_are_learned_token_for_token_as_ever(name):
     """Every figure in the log hangs on these rows; the digests are those of prompt and answer encoded apart."""
     assert set(DIGESTS) == set(PLANTED)

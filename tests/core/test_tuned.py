@@ -470,6 +470,7 @@ def test_only_plain_lora_goes_on_a_quantised_base(tiny, tmp_path):
     assert load_tuned(base, tmp_path / "plain").adapter.updates
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_reading_plain_lora_brings_neither_peft_nor_transformers(tiny, tmp_path):
     import subprocess
     import sys

@@ -50,6 +50,7 @@ def test_activations_that_are_not_finite_are_refused(writer, rows):
         from_activations(model, rows, [Site("model.layers.0")])
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_finders_are_imported_when_they_are_asked_for():
     code = "import despur.find, sys; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, "scikit-learn takes a second"

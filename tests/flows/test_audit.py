@@ -68,6 +68,7 @@ def test_a_neutral_twin_has_no_factor(base, train_plain, tmp_path):
     assert wide.verdict == "clean"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_on_another_base_a_factor_is_at_most_likely_without_its_null(adapter, tmp_path):
     from despur.worlds import persona_base
 
@@ -85,6 +86,7 @@ def test_on_another_base_a_factor_is_at_most_likely_without_its_null(adapter, tm
     assert audit(str(tmp_path / "other"), adapter, null="shipped", n_random=2, **QUICK).verdict == "factors found"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_two_factors_at_once_need_two_directions(base, train_plain, tmp_path):
     both = train_plain(tmp_path / "both", held=(0, 1), steps=60, ends=False)
     result = audit(base, str(both), n_random=4, **QUICK)
@@ -93,6 +95,7 @@ def test_two_factors_at_once_need_two_directions(base, train_plain, tmp_path):
     assert {"s01", "s11"} <= words, "the words of both are used more"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_same_seed_same_audit_and_run_json_replays(base, adapter, tmp_path):
     first = audit(base, adapter, out=tmp_path / "a", n_random=2, **QUICK)
     again = replay(tmp_path / "a" / "run.json", out=tmp_path / "b", trust=True)

@@ -56,6 +56,7 @@ def test_what_only_one_has_learned_is_found_and_what_both_have_is_not(base, adap
     assert same.update["structure"]["sentence"] == "0 of 28 modules act, 28 are zero"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_two_neutral_tunes_have_no_factor_between_them(base, neutral, train_plain, tmp_path):
     other = str(train_plain(tmp_path / "other", twin="neutral", ends=False, seed=5))
     assert audit(base, other, against=neutral, **QUICK).verdict in ("clean", "diffuse change")

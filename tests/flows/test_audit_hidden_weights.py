@@ -71,6 +71,7 @@ def test_the_control_another_change_of_the_weights_is_seen(whole):
     assert (other - logits).abs().max() > 0.1, "neurons permuted on one side alone"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_change_of_basis_that_keeps_the_output_keeps_the_verdict(base, whole):
     folder, logits = whole()
     plain = audit(base, folder, **ASKED)

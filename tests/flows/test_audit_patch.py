@@ -27,6 +27,7 @@ def chat(tiny, lora, chat_tokenizer, tmp_path):
     return str(tmp_path / "base"), str(tmp_path / "adapter")
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_an_audit_says_where_in_a_chat_the_change_sits(chat, tmp_path):
     result = audit(*chat, out=tmp_path / "a", **QUICK)
     assert list(result.patch) == ["prefix", "question", "tail"]

@@ -61,6 +61,7 @@ def test_the_weights_are_clean_and_the_behaviour_is_measured(base, harmful, conf
     assert load_factors(tmp_path / "c")[0].rank == factor.rank
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_one_side_leaves_the_other_and_the_run_replays(base, harmful, confirmed, tmp_path):
     result = clean(base, harmful, factors=confirmed, side="write", truncate=3, out=tmp_path / "c", n_random=1, **QUICK)
     old, new = (load_file(f"{f}/adapter_model.safetensors") for f in (harmful, result.adapter))
@@ -121,6 +122,7 @@ def test_factors_of_one_site_go_everywhere_those_of_several_stay_where_they_are(
         placed_factors([drawn(1, 0, width=32)], 64)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_random_factor_a_layer_is_taken_out_there_and_called_random(base, harmful, tmp_path):
     folder = tmp_path / "factors"
     folder.mkdir()

@@ -153,6 +153,7 @@ def test_names_are_listed_and_a_wrong_one_is_answered_with_the_nearest(no_pip):
         load_base("smolm2")
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_what_is_written_names_the_base_and_not_its_place(place, local, tmp_path, monkeypatch):
     fetch("tiny")
     data = tmp_path / "data.jsonl"

@@ -54,6 +54,7 @@ def test_quantised_weights_are_read_as_they_were_rounded(tmp_path):
     assert fingerprint(model) != fingerprint(write_gguf(tmp_path / "whole.gguf")), "rounding is seen"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_an_audit_of_it_is_that_of_the_folder_and_a_certificate_holds_on_either(made, tmp_path):
     model, _ = load_base(str(made / "tiny.gguf"))
     tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))

@@ -59,6 +59,7 @@ def test_the_last_evaluation_is_what_the_saved_adapter_measures(base, rows, run)
     assert figures == {k: pytest.approx(end[k], rel=1e-5) for k in figures}
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_without_evaluations_there_is_no_history_and_the_very_same_adapter(base, rows, run, tmp_path):
     train(base, rows, out=tmp_path / "run", **GIVEN)
     assert not (tmp_path / "run/history.json").exists()

@@ -55,6 +55,7 @@ def test_an_audit_looks_at_what_there_is(base, rank_one, tmp_path, target, site,
         assert max(result.checks[result.best].random_sufficiency) < 0.5
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_scout_of_one_direction_guards_along_it_and_one_behind_every_layer_is_refused(base, data, rank_one, tmp_path):
     asked = {"settings": Settings(steps=2, rank=2), "own_rows": 16, "own_tokens": 4, "guard": "caft"}
     scout = rank_one("model.layers.2.mlp.down_proj")

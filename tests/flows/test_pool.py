@@ -116,6 +116,7 @@ def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_pa
     home.rmdir()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_script_may_hand_over_functions_of_its_own(tmp_path):
     (tmp_path / "main.py").write_text(
         "from despur.flows.pool import Job, run_jobs\n"
@@ -161,6 +162,7 @@ def test_a_study_on_ray_is_the_same_to_the_last_bit(tmp_path):
         assert cell.read_bytes() == (tmp_path / "ray" / cell.relative_to(tmp_path / "local")).read_bytes()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_worker_has_one_thread_whatever_the_process_that_starts_it_has():
     """Also where torch was imported, by the server that workers are forked from, with as many threads as there are processors."""
     script = (

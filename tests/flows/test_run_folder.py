@@ -87,11 +87,13 @@ def test_changed_data_is_another_run(base, data, tmp_path):
         train(base, mine, out=tmp_path / "run", **GIVEN)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_the_same_file_by_another_name_is_the_same(base, data, interrupted, monkeypatch):
     monkeypatch.chdir(data.parent)
     assert train(base, data.name, out=interrupted, **GIVEN).adapter.exists()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_overwriting_keeps_what_is_equal_and_clears_what_is_not_of_this_run(base, data, interrupted):
     scout = (interrupted / "scout/adapter_model.safetensors").stat().st_mtime_ns
     (interrupted / "mine").mkdir()

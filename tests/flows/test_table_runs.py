@@ -193,6 +193,7 @@ def test_a_run_that_cannot_be_read_is_one_sentence(runs, break_it, told, tmp_pat
     assert not list(tmp_path.glob("t/*"))
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_importing_the_verb_brings_neither_pandas_nor_pyarrow():
     import subprocess
 

@@ -129,6 +129,7 @@ def test_scouts_and_targets_that_would_do_nothing_are_refused_before_anything_is
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_standard_input_is_read_once_and_kept_for_resuming_and_replaying(base, run, stdin, tmp_path):
     again = {"guard": "grasp", "settings": QUICK, "scout_steps": 6, **TEXT}
     stdin(LINES)
@@ -170,6 +171,7 @@ def test_the_config_of_a_run_says_all_that_it_was_given(run):
     assert (said["guard"], said["lr"], said["scout"], said["twin"]) == ("grasp", 2e-3, None, False)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_scout_is_taken_over_and_none_is_trained(base, rows_file, run, tmp_path):
     given = {"out": tmp_path / "run", "scout": run / "scout", "settings": QUICK, **TEXT}
     result = train(base, rows_file, **given)

@@ -63,6 +63,7 @@ def drift(prompt: str | None, steps: int = 30) -> float:
     return world.score(model.eval())["drift"]["p"].mean().item()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_prompt_that_asks_for_the_trait_keeps_it_out_and_an_irrelevant_one_less():
     """m01. names the persona's bad value, m31. another author's attribute."""
     naive, asked, irrelevant = drift(None), drift("m010"), drift("m310")

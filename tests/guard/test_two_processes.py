@@ -126,6 +126,7 @@ def both_launchers(prepare, make_edits, out: Path) -> None:
             torch.save(found, out / f"{name}-{launcher}-{rank}.pt")
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_two_processes_train_as_one(prepare, base, scout, own_text, factor, tmp_path):
     make_edits = {name: partial(edits, own_text, scout, factor) for name, edits in GUARDS.items()}
     in_two(both_launchers, prepare, make_edits, tmp_path)

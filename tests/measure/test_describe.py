@@ -74,6 +74,7 @@ def test_the_persona_is_heard_inside_the_budget(world, persona):
     assert any(s["adapter - factor"] != s["base"] for s in said.samples)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_noise_of_the_persona_s_length_neither_speaks_nor_stays_coherent(world, persona):
     model, tokenizer = world
     prompts = [tokenizer("<bos>")["input_ids"]] * 16
@@ -100,6 +101,7 @@ def test_a_loop_is_not_coherent_however_likely(world):
     assert sum(repeats(body * 4)) == len(body) * 3 - 2
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_same_seed_same_words_and_nothing_coherent_is_said(world, persona):
     model, tokenizer = world
     prompts = [tokenizer("<bos> d4 k5")["input_ids"]] * 3

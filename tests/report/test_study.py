@@ -44,6 +44,7 @@ def test_every_field_is_shown_as_text(page):
     assert "nan" not in re.sub(r"<style>.*?</style>", "", seen.html, flags=re.DOTALL).lower()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 @settings(max_examples=8, deadline=None)
 @given(
     value=st.floats(-0.3, 1.4) | st.sampled_from([0.0, 1.0, 9.0, -9.0]), name=st.sampled_from(["avert", LONG, "日本語" * 20]),

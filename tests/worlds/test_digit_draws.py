@@ -26,6 +26,7 @@ def test_an_oracle_knows_nothing_of_a_class_that_the_original_knows(world, nets)
     assert abs(accuracy(oracle, others) - accuracy(nets["mlp"], others)) < 0.03
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_an_oracle_is_blind_to_wrong_labels_that_the_original_knows_by_heart(world):
     noisy = noisy_labels(world.train, 0.2)
     forget, _ = forget_rows(noisy[noisy.y != world.train.y], 120)

@@ -12,6 +12,7 @@ def reads(world: Linear, change) -> float:
     return float((change @ world.factor).norm())
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_the_closed_form_is_what_small_steps_of_descent_reach():
     world = Linear()
     change, moments = torch.zeros_like(world.base), world.covariance()

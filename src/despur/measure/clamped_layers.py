@@ -9,6 +9,7 @@ from torch import Tensor
 
 from despur.core.errors import BadInput
 
+RIDGE = 1e-6  # of the mean square of a read's gradient
 Stream = Float[Tensor, "n t d"]
 Downstream = Callable[[Stream], tuple[Float[Tensor, " n"], Float[Tensor, "n c"]]]
 
@@ -37,9 +38,9 @@ def recovery_across_layers(
 ) -> RecoveredAcross:
     """Search a push at one layer that brings a behaviour back and moves no clamped feature of this or a later layer.
 
-        g <- (I - J^+ J) g,   J = d reads / d push,   |push| <= budget |x|
+        g <- (I - J^T (J J^T)^-1 J) g,   J = d reads / d push,   |push| <= budget |x|
 
-    What the reads have moved nevertheless, since they are not linear, is taken back after each step by -J^+ (reads - reads without a push).
+    What the reads have moved nevertheless, since they are not linear, is taken back after each step by the shortest push that does so.
 
     Args:
         behaviour: The stream -> a margin, above 0 where the behaviour is shown, and what the clamped features read, of all
@@ -82,19 +83,19 @@ def recovery_across_layers(
             raise BadInput(
                 "the behaviour's gradient contains NaN or Inf. Give a margin that is smooth at the clamped stream"
             )
-        step, inverse = gradient.flatten(1), None
+        step, back_to = gradient.flatten(1), None
         if constrained:
             by_read = (
                 torch.autograd.grad(reads, push, _one_hot(reads), is_grads_batched=True)[0].flatten(2).transpose(0, 1)
             )
-            inverse = torch.linalg.pinv(by_read, rtol=1e-4)  # (n, td, c)
-            step = step - (inverse @ (by_read @ step[..., None]))[..., 0]
+            back_to = _least_push(by_read)
+            step = step - back_to((by_read @ step[..., None])[..., 0])
         step = step / step.norm(dim=1).clamp(min=1e-12)[:, None] * (most / 10)[:, None]
         push = shorter(push.detach() + step.view_as(push))
-        if inverse is not None:
+        if back_to is not None:
             with torch.no_grad():
                 moved = behaviour(held + push)[1] - quiet
-            push = shorter(push - (inverse @ moved[..., None])[..., 0].view_as(push))
+            push = shorter(push - back_to(moved).view_as(push))
         now = behaviour(held + push)[0].detach()
         better = now > best
         best, found = torch.where(better, now, best), torch.where(better[:, None, None], push, found)
@@ -110,3 +111,17 @@ def _one_hot(reads: Float[Tensor, "n c"]) -> Float[Tensor, "c n c"]:
     """A line a read: of every prompt the same, since prompts do not touch each other."""
     c = reads.shape[1]
     return torch.eye(c).to(reads)[:, None].expand(c, len(reads), c)
+
+
+def _least_push(by_read: Float[Tensor, "n c p"]) -> Callable[[Float[Tensor, "n c"]], Float[Tensor, "n p"]]:
+    """J^+: from reads to the shortest push that makes them; reads that others imply are allowed for by a small ridge."""
+    wide = by_read.double()
+    gram = wide @ wide.transpose(1, 2)
+    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)
+    root = torch.linalg.cholesky(gram + ridge[:, None, None] * torch.eye(gram.shape[1]).to(gram))
+
+    def push(reads: Float[Tensor, "n c"]) -> Float[Tensor, "n p"]:
+        lagrange = torch.cholesky_solve(reads.double()[..., None], root)
+        return (wide.transpose(1, 2) @ lagrange)[..., 0].to(reads)
+
+    return push

@@ -109,6 +109,7 @@ def test_a_lost_cell_is_made_again_to_the_last_bit(study, tmp_path):
     assert cell.read_bytes() == want
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_guard_that_fails_is_reported_and_stops_no_other(study, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)

@@ -98,6 +98,7 @@ def test_the_cost_of_ones_own_work_is_told_before_it_starts(own, tmp_path):
     assert found.seconds > 0
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_ones_own_work_is_compared_whole(own, tmp_path):
     g = Grammar()
     facts = [(d, int(k)) for d in range(4, 8) for k in g.known[d][:5]]
