@@ -70,8 +70,8 @@ def suv(
     Source: SUV, abstract only: recited cases, DPO towards coherent rewrites, gradient projection, Fisher penalty.
     Differs: of its formulae nothing is public. The projection is A-GEM's, the penalty EWC's on LoRA's effective update, with labels drawn
         from the model. DPO is written on token rows (a test puts it beside TRL's): TRL's trainer takes text and adds end tokens.
-    Limits: what is paraphrased is not seen. Adam's scales turn a projected gradient a little back. Training on a few of the
-        rows may bring others back: measure that, too, by `recall`.
+    Limits: what is paraphrased is not seen. Adam's scales turn a projected gradient a little back. It hides and does not erase:
+        twenty steps on a quarter of 200 passages brought back .98 of the others. Measure that, too, by `recall`.
     """
     check_switchable(tuned, "suv")
     _check(forget, retain, steps, rows_per_step)

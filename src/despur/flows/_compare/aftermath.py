@@ -72,8 +72,8 @@ def stress_blocks(found: Found) -> list[Any]:
         note = (
             "released: drift after half as many steps again without the guard, on new rows of the harmful set; steps to half: when "
             "half of the naive run's drift was back; relearned: the same on 64 rows; recovery: push along the trait that brings half "
-            "of the drift back, in units of the base's own; around: the same along the best push across the trait's vector, searched "
-            "for each model on paired texts; then the drift of the same run at other LoRA ranks."
+            "of the drift back, in units of the base's own; around: push that brings a quarter back, across the trait's vector, along "
+            "the best direction that was found for each model; then the drift of the same run at other LoRA ranks."
         )
         blocks.append(Table(f"After the guard: {world}", header, rows, note))
         blocks.append(
