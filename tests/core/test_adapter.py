@@ -381,6 +381,8 @@ def test_names_and_shapes_are_compared_and_what_could_not_be_is_said(saved, tiny
     ]
     adapter.config["base_model_name_or_path"] = "models/x"
     assert adapter.check(base, "models/x")[0].endswith("it names its base 'models/x', as you do")
+    adapter.config["base_model_name_or_path"] = str(folder)
+    assert adapter.check(base, folder / ".." / folder.name)[0].endswith(", as you do"), "by another way"
     own = "it was trained on another base. Give the base that it was trained on"
     with pytest.raises(ShapeMismatch) as raised:
         adapter.check(tiny("llama", hidden_size=64))

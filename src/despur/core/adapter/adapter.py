@@ -18,6 +18,7 @@ from despur.core.errors import BadInput, ShapeMismatch, nearest
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules, map_shape
 from despur.core.model.fingerprint import base_weights, known_fingerprint, same_base
+from despur.core.model.named_bases import same_folder
 from despur.core.model.roles import Role, match_role
 from despur.core.model.stacks import map_shapes, stack_of
 
@@ -167,13 +168,11 @@ class Adapter:
     def _unverified(self, base_folder: Path | str | None) -> list[str]:
         compared = "names, shapes and its copy of the embeddings" if self.copies else "names and shapes"
         name, other = self.config.get("base_model_name_or_path") or None, f", you gave {str(base_folder)!r}"
-        given = "" if base_folder is None else ", as you do" if str(base_folder) == name else other
+        given = "" if base_folder is None else ", as you do" if same_folder(base_folder, name) else other
         if self.kind == "model":
             return [f"a whole model names no base, so only names, shapes and configuration were compared{given}"]
-        return [
-            f"the adapter records no base fingerprint, so only {compared} were compared; it names its base "
-            f"{name!r}{given}"
-        ]
+        named = f"it names its base {name!r}{given}"
+        return [f"the adapter records no base fingerprint, so only {compared} were compared; {named}"]
 
     def _check_whole(self, modules: Mapping[str, nn.Module], where: str) -> None:
         """PEFT leaves modules that the file lacks as they are, without a word."""

@@ -88,3 +88,16 @@ def base_folder(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise BadInput(f"base {name!r} is not in {str(folder.parent)!r}. Fetch it: despur fetch {name}")
     return folder
+
+
+def same_folder(one: Path | str, other: Path | str | None) -> bool:
+    """Whether two ways to name a base mean the same: a base's name, `~`, a link or a path from elsewhere.
+
+    Example:
+        >>> same_folder(f"{tmp_path}/", tmp_path), same_folder("models/x", "models/y")
+        (True, False)
+    """
+    if str(one) == str(other):
+        return True
+    places = [bases_folder() / name if name in BASES else Path(name).expanduser() for name in (str(one), str(other))]
+    return places[0].is_dir() and places[0].resolve() == places[1].resolve()
