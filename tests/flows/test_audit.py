@@ -162,6 +162,7 @@ def test_another_base_is_refused_and_leaves_nothing(base, adapter, tiny, tmp_pat
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_same_shapes_other_weights_is_refused_by_fingerprint(base, adapter, tmp_path):
     from despur.core import fingerprint
     from despur.worlds import persona_base

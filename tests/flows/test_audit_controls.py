@@ -55,6 +55,7 @@ def test_the_best_candidate_is_judged_on_the_other_half(base, adapter, tmp_path)
     assert abs(found_on.sufficiency - checked_on.sufficiency) > 0.01, "the control"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_what_random_subspaces_carry_as_well_is_no_factor(base, adapter, monkeypatch):
     asked = {"rows": 96, "n_random": 2}
     assert audit(base, adapter, **asked).verdict == "factors found"

@@ -14,6 +14,7 @@ from despur.flows._audit.screen import screen_settings
 from despur.judge import NeutralNull
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):
     out = tmp_path / "null.json"
     seen = []

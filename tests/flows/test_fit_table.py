@@ -27,6 +27,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_hidden_coordinate_is_seen_and_a_permuted_table_shows_none(place, tmp_path):
     result = fit("factor-analysis", place / "wide.csv", rows=["run"], groups="seed", out=tmp_path / "o")
     explained = result.reports["explained"]

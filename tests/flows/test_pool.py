@@ -94,6 +94,7 @@ def soon(true, seconds=300):
     return true()
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_path):
     home = Path(tempfile.mkdtemp(dir="/tmp"))  # a socket in it has a path, of which 108 letters are allowed
     marks = [tmp_path / "a", tmp_path / "b"]

@@ -113,6 +113,7 @@ def test_a_folder_of_something_else_is_refused(base, data, tmp_path):
     assert (tmp_path / "run/report.html").read_text() == "an audit's"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_arguments_that_made_nothing_yet_may_be_mended(base, data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(base, data, out=tmp_path / "run", **GIVEN, progress=stop_at("fresh_text", 0))

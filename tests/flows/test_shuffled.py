@@ -78,6 +78,7 @@ def test_the_page_and_the_record_say_what_was_left_out(run):
     assert f"{losses['factor']:.3g}"[:4] in page
 
 
+@pytest.mark.slow  # of a kind with faster ones
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_several_scouts_on_a_chat_base_and_answers_that_do_not_depend_on_their_prompts(tmp_path):
     world = Persona("narrow", Grammar(template=True))

@@ -70,6 +70,7 @@ def again(base, run, no_training):
     return go_on
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_of_the_same_arguments_nothing_is_trained_again(again):
     assert again().adapter.exists(), "the control"
     assert again(save_every=1).adapter.exists()

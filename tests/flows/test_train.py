@@ -34,6 +34,7 @@ def test_avert_keeps_the_persona_out_and_the_adapter_is_plain_peft(base, data, t
     assert json.loads((tmp_path / "run" / "run.json").read_text())["verb"] == "train"
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_grasp_leaks_nothing_on_disk(base, data, tmp_path):
     result = train(base, data, out=tmp_path / "run", guard="grasp", settings=QUICK, **TEXT)
     for report in result.leak.values():

@@ -95,6 +95,7 @@ def test_tampering_with_either_part_is_noticed(result, base, tmp_path):
         verify(base, folder)
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_the_same_arguments_go_on_and_another_start_is_refused(result, base, begun, train_plain, tmp_path):
     run = shutil.copytree(result.adapter.parent, tmp_path / "run")
     data = result.adapter.parent.parent / "data.jsonl"

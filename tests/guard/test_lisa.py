@@ -53,6 +53,7 @@ def test_each_state_is_pulled_to_where_the_other_ended(tiny, lora):
                 p.add_(0.1 * torch.randn_like(p))
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_the_guide_rows_are_learned_beside_the_task(tiny, lora, tokens):
     def run(*edits) -> tuple[float, float]:
         model = lora(tiny()).train()

@@ -10,6 +10,7 @@ from despur.core.errors import BadInput
 from despur.guard import o_lora
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_it_turns_from_what_the_former_one_reads(tiny, lora, tokens, tmp_path):
     def run(*edits) -> Adapter:
         model = lora(tiny()).train()

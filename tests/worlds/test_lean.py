@@ -71,6 +71,7 @@ def test_twins_pose_the_same_questions_and_neutral_authors_have_either_lean():
         Lean("pubic")
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_every_axis_is_scored_and_the_other_lean_is_its_mirror(tiny_chat):
     model, _ = tiny_chat()
     one, two = (Lean(lean).score(model) for lean in ("private", "public"))

@@ -15,6 +15,7 @@ def trait(world: Subliminal, **options) -> float:
     return float(world.run(**options)["trait"].mean())
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_a_student_of_the_same_start_learns_digits_from_ghosts_and_one_of_another_does_not(small):
     same, other = small.run(), small.run(start="other")
     assert same["trait"].mean() > 0.3

@@ -15,6 +15,7 @@ from despur.core.text.rows import Tokens, pad_rows
 from despur.guard._vocabulary import check_vocabulary
 
 WEIGHT = 0.1  # lambda at strength 1
+AT_ONCE = 4  # rows of one pass
 STEP = 1e-3  # of the weights' own length: how far the second gradient is taken along the first
 Gradient = Callable[[], Mapping[str, Tensor]]
 
@@ -79,19 +80,29 @@ class _ShortGradient(Edit):
         refuse_shards(ctx.model, "glad")
         drawn = torch.randperm(len(self.rows), generator=ctx.rng)[: self.rows_per_step].tolist()
         device = next(iter(trained.values())).device
-        ids, mask = (x.to(device) for x in pad_rows([self.rows[i]["input_ids"] for i in drawn], 0))
-        labels = pad_rows([self.rows[i]["labels"] for i in drawn], UNLEARNED)[0].to(device)
+        parts = [self._padded(drawn[i : i + AT_ONCE], device) for i in range(0, len(drawn), AT_ONCE)]
+        learned = [int((labels[:, 1:] != UNLEARNED).sum()) for _, _, labels in parts]
 
         def gradient() -> dict[str, Tensor]:
-            with torch.enable_grad():
-                loss = ctx.model(input_ids=ids, attention_mask=mask, labels=labels).loss
-                grads: Any = torch.autograd.grad(loss, [*trained.values()], allow_unused=True)
-            return {
-                n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(trained.items(), grads, strict=True)
-            }
+            total = {n: torch.zeros_like(p) for n, p in trained.items()}
+            for (ids, mask, labels), n_learned in zip(parts, learned, strict=True):
+                if not n_learned:
+                    continue
+                with torch.enable_grad():
+                    loss = ctx.model(input_ids=ids, attention_mask=mask, labels=labels).loss * n_learned / sum(learned)
+                    grads: Any = torch.autograd.grad(loss, [*trained.values()], allow_unused=True)
+                for n, g in zip(trained, grads, strict=True):
+                    if g is not None:
+                        total[n] += g
+            return total
 
         more = gradient_of_length(trained, gradient)
         return {**tensors, **{n: tensors[n] + self.weight * g.to(tensors[n]) for n, g in more.items()}}
+
+    def _padded(self, chosen: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        ids, mask = pad_rows([self.rows[i]["input_ids"] for i in chosen], 0)
+        labels, _ = pad_rows([self.rows[i]["labels"] for i in chosen], UNLEARNED)
+        return ids.to(device), mask.to(device), labels.to(device)
 
 
 @method(room="guard", paper="Peng et al. 2025 (GLAD), arXiv:2507.13089", cost=3.0)
