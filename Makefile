@@ -1,6 +1,7 @@
 # Every target installs what it needs into .venv first; `make demo` and `make test` are the two to know.
 PYTHON ?= python3
 export OMP_NUM_THREADS = 1
+unexport PYTHONDONTWRITEBYTECODE # with it each process of the tests compiles the package again
 BIN = .venv/bin
 STAMP = .venv/.stamp
 DOCS_STAMP = .venv/.stamp-docs

@@ -23,6 +23,11 @@ def test_the_leading_axes_come_back_and_centring_takes_the_shift_away():
     assert plain.evidence["share"][0] > plain.evidence["share"][1] > 0.1
 
 
+def test_shares_are_of_all_energy():
+    (factor,) = DifferencePCA(rank=2).fit(np.diag([3.0, 2.0, 1.0])).factors_
+    assert factor.evidence["share"] == pytest.approx([9 / 14, 4 / 14])
+
+
 def test_differences_of_one_direction_give_one_and_zeros_are_refused():
     (factor,) = DifferencePCA(rank=3).fit(np.outer(np.arange(1, 5), [1.0, 2])).factors_
     assert factor.rank == 1, "what is beyond it is rounding"

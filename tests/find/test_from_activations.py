@@ -26,6 +26,14 @@ def test_from_activations_sees_what_the_adapter_adds(how, writer, rows, v):
     assert behind[0].rank == 1, "one map of rank 1 moves its own layer in one direction"
 
 
+def test_a_stream_that_is_left_alone_in_one_coordinate_has_its_factor(writer, rows):
+    model = writer()
+    with torch.no_grad():
+        next(p for n, p in model.named_parameters() if "lora_B" in n)[3] = 0
+    (factor,) = from_activations(model, rows, [Site("model.layers.0")])
+    assert float(factor.read[0, 3]) == pytest.approx(0, abs=1e-6)
+
+
 def test_the_first_position_does_not_count(writer, rows):
     model, site = writer(), [Site("model.layers.1")]
     plain = from_activations(model, rows, site, rank=3)[0]
