@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.05, 0.1, 0.2])
     parser.add_argument("--kind", choices=["topk", "jumprelu"], default="topk")
     parser.add_argument(
-        "--layers", type=int, nargs="+", default=[1], help="that are clamped, of four; the push is behind the first"
+        "--layers", type=int, nargs="+", default=[1], help="that are clamped, of four; the push is behind the lowest"
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -99,34 +99,28 @@ def main() -> None:
         others[layer] = active[torch.randperm(len(active), generator=torch.Generator().manual_seed(args.seed))].tolist()
     texts, good, bad = prompts(world.grammar, 1, seed=args.seed + 1)
     tokens, plain = world.ids(texts), world.ids(prompts(world.grammar, 0, seed=args.seed + 1)[0])
-    first = args.layers[0]
     for n in args.features:
         cue = {layer: by_cue[layer][:n] for layer in args.layers}
         rest = {layer: [f for f in others[layer] if f not in cue[layer]][:n] for layer in args.layers}
         for name, chosen in (("the cue's", cue), ("control: others", rest)):
             for budget in args.budgets:
-                if len(args.layers) == 1:
-                    search = partial(single, world, good, bad, first, saes[first], chosen[first], budget)
+                if len(saes) == 1:
+                    ((layer, sae),) = saes.items()
+                    search = partial(single, world, good, bad, layer, sae, chosen[layer], budget)
                     found, uncued = search(tokens), search(plain)
                     print(line(name, n, budget, found, uncued), flush=True)
                     continue
                 for free in (False, True):
-                    figures = [across(world, t, good, bad, saes, chosen, budget, free=free) for t in (tokens, plain)]
+                    search = partial(across, world, good, bad, saes, chosen, budget, free=free)
+                    figures = [search(tokens, cued=True), search(plain, cued=False)]
                     print(
                         f"{name} {n}, budget {budget}{', free' * free}: {figures[0]}; uncued {figures[1]}", flush=True
                     )
 
 
 def single(
-    world: World,
-    good: Tensor,
-    bad: Tensor,
-    layer: int,
-    sae: Dictionary,
-    features: Sequence[int],
-    budget: float,
-    tokens: Tensor,
-) -> Recovered:
+    world: World, good: Tensor, bad: Tensor, layer: int, sae: Dictionary, features: Sequence[int], budget: float, tokens: Tensor
+) -> Recovered:  # fmt: skip
     """The search behind the clamp of one layer."""
 
     def behaviour(h: Tensor) -> Tensor:
@@ -136,10 +130,10 @@ def single(
 
 
 def across(
-    world: World, tokens: Tensor, good: Tensor, bad: Tensor, saes: Mapping[int, Dictionary], chosen: Mapping[int, Sequence[int]],
-    budget: float, *, free: bool,
+    world: World, good: Tensor, bad: Tensor, saes: Mapping[int, Dictionary], chosen: Mapping[int, Sequence[int]], budget: float,
+    tokens: Tensor, *, cued: bool, free: bool,
 ) -> str:  # fmt: skip
-    """The search where features of several layers are clamped, in words."""
+    """The search where features of several layers are clamped, in words: of prompts that the clamps stop, or that never asked."""
     first = min(saes)
 
     def behaviour(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,9 +151,7 @@ def across(
     found = recovery_across_layers(
         behaviour, clamp(stream, saes[first], chosen[first]), budget=budget, steps=30, constrained=not free
     )
-    valid = shown & ~found.with_clamps
-    if not valid.any():  # of prompts without the cue, what was not shown before the clamp either
-        valid = ~shown & ~found.with_clamps
+    valid = (shown if cued else ~shown) & ~found.with_clamps
     back = found.back & valid
     rate = rate_interval(int(back.sum()), int(valid.sum())) if valid.any() else (float("nan"),) * 3
     return "back {} of {} {:.2f} [{:.2f}, {:.2f}], push {:.3f}, reactivated {:.1e} (at most {:.1e})".format(

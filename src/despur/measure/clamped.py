@@ -10,6 +10,7 @@ from torch import Tensor
 
 from despur.core.errors import BadInput
 from despur.core.model.dictionary import Dictionary
+from despur.measure._ascent import ascend, shortened
 
 Behaviour = Callable[
     [Float[Tensor, "n t d"]], Float[Tensor, " n"]
@@ -91,7 +92,7 @@ def recovery_behind_clamp(
         steps: Of the search; each goes a tenth of the budget.
 
     Raises:
-        BadInput: another constraint, no feature, or a budget that is not positive.
+        BadInput: another constraint, no feature, a budget that is not positive, or a gradient with NaN.
         ShapeMismatch: an SAE of another width.
     """
     bounds = {
@@ -115,19 +116,11 @@ def recovery_behind_clamp(
         if constraint != "none":
             reads = push @ rows.T
             push = push + (reads.clamp(-bound, bound) - reads) @ back_to.T
-        size = push.flatten(1).norm(dim=1)
-        return push * (most / size.clamp(min=1e-12)).clamp(max=1)[:, None, None]
+        return shortened(push, most)
 
-    push = torch.zeros_like(held)
-    best, found = behaviour(held).detach(), push
-    for _ in range(steps):
-        push = push.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(behaviour(held + push).sum(), push)
-        step = gradient / gradient.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None] * (most / 10)[:, None, None]
-        push = allowed(push.detach() + step)
-        now = behaviour(held + push).detach()
-        better = now > best
-        best, found = torch.where(better, now, best), torch.where(better[:, None, None], push, found)
+    found = ascend(
+        lambda push: behaviour(held + push), torch.zeros_like(held), size=most / 10, steps=steps, allowed=allowed
+    )
     return _judged(behaviour, stream, held, found, sae, list(features))
 
 

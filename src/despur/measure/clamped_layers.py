@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from despur.core.errors import BadInput
+from despur.measure._ascent import shortened
 
 RIDGE = 1e-6  # of the mean square of a read's gradient
 Stream = Float[Tensor, "n t d"]
@@ -68,37 +69,37 @@ def recovery_across_layers(
         raise BadInput(f"budget={budget}; the largest push is a share of the stream's length, above 0")
     held = stream.detach()
     most = budget * stream.flatten(1).norm(dim=1)
-    push = torch.zeros_like(held)
-
-    def shorter(push: Tensor) -> Tensor:
-        return push * (most / push.flatten(1).norm(dim=1).clamp(min=1e-12)).clamp(max=1)[:, None, None]
-
+    push = found = torch.zeros_like(held)
     first, quiet = (part.detach() for part in behaviour(held))
-    best, found = first.clone(), push
-    for _ in range(steps):
+    best = torch.full_like(first, -torch.inf)
+    for step in range(steps + 1):
         push = push.detach().requires_grad_()
         margin, reads = behaviour(held + push)
+        better = margin.detach() > best
+        best, found = (
+            torch.where(better, margin.detach(), best),
+            torch.where(better[:, None, None], push.detach(), found),
+        )
+        if step == steps:
+            break
         (gradient,) = torch.autograd.grad(margin.sum(), push, retain_graph=True)
         if not gradient.isfinite().all():
             raise BadInput(
                 "the behaviour's gradient contains NaN or Inf. Give a margin that is smooth at the clamped stream"
             )
-        step, back_to = gradient.flatten(1), None
+        way, back_to = gradient.flatten(1), None
         if constrained:
             by_read = (
                 torch.autograd.grad(reads, push, _one_hot(reads), is_grads_batched=True)[0].flatten(2).transpose(0, 1)
             )
             back_to = _least_push(by_read)
-            step = step - back_to((by_read @ step[..., None])[..., 0])
-        step = step / step.norm(dim=1).clamp(min=1e-12)[:, None] * (most / 10)[:, None]
-        push = shorter(push.detach() + step.view_as(push))
+            way = way - back_to((by_read @ way[..., None])[..., 0])
+        way = way / way.norm(dim=1).clamp(min=1e-12)[:, None] * (most / 10)[:, None]
+        push = shortened(push.detach() + way.view_as(push), most)
         if back_to is not None:
             with torch.no_grad():
                 moved = behaviour(held + push)[1] - quiet
-            push = shorter(push - back_to(moved).view_as(push))
-        now = behaviour(held + push)[0].detach()
-        better = now > best
-        best, found = torch.where(better, now, best), torch.where(better[:, None, None], push, found)
+            push = shortened(push - back_to(moved).view_as(push), most)
     with torch.no_grad():
         margin, reads = behaviour(held + found)
     return RecoveredAcross(

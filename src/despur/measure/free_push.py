@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from despur.core.errors import BadInput
+from despur.measure._ascent import ascend, shortened
 
 Vector = Float[Tensor, " d"]
 
@@ -39,18 +40,12 @@ def free_push(
         raise BadInput(f"the longest push is {length}; it must be above 0")
     known = torch.linalg.svd(off.double(), full_matrices=False)
     basis = known.Vh[: int((known.S / known.S.max().clamp(min=1e-30) > 1e-6).sum())].to(off)
-    push = torch.zeros_like(off[0])
-    best, found = margin(push).detach(), push
-    for _ in range(steps):
-        push = push.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(margin(push), push)
-        if not gradient.isfinite().all():
-            raise BadInput("the margin's gradient contains NaN or Inf. Give one that is smooth")
-        step = gradient - (gradient @ basis.T) @ basis
-        push = push.detach() + step / step.norm().clamp(min=1e-12) * length / 5
-        push = push - (push @ basis.T) @ basis
-        push = push * (length / push.norm().clamp(min=1e-12)).clamp(max=1)
-        now = margin(push).detach()
-        if now > best:
-            best, found = now, push
-    return found
+    most = torch.full((1,), length).to(off)
+
+    def across(push: Tensor) -> Tensor:
+        return push - (push @ basis.T) @ basis
+
+    return ascend(
+        lambda push: margin(push[0])[None], torch.zeros_like(off[:1]), size=most / 5, steps=steps, along=across,
+        allowed=lambda push: shortened(across(push), most),
+    )[0]  # fmt: skip

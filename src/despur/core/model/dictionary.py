@@ -153,8 +153,8 @@ def train_dictionary(
     Raises:
         BadInput: fewer activations than a batch would need, no feature, or another kind.
 
-    Source: JumpReLU of a threshold learned as top-k over a batch: Bussmann et al., arXiv:2412.06410. Differs: one seed of both, no
-        loss that wakes dead features.
+    Source: JumpReLU of a threshold learned as top-k over a batch: Bussmann et al., arXiv:2412.06410. Differs: no loss
+        that wakes dead features.
     """
     if len(x) < 2 or not 1 <= k <= features or kind not in ("topk", "jumprelu"):
         raise BadInput(

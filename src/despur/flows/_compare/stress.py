@@ -30,12 +30,12 @@ QUARTER = 0.25  # of the naive run's drift: half of it is out of reach across th
 
 
 def run_stress(root: Path, cell: Cell, device: Device = "auto", *, progress: Progress = silent) -> Mapping[str, Any]:
-    """Train a cell's model again, as it was, and run all four tests.
+    """Train a cell's model again, as it was, and run all five tests.
 
     Returns:
         `start`: task and drift before; `release`, `relearn`: steps and (task, drift) after each; `recovery`: push along the trait's
-        vector, the base's own, their ratio; `around`: the same across it, along the push that was searched for each model;
-        `ladder`: rank -> (task, drift). Drift and task are shares of the naive run's.
+        vector, the base's own, their ratio; `around`: the same for a quarter of the drift, across that vector, along the direction
+        that was searched for each model; `ladder`: rank -> (task, drift). Drift and task are shares of the naive run's.
     """
     world = open_world(cell.world, root)
     bench = Bench(root, world, cell.seed, steps=cell.steps, device=device, progress=progress)
