@@ -4,7 +4,7 @@ import pytest
 import torch
 from guarding import bound_penalty, filled, penalty
 
-from despur.core import Adapter, LowRank
+from despur.core import Adapter, Context, LowRank
 from despur.core.errors import BadInput, CannotAttach
 from despur.core.fisher.forms import Kronecker
 from despur.guard import OwnText, align_guard
@@ -42,10 +42,10 @@ def test_the_alignment_part_is_the_projection_onto_the_top_eigenvectors(energy):
     values, vectors = torch.linalg.eigh(dense.double())
     values, vectors = values.flip(0), vectors.flip(1)
     k = int((values.cumsum(0) / values.sum() < energy).sum()) + 1
-    assert int(one.chosen.sum()) == k
+    assert int((one.weighed > 0).sum()) == k
     whole = (0.5 * update.up @ update.down).flatten().double()
     onto = vectors[:, :k] @ vectors[:, :k].T
-    aligned, task = (one.back(part).flatten().double() for part in one.parts(update))
+    aligned, task = (one.back(part).flatten().double() for part in one.parts(one.turned(update)))
     assert torch.allclose(aligned, onto @ whole, atol=1e-5)
     assert torch.allclose(aligned + task, whole, atol=1e-5)
     other = vectors[:, -k:] @ vectors[:, -k:].T @ whole
@@ -56,7 +56,7 @@ def test_each_term_is_its_formula_multiplied_out():
     alignment, task_rows = form(0), form(5)
     one = split(alignment, task_rows, 0.8)["w"]
     update = LowRank(draw(2, 4, seed=3), draw(3, 2, seed=4))
-    aligned, task = one.parts(update)
+    aligned, task = one.parts(one.turned(update))
     a, t = one.back(aligned), one.back(task)
     assert one.importance(aligned).item() == pytest.approx(alignment.quadratic({"w": a}).item(), rel=1e-4)
     assert one.curvature(task).item() == pytest.approx(task_rows.quadratic({"w": t}).item(), rel=1e-4)
@@ -93,7 +93,7 @@ def test_the_penalty_is_of_the_live_update(moved, own_text):
     edit = align_guard(own_text, ROWS, **ALONE["fisher"], energy=0.9)
     got = bound_penalty(edit, moved).item()
     parts = [(edit.split[n], u) for n, u in Adapter.of(moved).updates.items()]
-    want = sum(one.importance(one.parts(u)[0]) for one, u in parts)
+    want = sum(one.importance(one.turned(u)) for one, u in parts)
     assert got == pytest.approx(FISHER / 2 * float(want), rel=1e-4)
     with torch.no_grad():
         for name, p in moved.named_parameters():
@@ -102,12 +102,34 @@ def test_the_penalty_is_of_the_live_update(moved, own_text):
     assert penalty(edit, moved).item() == pytest.approx(4 * got, rel=1e-3)
 
 
+def test_what_multiplies_square_matrices_is_measured_on_some_maps_a_step_and_is_the_whole_on_average(moved, own_text):
+    whole = bound_penalty(align_guard(own_text, ROWS, energy=0.9, maps_per_step=99, fisher=0.0), moved).item()
+    edit = align_guard(own_text, ROWS, energy=0.9, maps_per_step=3, fisher=0.0)
+    edit.bind(moved)
+    rng = torch.Generator().manual_seed(0)
+    drawn = torch.tensor([edit({"loss": torch.zeros(())}, Context(moved, rng=rng))["loss"].item() for _ in range(200)])
+    assert drawn.std() > 0.05 * whole, "not all maps in each step"
+    assert drawn.mean().item() == pytest.approx(whole, abs=4 * drawn.std().item() / 200**0.5)
+    alone = {
+        n: bound_penalty(align_guard(own_text, ROWS, energy=0.9, maps_per_step=n, **ALONE["fisher"]), moved)
+        for n in (1, 99)
+    }
+    assert torch.equal(alone[1], alone[99]), "the first term is of all maps in every step"
+
+
+def test_no_more_is_read_than_so_many_tokens(own_text):
+    edit = align_guard(
+        OwnText(((1,) * 3000, (2,) * 1000, (3,) * 1000)), [{"input_ids": [1] * 9000, "labels": [1] * 9000}]
+    )
+    assert [len(t.rows) for t in edit.texts] == [2, 1]
+
+
 def test_no_rows_no_share_and_no_fisher_information_are_said_in_a_sentence(tiny, lora, own_text):
     with pytest.raises(BadInput, match="no alignment rows, so it cannot tell what must stay.*--rehearse-on FILE"):
         align_guard(OwnText(()), ROWS)
     with pytest.raises(BadInput, match="no training rows"):
         align_guard(own_text, [])
-    with pytest.raises(BadInput, match=r"n_rows=0 and energy=0\.5"):
+    with pytest.raises(BadInput, match=r"n_rows=0, maps_per_step=7 and energy=0\.5"):
         align_guard(own_text, ROWS, n_rows=0, energy=0.5)
     with pytest.raises(BadInput, match=r"energy=1\.5; .* up to 1"):
         align_guard(own_text, ROWS, energy=1.5)

@@ -1,6 +1,8 @@
 """AlignGuard: the part of the update that some rows' answers weigh, the rest, and what both share, each with a price of its own."""
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import final
 
 import torch
@@ -18,6 +20,8 @@ from despur.guard._vocabulary import check_vocabulary
 
 FISHER, CURVATURE, COLLISION = 1000.0, 0.01, 100.0  # lambda_A, lambda_T and lambda_NC at strength 1
 ENERGY = 0.99
+TOKENS = 4096  # of each kind that are read
+MAPS = 7  # of one layer
 Weights = tuple[float, float, float]
 
 
@@ -26,12 +30,13 @@ class _TwoParts(Edit):
     point = "loss"
 
     def __init__(
-        self, text: OwnText, rows: Sequence[Tokens], weights: Weights, energy: float, n_rows: int, seed: int
-    ) -> None:
+        self, text: OwnText, rows: Sequence[Tokens], weights: Weights, energy: float, n_rows: int, n_maps: int, seed: int
+    ) -> None:  # fmt: skip
         super().__init__()
-        if n_rows < 1 or not 0 < energy <= 1:
+        if n_rows < 1 or n_maps < 1 or not 0 < energy <= 1:
             raise BadInput(
-                f"align-guard got n_rows={n_rows} and energy={energy}; at least 1 row, and a share above 0 and up to 1, are needed"
+                f"align-guard got n_rows={n_rows}, maps_per_step={n_maps} and energy={energy}; at least 1 row and 1 map, and a share "
+                "above 0 and up to 1, are needed"
             )
         if not text.rows:
             raise BadInput(
@@ -42,8 +47,8 @@ class _TwoParts(Edit):
             raise BadInput(
                 "align-guard got no training rows, and it needs their curvature. Give the rows that are learned"
             )
-        self.texts = (text.first(n_rows), OwnText.of_tokens(rows[:n_rows], "training rows"))
-        self.weights, self.energy, self.seed = weights, energy, seed
+        self.texts = (_at_most(text.first(n_rows)), _at_most(OwnText.of_tokens(rows[:n_rows], "training rows")))
+        self.weights, self.energy, self.n_maps, self.seed = weights, energy, n_maps, seed
         self.pairs: dict[str, Pair] = {}
         self.split: dict[str, Split] = {}
 
@@ -67,27 +72,39 @@ class _TwoParts(Edit):
         refuse_shards(ctx.model, "align_guard")
         fisher, curvature, collision = self.weights
         terms: list[Tensor] = []
-        for name, pair in self.pairs.items():
+        drawn = set(torch.randperm(len(self.pairs), generator=ctx.rng)[: self.n_maps].tolist())
+        curvature, collision = (w * len(self.pairs) / len(drawn) for w in (curvature, collision))
+        for i, (name, pair) in enumerate(self.pairs.items()):
+            dense = i in drawn and bool(curvature or collision)  # the first term multiplies no square matrices
+            if not (fisher or dense):
+                continue
             one = self.split[name]
-            aligned, task = one.parts(LowRank(*pair.factors(ctx.model)))
+            turned = one.turned(LowRank(*pair.factors(ctx.model)))
             if fisher:
-                terms.append(fisher / 2 * one.importance(aligned))
-            if curvature:
-                terms.append(curvature / 2 * one.curvature(task))
-            if collision:
-                terms.append(collision / 2 * one.collision(aligned, task))
+                terms.append(fisher / 2 * one.importance(turned))
+            if dense:
+                aligned, task = one.parts(turned)
+                if curvature:
+                    terms.append(curvature / 2 * one.curvature(task))
+                if collision:
+                    terms.append(collision / 2 * one.collision(aligned, task))
         return {**tensors, "loss": tensors["loss"] + torch.stack(terms).sum()}
+
+
+def _at_most(text: OwnText) -> OwnText:
+    """As many rows as have `TOKENS` tokens together, at least one."""
+    return text.first(max(1, bisect(list(accumulate(map(len, text.rows))), TOKENS)))
 
 
 @method(room="guard", paper="Das et al. 2025 (AlignGuard-LoRA), arXiv:2508.02079", cost=1.6)
 def align_guard(
     generic: OwnText, rows: Sequence[Tokens], *, strength: float = 1.0, fisher: float = 1.0, curvature: float = 1.0,
-    collision: float = 1.0, energy: float = ENERGY, n_rows: int = 256, seed: int = 0,
+    collision: float = 1.0, energy: float = ENERGY, n_rows: int = 256, maps_per_step: int = MAPS, seed: int = 0,
 ) -> Edit:  # fmt: skip
     """Hold an update still where some rows' answers feel it, and the rest of it apart and small (AlignGuard-LoRA).
 
     Take it where what must stay can be written down, as refusals of unsafe requests can, and nothing but weights may be read
-    while training. Both kinds of rows are read once, before training; a step multiplies two factors with two square matrices a map.
+    while training. Both kinds of rows are read once, before training.
 
         W = a + t,   a: on the eigenvectors of F, over all maps, that have the share `energy` of its trace;   t: the rest
         loss = task + 500 strength (fisher <a, F a> + 0.00001 curvature <t, H t> + 0.1 collision (overlap + nearness) / 2)
@@ -101,7 +118,9 @@ def align_guard(
         curvature: Weight of the task part's penalty; 1 is lambda_T = 0.01, 0 is without it.
         collision: Weight of what both parts share; 1 is lambda_NC = 100, 0 is without it.
         energy: Share of the alignment rows' Fisher information that the alignment part has, in (0, 1].
-        n_rows: Rows of each kind that are read.
+        n_rows: Rows of each kind that are read, as far as 4,096 tokens go.
+        maps_per_step: Of how many maps, drawn for each step, the last two terms are measured, for all of them; they multiply square
+            matrices, the first term does not.
         seed: Seed of the drawn labels.
 
     Returns:
@@ -124,4 +143,4 @@ def align_guard(
         map of width d cost d³ once: for maps of thousands, minutes.
     """
     sizes: Weights = (FISHER * fisher, CURVATURE * curvature, COLLISION * collision)
-    return _TwoParts(generic, rows, tuple(strength * w for w in sizes), energy, n_rows, seed)  # type: ignore[arg-type]
+    return _TwoParts(generic, rows, tuple(strength * w for w in sizes), energy, n_rows, maps_per_step, seed)  # type: ignore[arg-type]

@@ -106,11 +106,11 @@ class _ShortGradient(Edit):
 
 
 @method(room="guard", paper="Peng et al. 2025 (GLAD), arXiv:2507.13089", cost=3.0)
-def glad(rows: Sequence[Tokens], *, strength: float = 1.0, rows_per_step: int = 16) -> Edit:
+def glad(rows: Sequence[Tokens], *, strength: float = 1.0, rows_per_step: int = 4) -> Edit:
     """Prefer weights at which the task's own gradient is short, for tunes on a few rows.
 
     Where the gradient stays short around the weights, a somewhat different set of rows would have led to nearly the same place.
-    Needs nothing but the rows. A step pays two more forward and backward passes over `rows_per_step` rows.
+    Needs nothing but the rows. A step pays two more forward and backward passes over `rows_per_step` rows, whatever the batch.
 
         loss = task + 0.1 strength |d loss(rows) / d w|,   its gradient by (g(w + e g / |g|) - g(w)) / e,   e = 0.001 |w|
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from despur.claims.tiny_runs import fresh_lora, move, penalty, rows_of
 from despur.core import Edit, LowRank, Report
@@ -148,5 +149,5 @@ def _stiffness(text: OwnText, rows: Sequence[Tokens], model: Any) -> float:
     """Mean eigenvalue of the alignment rows' Fisher information, over all maps."""
     edit: Any = guard(text, rows)
     edit.bind(model)
-    values = [one.values for one in edit.split.values()]
+    values = [torch.outer(*one.roots).square() for one in edit.split.values()]
     return float(sum(v.sum() for v in values)) / sum(v.numel() for v in values)

@@ -93,13 +93,19 @@ class TextFisher:
 
     def kronecker(self) -> Kronecker:
         """Covariances of what goes into each map and of what comes back, a token."""
-        inputs: dict[str, Tensor] = {}
+        read: dict[str, Tensor] = {}
         signals: dict[str, Tensor] = {}
+        first: dict[str, str] = {}  # of the maps that read the same, as queries, keys and values do
         real = 0
         for streams, mask in self.flows():
             real += int(mask.sum())
+            of: dict[tuple[int, torch.Size], str] = {}
             for name, (x, delta) in streams.items():
-                into, back = x[mask.bool()], delta[mask.bool()]
-                inputs[name] = inputs.get(name, 0) + into.T @ into
+                first[name] = of.setdefault((x.data_ptr(), x.shape), name)
+                if first[name] == name:
+                    into = x[mask.bool()]
+                    read[name] = read.get(name, 0) + into.T @ into
+                back = delta[mask.bool()]
                 signals[name] = signals.get(name, 0) + back.T @ back
-        return Kronecker({n: a / real for n, a in inputs.items()}, {n: g / self.tokens for n, g in signals.items()})
+        inputs = {name: a / real for name, a in read.items()}
+        return Kronecker({n: inputs[first[n]] for n in signals}, {n: g / self.tokens for n, g in signals.items()})

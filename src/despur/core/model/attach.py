@@ -18,11 +18,19 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
     Raises:
         SiteNotFound: no such module; the message names the nearest ones.
     """
-    modules = dict(model.named_modules())
     for prefix in ("", "base_model.model."):
-        if prefix + name in modules:
-            return modules[prefix + name]
-    raise SiteNotFound(f"no module {name!r} in {type(model).__name__}{nearest(name, modules)}")
+        found = _walk(model, prefix + name)
+        if found is not None:
+            return found
+    raise SiteNotFound(f"no module {name!r} in {type(model).__name__}{nearest(name, dict(model.named_modules()))}")
+
+
+def _walk(model: nn.Module, name: str) -> nn.Module | None:
+    # not `get_submodule`, for PEFT's wrappers answer to their base's names; nor all names, once a site and a pass
+    found: nn.Module | None = model
+    for part in name.split(".") if name else ():
+        found = None if found is None else dict(found.named_children()).get(part)
+    return found
 
 
 @contextlib.contextmanager
