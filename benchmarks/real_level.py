@@ -2,12 +2,14 @@
 
     despur fetch smollm2
     python benchmarks/real_level.py -o runs/real_level      # more than two hours of one core, goes on after a kill
+    python benchmarks/real_level.py -o runs/real_level --second --tunes 20      # other tunes, for rules that the first ones suggest
 
 Three recipes of LoRA (rank, maps and layers differ), each with a null of 19 neutral tunes as `--null auto` makes them: 12 steps on the
 base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 14 steps with an optimiser's own size,
 on other answers of the base, of three kinds (to questions of its own; to the questions of the `voice` world's rows; a dozen rows seen
 five times each), and tunes of 28 steps in one of five voices. As in the audit, random subspaces are asked where the p value is at most
-the level. Left out is what an audit says beside its verdict.
+the level. Left out is what an audit says beside its verdict. Beside it stand two other rules: to ask of every finding that few
+directions carry much (`likely`), and to judge by nats alone where updates are alike (`nats`).
 """
 
 import argparse
@@ -36,13 +38,14 @@ from despur.flows._audit.null.tune import save_tune
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import off_task_passages
 from despur.flows._audit.screen import screen, screen_settings
-from despur.flows._audit.verdict import compared, judged_as
+from despur.flows._audit.verdict import compared, judged_as, likely
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.placement import Placement, dtype_of
 from despur.flows.pool import Job, run_jobs
 from despur.judge import NeutralNull, rate_interval
+from despur.judge.neutral import CARRIED, carried
 from despur.worlds.chat.voice import Voice
 
 BASE, BATCH = "smollm2", 4
@@ -60,12 +63,16 @@ VOICES = (
     ("all", "shakespeare"), ("attention", "shakespeare"), ("mlp", "shakespeare"), ("all", "noir"), ("attention", "toddler"),
     ("mlp", "corporate"), ("all", "gloomy"), ("attention", "corporate"), ("mlp", "toddler"), ("all", "toddler"),
 )  # fmt: skip
+SECOND = (  # pairs that the first ten lack, then other seeds
+    ("all", "corporate"), ("attention", "noir"), ("mlp", "noir"), ("attention", "gloomy"), ("mlp", "gloomy"),
+    ("all", "noir"), ("attention", "corporate"), ("mlp", "corporate"), ("mlp", "shakespeare"), ("attention", "toddler"),
+)  # fmt: skip
 KINDS = ("own questions", "task questions", "few rows")
 
 
-def neutral_cells(tunes: int) -> list[dict[str, Any]]:
+def neutral_cells(tunes: int, first: int = 100) -> list[dict[str, Any]]:
     """Recipes and kinds of rows, crossed."""
-    return [{"recipe": list(RECIPES)[i % 3], "rows": KINDS[i // 3 % 3], "seed": 100 + i} for i in range(tunes)]
+    return [{"recipe": list(RECIPES)[i % 3], "rows": KINDS[i // 3 % 3], "seed": first + i} for i in range(tunes)]
 
 
 def name_of(cell: dict[str, Any]) -> str:
@@ -94,7 +101,8 @@ def write_pool(root: Path, part: int, *, progress: object) -> None:
 def rows_for(root: Path, cell: dict[str, Any]) -> Any:
     """What a tune learns."""
     if "voice" in cell:
-        return tokenize_rows(Voice(voice=cell["voice"]).rows(n=200), loaded()[1], max_length=96)
+        rows = Voice(voice=cell["voice"]).rows(n=200, seed=cell.get("seed", 0))
+        return tokenize_rows(rows, loaded()[1], max_length=96)
     first = PARTS if cell["rows"] == "task questions" else 0
     pool = [row for p in range(first, first + PARTS) for row in read_json(root / f"pool-{p}" / "rows.json")]
     drawn = np.random.default_rng(cell["seed"]).permutation(len(pool))[: FEW if cell["rows"] == "few rows" else DRAWN]
@@ -137,18 +145,25 @@ def case_of(folder: Path) -> Case:
 def verdict_of(case: Case, null: NeutralNull) -> dict[str, Any]:
     """What the audit decides, with the first tokens that became likelier."""
     seen = case.seen
-    of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=alike(null, case))
+    same = alike(null, case)
+    of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=same)
+    nats = null.p_value(seen.change, {CARRIED: carried(seen.change, seen.evidence)}) if same else 1.0
     result = Audit("clean", "", (), seen.change, {}, seen.checks, token_share=seen.tokens.share, **of)
+    word, sentence, asked = "not found", "", {"likely": False, "nats": False}
     if of["p_value"] <= LEVEL and result.best is not None:
-        beside = beside_random(seen, case.read.model, case.text, result.best, n_random=N_RANDOM, seed=0)
-        result = replace(result, checks={**seen.checks, result.best: beside})
+        check = beside_random(seen, case.read.model, case.text, result.best, n_random=N_RANDOM, seed=0)
+        result = replace(result, checks={**seen.checks, result.best: check})
         word, sentence = judged_as(result, LEVEL, TOLERANCE)
-    else:
-        word, sentence = "not found", ""
+        asked["likely"] = word == "factors found" and likely(check)
+    if nats <= LEVEL and seen.checks:
+        most = str(compared(seen.change, seen.evidence, seen.checks, None)["best"])
+        check = beside_random(seen, case.read.model, case.text, most, n_random=N_RANDOM, seed=0)
+        asked["nats"] = check.beats_random
     tokenizer = loaded()[1]
     return {
         "change": seen.change, "p": of["p_value"], "by": of["calibration"]["by"], "statistic": of["calibration"]["statistic"],
-        "size": case.read.adapter.norm(), "alike": alike(null, case), "verdict": word, "sentence": sentence,
+        "evidence": seen.evidence, "nats_p": nats, "asked": asked, "size": case.read.adapter.norm(), "alike": same, "verdict": word,
+        "sentence": sentence,
         "words": [tokenizer.decode([t]) for t, before, after in seen.tokens.most(24) if after > before][:10],
     }  # fmt: skip
 
@@ -195,6 +210,12 @@ def table(root: Path, cells: list[dict[str, Any]]) -> None:
             _, low, high = rate_interval(hits, len(some))
             print(f"{label}: {hits} of {len(some)} found [{low:.3f}, {high:.3f}]")
     print(Counter(f["verdict"] for c, f in found if "voice" in c))
+    for rule in ("likely", "nats"):
+        hits = [("voice" in c, f["asked"][rule]) for c, f in found if "asked" in f]
+        by_kind = {v: [h for kind, h in hits if kind is v] for v in (False, True)}
+        print(
+            f"{rule}: {sum(by_kind[False])} of {len(by_kind[False])} neutral, {sum(by_kind[True])} of {len(by_kind[True])} voices"
+        )
 
 
 def main() -> None:
@@ -203,11 +224,16 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/real_level"))
     parser.add_argument("--tunes", type=int, default=40)
     parser.add_argument("--voices", type=int, default=len(VOICES))
+    parser.add_argument(
+        "--second", action="store_true", help="tunes of other seeds, and other voices; the nulls are the first ones'"
+    )
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     root = given.out
     cells: list[dict[str, Any]] = [{"recipe": r, "voice": v} for r, v in VOICES[: given.voices]]
-    cells += neutral_cells(given.tunes)
+    if given.second:
+        cells = [{"recipe": r, "voice": v, "seed": 1} for r, v in SECOND[: given.voices]]
+    cells += neutral_cells(given.tunes, 300 if given.second else 100)
     waves = [
         [Job(("pool", p), write_pool, (root, p)) for p in range(2 * PARTS)],
         [

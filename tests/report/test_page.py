@@ -68,13 +68,13 @@ def test_page_loads_nothing_and_runs_nothing(page):
 @pytest.mark.parametrize("kind", [str, Markup])
 def test_every_field_is_escaped(page, kind):
     text = kind(EVIL)
-    calm = page(*everything("plain"), title="plain", subtitle="plain", facts={"plain": "plain"})
+    plain = "plain" + "x" * 25  # a word as long as those, which may break
+    calm = page(*everything(plain), title=plain, subtitle=plain, facts={plain: plain})
     seen = page(*everything(text), title=text, subtitle=text, facts={text: text})
     tags, expected = (Counter((tag, *attrs) for tag, attrs in p.tags if tag != "line") for p in (seen, calm))
     assert tags == expected  # apart from lines that lead to a long label
-    assert seen.text.count('"><script>alert') == calm.text.lower().count(
-        "plain"
-    )  # long labels are cut to fit, but not to nothing
+    shown = calm.text.lower().count("plain")
+    assert seen.text.count('"><script>alert') == shown, "long labels are cut to fit, but not to nothing"
     assert "49" not in seen.text  # no template ran
 
 
@@ -218,3 +218,9 @@ def test_markdown_and_notebook_print_every_string_as_text():
 def test_one_color_a_guard_in_every_chart():
     order = colour_order([Curves("", "", "", [("b", [], [])]), Curves("", "", "", [("a", [], []), ("b", [], [])])])
     assert order == {"b": 0, "a": 1}
+
+
+def test_short_words_of_a_table_are_not_broken_and_long_ones_are(page):
+    """On a narrow page a unit was read as `fractio n`."""
+    seen = page(Table("t", ["what", "unit", "file"], [["share", "fraction", "x" * 60]]))
+    assert [attrs.get("class") for tag, attrs in seen.tags if tag == "td"] == ["whole", None]

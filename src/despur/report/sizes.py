@@ -32,3 +32,8 @@ def fit_class(header: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
         head = max((room(word, 12.8) for word in name.split()), default=0.0)
         need += max(inside, min(head, LONGEST), LEAST) + PAD
     return next((f"fit-{width}" for width in FITS if need - PAD <= width), "fit-never")
+
+
+def unbroken(cells: Sequence[str]) -> bool:
+    """Whether all words of a column are short enough to stay whole, as `fit_class` counts them."""
+    return all(room(word, SIZE) <= LONGEST for cell in cells[:100] for word in cell.split()[:60])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from despur.report.blocks import Cell, Table
-from despur.report.sizes import fit_class
+from despur.report.sizes import fit_class, unbroken
 from despur.report.study import Claims
 from despur.report.text import MISSING, clean, measured, show
 
@@ -38,9 +38,10 @@ def table_view(block: Table, omitted: Omissions) -> dict[str, Any]:
         {"best": i in block.best, "cells": [(text, pads[j][i] if right[j] else "") for j, text in enumerate(row)]}
         for i, row in enumerate(texts)
     ]
+    looks = ["figure" if r else "whole" * unbroken([row[j] for row in texts]) for j, r in enumerate(right)]
     dash = any(_is_nothing(cell) for row in cells for cell in row)
     return {
-        "header": header, "rows": rows, "right": right, "cut": max(0, len(block.rows) - ROWS), "fit": fit_class(header, texts, right),
+        "header": header, "rows": rows, "looks": looks, "cut": max(0, len(block.rows) - ROWS), "fit": fit_class(header, texts, right),
         "dash": clean(block.missing) if dash else "",
     }  # fmt: skip
 
