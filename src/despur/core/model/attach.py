@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from despur.core.errors import SiteNotFound, nearest
+from despur.core.model.base_modules import module_at
 from despur.core.types import Context, Edit, Site
 
 
@@ -19,18 +20,10 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
         SiteNotFound: no such module; the message names the nearest ones.
     """
     for prefix in ("", "base_model.model."):
-        found = _walk(model, prefix + name)
+        found = module_at(model, prefix + name)
         if found is not None:
             return found
     raise SiteNotFound(f"no module {name!r} in {type(model).__name__}{nearest(name, dict(model.named_modules()))}")
-
-
-def _walk(model: nn.Module, name: str) -> nn.Module | None:
-    # not `get_submodule`, for PEFT's wrappers answer to their base's names; nor all names, once a site and a pass
-    found: nn.Module | None = model
-    for part in name.split(".") if name else ():
-        found = None if found is None else dict(found.named_children()).get(part)
-    return found
 
 
 @contextlib.contextmanager

@@ -13,23 +13,34 @@ def base_modules(model: nn.Module, *, shared: bool = False) -> dict[str, nn.Modu
         shared: Give a module that stands at several places under all of their names, not once.
     """
     modules: dict[str, nn.Module] = {}
-    seen: set[int] = set()
-
-    def visit(name: str, module: nn.Module) -> None:
+    inside = module_at(model, "base_model.model")
+    left, seen = [("", model if inside is None else inside)], set[int]()
+    while left:
+        name, module = left.pop()
         if id(module) in seen and not shared:
-            return
+            continue
         seen.add(id(module))
         modules[name] = module
-        for child, inner in unwrapped(module).named_children():
-            visit(f"{name}.{child}" if name else child, inner)
-
-    visit("", dict(model.named_modules()).get("base_model.model", model))
+        inner = [(f"{name}.{child}" if name else child, m) for child, m in unwrapped(module).named_children()]
+        left.extend(reversed(inner))
     return modules
+
+
+def module_at(model: nn.Module, name: str) -> nn.Module | None:
+    """The module of that very name; None where there is none.
+
+    Not `get_submodule`, for PEFT's wrappers answer to their base's names; nor `named_modules`, which lists all to find one.
+    """
+    found: nn.Module | None = model
+    for part in name.split(".") if name else ():
+        found = None if found is None else dict(found.named_children()).get(part)
+    return found
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
     """The base's own module inside PEFT's wrapper."""
-    inside = next((getattr(module, part) for part in _INSIDE if part in dict(module.named_children())), None)
+    children = dict(module.named_children())
+    inside = next((children[part] for part in _INSIDE if part in children), None)
     return module if inside is None else unwrapped(inside)
 
 
