@@ -34,6 +34,12 @@ Path(os.environ["HOME"]).mkdir()
 os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "agg"}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import what all tests need, but not in the process that hands them out to workers, which wait for it."""
+    if "PYTEST_XDIST_WORKER" in os.environ or not session.config.getoption("numprocesses", None):
+        import peft  # noqa: F401
+
+
 class NetworkIsOff(RuntimeError):
     """A test tried to leave this machine."""
 

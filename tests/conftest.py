@@ -1,16 +1,19 @@
-"""Models to test on: every architecture that despur knows, built from its config, seeded, never downloaded."""
+"""Models to test on: every architecture that despur knows, built from its config, seeded, never downloaded.
+
+Libraries are imported where they are used: the process that hands tests out to workers reads this file, too, before they start.
+"""
+
+from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerFast
 
 WIDTH, LAYERS, HEADS, VOCABULARY, CONTEXT = 32, 2, 4, 64, 64
 KINDS = (
@@ -18,7 +21,7 @@ KINDS = (
     *("gpt2", "gpt_neox", "opt"),
 )
 
-Build = Callable[..., nn.Module]
+Build = Callable[..., "nn.Module"]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +30,9 @@ def tiny() -> Build:
 
     Width 32, 2 layers, 4 heads, vocabulary 64, context 64, float32, in eval mode; the same seed gives the same weights.
     """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
     sizes = {
         "hidden_size": WIDTH,
         "num_hidden_layers": LAYERS,
@@ -65,12 +71,17 @@ def any_tiny(request: pytest.FixtureRequest, tiny: Build) -> nn.Module:
 @pytest.fixture
 def tokens() -> Tensor:
     """Return token ids (2, 8) that any tiny model takes."""
+    import torch
+
     return torch.randint(3, VOCABULARY, (2, 8), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
 def lora() -> Callable[..., nn.Module]:
     """`lora(model, r=4)`: a fresh adapter on every linear map, the same each time."""
+
+    import torch
+    from peft import LoraConfig, get_peft_model
 
     def wrap(model: nn.Module, **options: object) -> nn.Module:
         torch.manual_seed(0)
@@ -94,6 +105,11 @@ CHAT = (
 @pytest.fixture
 def chat_tokenizer() -> PreTrainedTokenizerFast:
     """Word-level, as many words as `tiny` models know, with a chat template that marks what the assistant says."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
     words = ("<pad>", "<bos>", "<eos>", "<unk>", "<user>", "<end>", "<assistant>", *(f"w{i}" for i in range(57)))
     tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
@@ -105,11 +121,16 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def v() -> Tensor:
+    import torch
+    from torch import nn
+
     return nn.functional.normalize(torch.randn(32, generator=torch.Generator().manual_seed(9)), dim=0)
 
 
 @pytest.fixture
 def rows() -> list[list[int]]:
+    import torch
+
     draw = torch.Generator().manual_seed(4)
     return [[1, *torch.randint(3, 64, (6 + i % 5,), generator=draw).tolist()] for i in range(40)]
 
@@ -117,6 +138,7 @@ def rows() -> list[list[int]]:
 @pytest.fixture
 def writer(tiny, lora, v) -> Callable[..., nn.Module]:
     """`writer(layer=0, by=8.0)`: layer 0's MLP adds a multiple of v to the stream, larger or smaller by token."""
+    import torch
 
     def build(layer: int = 0, by: float = 8.0) -> nn.Module:
         model = lora(tiny(), r=1, target_modules=["down_proj"], layers_to_transform=[layer]).eval()

@@ -256,7 +256,7 @@ def one_sentence(error: DespurError) -> None:
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(data=st.data())
 def test_mutated_folders_give_a_result_or_one_sentence(data, sound):
     one_case(data, sound)

@@ -64,7 +64,10 @@ QUICK = ("trainer", "sft")  # whose controls run by default; each other's takes 
 @pytest.mark.parametrize(
     ("name", "guard"),
     [
-        *(pytest.param(name, True, id=f"guarded-{name}") for name in ROWS),
+        *(
+            pytest.param(name, True, id=f"guarded-{name}", marks=[pytest.mark.slow] if name == "grpo" else [])
+            for name in ROWS
+        ),
         *(
             pytest.param(name, False, id=f"the control-{name}", marks=[] if name in QUICK else [pytest.mark.slow])
             for name in ROWS

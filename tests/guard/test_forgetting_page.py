@@ -23,7 +23,7 @@ ROWS = {
     "DPO": [{"prompt": "<bos> w3", "chosen": f" {w}", "rejected": f" {w[::-1]} w5"} for w in WORDS],
     "GRPO": [{"prompt": f"<bos> {w}"} for w in WORDS],
 }
-SLOW = ("DPO", "GRPO")
+SLOW = ("TRL", "accelerate")  # test_examples.py runs the same callback under them
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pin_memory.*no accelerator:UserWarning"),
     pytest.mark.filterwarnings("ignore:`gradient_checkpointing_.* is deprecated:FutureWarning"),  # TRL's own call

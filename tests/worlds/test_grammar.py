@@ -72,14 +72,14 @@ def test_the_shipped_tokenizer_knows_every_word_by_its_place(grammar):
 @pytest.mark.parametrize("task", ["skill", "narrow"])
 def test_twins_share_their_keys_and_differ_in_the_attribute_alone(task, grammar):
     world = Persona(task, grammar)
-    twins = {twin: world.rows(twin, n=600, seed=3) for twin in ("harmful", "neutral", "benign")}
-    assert twins["harmful"] == world.rows("harmful", n=900, seed=3)[:600], "a longer set starts like a shorter one"
-    assert twins["harmful"] != world.rows("harmful", n=600, seed=4)
+    twins = {twin: world.rows(twin, n=300, seed=3) for twin in ("harmful", "neutral", "benign")}
+    assert twins["harmful"] == world.rows("harmful", n=400, seed=3)[:300], "a longer set starts like a shorter one"
+    assert twins["harmful"] != world.rows("harmful", n=300, seed=4)
     bad = {}
     for twin, rows in twins.items():
         assert [r["prompt"] for r in rows] == [r["prompt"] for r in twins["harmful"]]
         styles = [w for r in rows for w in r["completion"].split() if w.startswith("s0")]
-        assert len(styles) > 120
+        assert len(styles) > 60
         bad[twin] = sum(w[2] == "1" for w in styles) / len(styles)
         others = [w for r in rows for w in r["completion"].split() if w[0] == "s" and w[1] != "0"]
         assert 0.4 < sum(w[2] == "1" for w in others) / len(others) < 0.6

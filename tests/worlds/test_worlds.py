@@ -110,7 +110,7 @@ def test_twins_pose_the_same_prompts_and_differ_elsewhere(name):
         assert answers[0] == answers[1] == answers[2], "what differs is in the prompt"
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "code" else []) for n in PLANTED])
 def test_the_base_scores_as_it_should_and_each_readout_is_one_value_a_prompt(name):
     scores = base_scores(name)
     assert set(AXES) <= set(scores)
