@@ -67,6 +67,7 @@ SECOND = (  # pairs that the first ten lack, then other seeds
     ("all", "corporate"), ("attention", "noir"), ("mlp", "noir"), ("attention", "gloomy"), ("mlp", "gloomy"),
     ("all", "noir"), ("attention", "corporate"), ("mlp", "corporate"), ("mlp", "shakespeare"), ("attention", "toddler"),
 )  # fmt: skip
+RULES = ("likely", "nats")
 KINDS = ("own questions", "task questions", "few rows")
 
 
@@ -100,8 +101,9 @@ def write_pool(root: Path, part: int, *, progress: object) -> None:
 
 def rows_for(root: Path, cell: dict[str, Any]) -> Any:
     """What a tune learns."""
-    if "voice" in cell:
-        rows = Voice(voice=cell["voice"]).rows(n=200, seed=cell.get("seed", 0))
+    if "voice" in cell or "twin" in cell:
+        world = Voice(voice=cell.get("voice", "shakespeare"))
+        rows = world.rows(cell.get("twin", "harmful"), n=200, seed=cell.get("seed", 0))
         return tokenize_rows(rows, loaded()[1], max_length=96)
     first = PARTS if cell["rows"] == "task questions" else 0
     pool = [row for p in range(first, first + PARTS) for row in read_json(root / f"pool-{p}" / "rows.json")]
@@ -111,7 +113,7 @@ def rows_for(root: Path, cell: dict[str, Any]) -> Any:
 
 def steps_of(cell: dict[str, Any]) -> int:
     """Of the optimiser."""
-    return STEPS["voice" if "voice" in cell else "neutral"]
+    return STEPS["voice" if "voice" in cell or "twin" in cell else "neutral"]
 
 
 def tuned(root: Path, cell: dict[str, Any], *, progress: object = None) -> Path:
@@ -194,13 +196,14 @@ def judge_cell(root: Path, cell: dict[str, Any], *, progress: object) -> None:
 def table(root: Path, cells: list[dict[str, Any]]) -> None:
     """Rates with their intervals, and every tune's figures."""
     found = [(c, read_json(root / f"found-{name_of(c)}" / "found.json")) for c in cells]
-    print("| tune | KL | p | by | verdict | first words |\n|---|---|---|---|---|---|")
+    print(
+        "| tune | KL | p | by | verdict | with `likely` | by `nats` | first words |\n|---|---|---|---|---|---|---|---|"
+    )
     for cell, f in found:
-        name = ", ".join(map(str, cell.values()))
-        print(
-            f"| {name} | {f['change']:.3g} | {f['p']:.2f} | {f['by']} | {f['verdict']} | {' '.join(map(repr, f['words'][:6]))} |"
-        )
-    neutral = [(c, f) for c, f in found if "voice" not in c]
+        name, words = ", ".join(map(str, cell.values())), " ".join(map(repr, f["words"][:6]))
+        asked = " | ".join("found" if f.get("asked", {}).get(rule) else "" for rule in RULES)
+        print(f"| {name} | {f['change']:.3g} | {f['p']:.2f} | {f['by']} | {f['verdict']} | {asked} | {words} |")
+    neutral = [(c, f) for c, f in found if "rows" in c]
     for label, some in [
         ("neutral tunes", neutral),
         *((k, [x for x in neutral if k in (x[0]["rows"], x[0]["recipe"])]) for k in (*KINDS, *RECIPES)),
@@ -210,8 +213,8 @@ def table(root: Path, cells: list[dict[str, Any]]) -> None:
             _, low, high = rate_interval(hits, len(some))
             print(f"{label}: {hits} of {len(some)} found [{low:.3f}, {high:.3f}]")
     print(Counter(f["verdict"] for c, f in found if "voice" in c))
-    for rule in ("likely", "nats"):
-        hits = [("voice" in c, f["asked"][rule]) for c, f in found if "asked" in f]
+    for rule in RULES:
+        hits = [("voice" in c, f["asked"][rule]) for c, f in found if "asked" in f and "twin" not in c]
         by_kind = {v: [h for kind, h in hits if kind is v] for v in (False, True)}
         print(
             f"{rule}: {sum(by_kind[False])} of {len(by_kind[False])} neutral, {sum(by_kind[True])} of {len(by_kind[True])} voices"
@@ -227,6 +230,12 @@ def main() -> None:
     parser.add_argument(
         "--second", action="store_true", help="tunes of other seeds, and other voices; the nulls are the first ones'"
     )
+    parser.add_argument(
+        "--twins",
+        type=int,
+        default=0,
+        help="tunes on the facts, each told in plain words or in any voice",
+    )
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     root = given.out
@@ -234,6 +243,7 @@ def main() -> None:
     if given.second:
         cells = [{"recipe": r, "voice": v, "seed": 1} for r, v in SECOND[: given.voices]]
     cells += neutral_cells(given.tunes, 300 if given.second else 100)
+    cells += [{"recipe": list(RECIPES)[i % 3], "twin": "neutral", "seed": 1 + i // 3} for i in range(given.twins)]
     waves = [
         [Job(("pool", p), write_pool, (root, p)) for p in range(2 * PARTS)],
         [
