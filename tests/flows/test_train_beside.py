@@ -18,6 +18,7 @@ def norm(folder):
     return Adapter.read(folder / "adapter", persona_base()[0]).norm()
 
 
+@pytest.mark.slow  # what is wired, `test_each_has_its_own_options` and test_compare's arms with a second guard ask
 def test_both_act_and_the_certificate_names_the_second(base, data, tmp_path):
     runs = {
         "grasp": train(base, data, out=tmp_path / "one", guard="grasp", **QUICK),
