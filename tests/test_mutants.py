@@ -32,7 +32,16 @@ def test_every_kind_is_planted_once_in_its_place_and_messages_are_left():
     ]
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "judge").glob("*.py")), ids=lambda p: p.stem)
+QUICK = ("area", "axes", "stress")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=[] if p.stem in QUICK else [pytest.mark.slow], id=p.stem)
+        for p in sorted((SOURCE / "judge").glob("*.py"))
+    ],
+)
 def test_a_planted_file_is_python_and_another(path: Path):
     source = path.read_text("utf-8")
     plain = ast.dump(ast.parse(source))

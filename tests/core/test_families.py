@@ -65,7 +65,29 @@ def built(kind: str, options: dict, family) -> nn.Module:
     return family(kind, **options)
 
 
-@pytest.mark.parametrize(("kind", "options"), VARIANTS.values(), ids=VARIANTS)
+# of one make with others that are asked each time
+ALIKE = (
+    "seed_oss",
+    "ernie4_5",
+    "hunyuan_v1_dense",
+    "arcee",
+    "jais2",
+    "cwm",
+    "apertus",
+    "ministral3",
+    "olmo",
+    "ministral",
+    "exaone4",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param(*variant, marks=[pytest.mark.slow] if name in ALIKE else [], id=name)
+        for name, variant in VARIANTS.items()
+    ],
+)
 def test_roles_are_what_the_model_computes_and_a_guard_holds_them(kind, options, family, passing, quiet, tokens, rows):
     with quiet():
         base = built(kind, options, family)

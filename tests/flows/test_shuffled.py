@@ -117,7 +117,9 @@ def test_rows_whose_answers_cannot_be_exchanged_are_refused_before_anything_is_t
 
 
 @pytest.mark.parametrize(
-    ("lr", "said"), [(1e-9, "learned nothing.*--guard none"), (3.0, "diverged.*lower --lr")], ids=["nothing", "diverged"]
+    ("lr", "said"),
+    [(1e-9, "learned nothing.*--guard none"), pytest.param(3.0, "diverged.*lower --lr", marks=pytest.mark.slow)],
+    ids=["nothing", "diverged"],
 )  # fmt: skip
 def test_a_scout_that_learned_nothing_or_diverged_stops_the_run(lr, said, base, slant, tmp_path):
     settings = Settings(steps=8, lr=lr, batch=8, rank=4)

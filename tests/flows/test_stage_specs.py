@@ -87,6 +87,7 @@ def test_what_an_option_changes_is_trained_again(name, again, run):
         again(**{name: value, **beside})
 
 
+@pytest.mark.slow  # of a kind with faster ones
 def test_text_that_changed_under_its_name_is_read_again(base, run, no_training, tmp_path):
     text = tmp_path / "text.jsonl"
     asked = {"out": tmp_path / "run", "settings": Settings(**SETTINGS), **RUN, "rehearse_on": text}

@@ -201,7 +201,11 @@ def trainer_run(trainer, prepare, edits, out: Path, fsdp: bool, full: bool) -> N
 CASES = {"DDP": (False, False), "FSDP2": (True, False), "FSDP2, full fine-tune": (True, True)}
 
 
-@pytest.mark.parametrize(("fsdp", "full"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("fsdp", "full"),
+    [pytest.param(*case, marks=[pytest.mark.slow] if case[1] else []) for case in CASES.values()],
+    ids=CASES,
+)
 def test_trainer_in_two_processes(fsdp, full, trainer, prepare, base, own_text, factor, tmp_path):
     in_two(trainer_run, trainer, prepare, [rehearse(own_text, budget=2.0), grasp(factor)], tmp_path, fsdp, full)
     edits = [rehearse(own_text, budget=1.0), grasp(factor)]
