@@ -122,7 +122,25 @@ def test_nats_are_compared_only_where_updates_are_as_large_and_few_directions_ca
     assert word == "factors found"
     assert "no neutral tune carries as many nats" in sentence
     assert judged(0.3, alike=False)[0] == "diffuse change", "as a share it is one of them"
-    word, sentence = judged(0.1, alike=True)
-    assert word == "diffuse change", "a large change that no few directions carry"
-    assert "they carry a smaller part of it than a factor does (20% or more)" in sentence
-    assert "random subspaces carry as much" not in sentence, "they do not: .01"
+    assert judged(0.1, alike=True)[0] == "factors found", "a tenth of a change fifty times theirs"
+    word, sentence = judged(0.005, alike=True)
+    assert word == "diffuse change", "random subspaces carry .01"
+    assert "random subspaces carry as much" in sentence
+
+
+def test_where_updates_are_alike_shares_of_next_to_nothing_are_no_factor_and_of_few_tunes_they_are_asked_for_much():
+    """Two neutral tunes of a real model, and one of rank 4 whose directions carried a hundredth."""
+    shares = tuple(0.2 + 0.01 * (i % 7) for i in range(20))
+    few = NeutralNull((0.04,) * 20, {"mean": shares}, recipe={"ranks": [8]})
+
+    def judged(low, null, *, alike):
+        check = CausalCheck(0.04, low + 0.05, 0.4, (low, 0.9), (0.01,), 1, "layer", 8, 0.1, 0.1)
+        found = compared(0.04, {"mean": 0.5}, {"mean": check}, null, alike=alike)
+        return found["p_value"], judged_as(Audit("clean", "", (), 0.04, {}, {"mean": check}, **found), 0.05, 0.01)[0]
+
+    assert judged(0.1, few, alike=False) == (pytest.approx(1 / 21), "diffuse change")
+    assert judged(0.3, few, alike=False)[1] == "factors found"
+    many = replace(few, changes=(0.04,) * 200, evidence={"mean": shares * 10})
+    assert judged(0.1, many, alike=False)[1] == "factors found", "among two hundred to stand out is rare"
+    quiet = replace(few, changes=(0.4,) * 20)  # neutral tunes that move as much as this one and ten times more
+    assert judged(0.3, quiet, alike=True)[1] == "diffuse change", "by nats it is one of them"

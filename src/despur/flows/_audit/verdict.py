@@ -10,6 +10,7 @@ from despur.measure.causal import INERT, CausalCheck
 
 LEAST = 0.2  # of the off-task change, that one direction carries where a factor is called likely; twice as much of four
 TIMES = 3.0  # what random subspaces carry
+MANY = 100  # tunes of a null; among fewer, by shares, to stand out is not rare enough to be all that is asked
 
 
 FOUND = ("factors found", "factor likely")  # verdicts with a factor to save
@@ -37,9 +38,13 @@ def compared(
     most = max(checks, key=lambda n: checks[n].interval[0] / checks[n].rank ** 0.5, default=None)
     if null is None:
         return {"best": most, "p_value": None}
-    if alike and checks:
-        evidence = {**evidence, CARRIED: carried(change, evidence)}
-    scores, by = null.scores(change, evidence), null.by(change, evidence)
+    scores = null.scores(change, evidence)
+    if (
+        alike and checks
+    ):  # nats alone: by shares neutral tunes stand out that move the base by a hundredth of what a voice does
+        evidence = {CARRIED: carried(change, evidence)}
+        scores |= null.scores(change, evidence)
+    by = null.by(change, evidence)
     best = most if by == CARRIED else max(checks, key=lambda n: scores.get(n, -1e9), default=None)
     p = null.p_value(change, evidence)
     calibration = {
@@ -92,7 +97,8 @@ def judged_as(result: Audit, level: float, tolerance: float) -> tuple[Word, str]
     if result.change <= most:  # shares of next to nothing: a few directions carry them in any narrow tune
         small = f"{head}that is at most the tolerance of {tolerance:g}"
         return "clean", f"{small}, and no more than any neutral tune moves it ({least:.3g} or more)"
-    if p <= level and (c is None or (likely(c) if by_size else c.beats_random)):
+    enough = c is None or (c.beats_random if by_size or neutral >= MANY else likely(c))
+    if p <= level and enough:
         return "factors found", f"{head}{figures}: {rank}"
     if result.change <= tolerance:
         return "clean", (
