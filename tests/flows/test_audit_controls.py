@@ -136,9 +136,12 @@ def test_where_updates_are_alike_shares_of_next_to_nothing_are_no_factor_and_of_
     def judged(low, null, *, alike):
         check = CausalCheck(0.04, low + 0.05, 0.4, (low, 0.9), (0.01,), 1, "layer", 8, 0.1, 0.1)
         found = compared(0.04, {"mean": 0.5}, {"mean": check}, null, alike=alike)
-        return found["p_value"], judged_as(Audit("clean", "", (), 0.04, {}, {"mean": check}, **found), 0.05, 0.01)[0]
+        return found["p_value"], *judged_as(Audit("clean", "", (), 0.04, {}, {"mean": check}, **found), 0.05, 0.01)
 
-    assert judged(0.1, few, alike=False) == (pytest.approx(1 / 21), "diffuse change")
+    p, word, sentence = judged(0.1, few, alike=False)
+    assert (p, word) == (pytest.approx(1 / 21), "diffuse change")
+    assert "they carry a smaller part of it than a factor does (20% or more)" in sentence
+    assert "random subspaces carry as much" not in sentence, "they do not: .01"
     assert judged(0.3, few, alike=False)[1] == "factors found"
     many = replace(few, changes=(0.04,) * 200, evidence={"mean": shares * 10})
     assert judged(0.1, many, alike=False)[1] == "factors found", "among two hundred to stand out is rare"
