@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from jobs import run_here
 
 from despur.core.errors import BadInput
 from despur.flows import compare, dry_run, report, table
@@ -12,7 +13,6 @@ from despur.flows._compare.asked import ASKED, record_of
 from despur.flows._compare.cell import Cell, is_done
 from despur.flows._compare.compare import by_cost
 from despur.flows._compare.plan import FILE, cells_of, read_plan, write_plan
-from despur.flows.pool import Done
 from despur.flows.scores import load_scores
 from despur.flows.verb import call_arguments, recorded
 from despur.worlds import Persona
@@ -24,14 +24,9 @@ EMPTY = ("data", "probes", *ASKED, "after_seeds")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A small comparison, tuned on one seed and reported on two; run here, since workers would import everything again."""
-
-    def here(stages, *, workers, engine, progress):
-        for job in (job for jobs in stages for job in jobs):
-            yield Done(job.key, job.function(*job.arguments, progress=progress))
-
     out = tmp_path_factory.mktemp("compare") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("despur.flows._compare.compare.run_jobs", here)
+        patch.setattr("despur.flows._compare.compare.run_jobs", run_here)
         patch.setattr(Persona, "training", {**Persona().training, "rows": 48 * STEPS})  # as many as are seen
         return compare(
             ["persona"], out=out, guards=["truncate", "early"], seeds=2, tuning_seeds=1, steps=STEPS, workers=2

@@ -2,11 +2,11 @@
 
 import copy
 import json
-import pickle
 
 import pandas as pd
 import pytest
 import torch
+from jobs import run_here
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
@@ -16,7 +16,6 @@ from despur.flows import compare, dry_run
 from despur.flows._compare.kept import kept
 from despur.flows._compare.worlds import open_world
 from despur.flows.in_memory import base_in_memory
-from despur.flows.pool import Done
 from despur.worlds import PERSONA_BASE, Grammar, Persona, persona_base
 
 GRAMMAR = Grammar()
@@ -27,13 +26,6 @@ PROBES = [
 ]  # fmt: skip
 ROWS = Persona("narrow").rows(n=24)
 ASKED = {"guards": ["early"], "quick": True, "seeds": 1, "steps": 8, "workers": 1}
-
-
-def run_here(stages, **_):
-    """`run_jobs` without processes, which take longer to start than to work; what a job is given still goes through a pickle."""
-    for job in (job for jobs in stages for job in jobs):
-        job.function(*pickle.loads(pickle.dumps(job.arguments)))
-        yield Done(job.key)
 
 
 @pytest.fixture(autouse=True, scope="module")
