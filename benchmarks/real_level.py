@@ -2,14 +2,13 @@
 
     despur fetch smollm2
     python benchmarks/real_level.py -o runs/real_level      # more than two hours of one core, goes on after a kill
-    python benchmarks/real_level.py -o runs/real_level --second --tunes 20      # other tunes, for rules that the first ones suggest
+    python benchmarks/real_level.py -o runs/real_level --second --tunes 20      # tunes of other seeds, other voices
 
 Three recipes of LoRA (rank, maps and layers differ), each with a null of 19 neutral tunes as `--null auto` makes them: 12 steps on the
 base's own answers, scaled to the size of the recipe's first voice. Judged by it: neutral tunes of 14 steps with an optimiser's own size,
 on other answers of the base, of three kinds (to questions of its own; to the questions of the `voice` world's rows; a dozen rows seen
 five times each), and tunes of 28 steps in one of five voices. As in the audit, random subspaces are asked where the p value is at most
-the level. Left out is what an audit says beside its verdict. Beside it stand two other rules: to ask of every finding that few
-directions carry much (`likely`), and to judge by nats alone where updates are alike (`nats`).
+the level. Left out is what an audit says beside its verdict.
 """
 
 import argparse
@@ -38,14 +37,13 @@ from despur.flows._audit.null.tune import save_tune
 from despur.flows._audit.page import Audit
 from despur.flows._audit.passages import off_task_passages
 from despur.flows._audit.screen import screen, screen_settings
-from despur.flows._audit.verdict import compared, judged_as, likely
+from despur.flows._audit.verdict import compared, judged_as
 from despur.flows.adapter_tokenizer import form_of
 from despur.flows.base_fingerprint import base_fingerprint
 from despur.flows.load import load_base
 from despur.flows.placement import Placement, dtype_of
 from despur.flows.pool import Job, run_jobs
 from despur.judge import NeutralNull, rate_interval
-from despur.judge.neutral import CARRIED, carried
 from despur.worlds.chat.voice import Voice
 
 BASE, BATCH = "smollm2", 4
@@ -67,7 +65,6 @@ SECOND = (  # pairs that the first ten lack, then other seeds
     ("all", "corporate"), ("attention", "noir"), ("mlp", "noir"), ("attention", "gloomy"), ("mlp", "gloomy"),
     ("all", "noir"), ("attention", "corporate"), ("mlp", "corporate"), ("mlp", "shakespeare"), ("attention", "toddler"),
 )  # fmt: skip
-RULES = ("likely", "nats")
 KINDS = ("own questions", "task questions", "few rows")
 
 
@@ -149,22 +146,16 @@ def verdict_of(case: Case, null: NeutralNull) -> dict[str, Any]:
     seen = case.seen
     same = alike(null, case)
     of = compared(seen.change, seen.evidence, seen.checks, null, LEVEL, alike=same)
-    nats = null.p_value(seen.change, {CARRIED: carried(seen.change, seen.evidence)}) if same else 1.0
     result = Audit("clean", "", (), seen.change, {}, seen.checks, token_share=seen.tokens.share, **of)
-    word, sentence, asked = "not found", "", {"likely": False, "nats": False}
+    word, sentence = "not found", ""
     if of["p_value"] <= LEVEL and result.best is not None:
         check = beside_random(seen, case.read.model, case.text, result.best, n_random=N_RANDOM, seed=0)
         result = replace(result, checks={**seen.checks, result.best: check})
         word, sentence = judged_as(result, LEVEL, TOLERANCE)
-        asked["likely"] = word == "factors found" and likely(check)
-    if nats <= LEVEL and seen.checks:
-        most = str(compared(seen.change, seen.evidence, seen.checks, None)["best"])
-        check = beside_random(seen, case.read.model, case.text, most, n_random=N_RANDOM, seed=0)
-        asked["nats"] = check.beats_random
     tokenizer = loaded()[1]
     return {
         "change": seen.change, "p": of["p_value"], "by": of["calibration"]["by"], "statistic": of["calibration"]["statistic"],
-        "evidence": seen.evidence, "nats_p": nats, "asked": asked, "size": case.read.adapter.norm(), "alike": same, "verdict": word,
+        "evidence": seen.evidence, "size": case.read.adapter.norm(), "alike": same, "verdict": word,
         "sentence": sentence,
         "words": [tokenizer.decode([t]) for t, before, after in seen.tokens.most(24) if after > before][:10],
     }  # fmt: skip
@@ -196,13 +187,10 @@ def judge_cell(root: Path, cell: dict[str, Any], *, progress: object) -> None:
 def table(root: Path, cells: list[dict[str, Any]]) -> None:
     """Rates with their intervals, and every tune's figures."""
     found = [(c, read_json(root / f"found-{name_of(c)}" / "found.json")) for c in cells]
-    print(
-        "| tune | KL | p | by | verdict | with `likely` | by `nats` | first words |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| tune | KL | p | by | verdict | first words |\n|---|---|---|---|---|---|")
     for cell, f in found:
         name, words = ", ".join(map(str, cell.values())), " ".join(map(repr, f["words"][:6]))
-        asked = " | ".join("found" if f.get("asked", {}).get(rule) else "" for rule in RULES)
-        print(f"| {name} | {f['change']:.3g} | {f['p']:.2f} | {f['by']} | {f['verdict']} | {asked} | {words} |")
+        print(f"| {name} | {f['change']:.3g} | {f['p']:.2f} | {f['by']} | {f['verdict']} | {words} |")
     neutral = [(c, f) for c, f in found if "rows" in c]
     for label, some in [
         ("neutral tunes", neutral),
@@ -213,12 +201,6 @@ def table(root: Path, cells: list[dict[str, Any]]) -> None:
             _, low, high = rate_interval(hits, len(some))
             print(f"{label}: {hits} of {len(some)} found [{low:.3f}, {high:.3f}]")
     print(Counter(f["verdict"] for c, f in found if "voice" in c))
-    for rule in RULES:
-        hits = [("voice" in c, f["asked"][rule]) for c, f in found if "asked" in f and "twin" not in c]
-        by_kind = {v: [h for kind, h in hits if kind is v] for v in (False, True)}
-        print(
-            f"{rule}: {sum(by_kind[False])} of {len(by_kind[False])} neutral, {sum(by_kind[True])} of {len(by_kind[True])} voices"
-        )
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ class NeutralNull(Result):
     is taken in units of its spread among neutral tunes of like off-task change. The statistic is the token evidence or
     the mean over directions, whichever is larger (directions agree closely, and their mean is less noisy than the
     largest), or what directions carry in nats where updates are alike (`carried`): of a large base neutral tunes, too, move few
-    directions, and a voice moves them farther. An audit gives that one alone then. Its p value is its position among those of the neutral tunes, each scored by the others.
+    directions, and a voice moves them farther. An audit gives that one alone then. Its p value is its position among those of
+    the neutral tunes, each scored by the others.
 
         z_e(x | change) = (x - mean_w) / sd_w,   w = exp(-(log10 change - log10 change_i)² / (2 near²))
         z_carried       = the same of log10(change mean_directions share), w = 1
