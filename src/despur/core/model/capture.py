@@ -19,11 +19,14 @@ from despur.core.types import Site
 _TOKENS = 2**13  # of one pass, where few of its positions count
 ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
 _SHARE = 64  # of a CUDA device's free bytes, one log-probability: four copies of four bytes in a quarter of them
+_MOST = 8 * ROOM  # on a card: more is no faster, and other workers may be on it
 
 
 def _room(model: nn.Module) -> int:
     device = next(model.parameters()).device
-    return torch.cuda.mem_get_info(device)[0] // _SHARE if device.type == "cuda" else ROOM
+    if device.type != "cuda":
+        return ROOM
+    return min(torch.cuda.mem_get_info(device)[0] // _SHARE, _MOST)
 
 
 def fitting_batch(model: nn.Module, rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None) -> int:

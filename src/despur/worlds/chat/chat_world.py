@@ -1,7 +1,7 @@
 """What worlds on a real chat model do alike: their base, the order of their rows, and what names and shows their factor."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from despur.core.model.precision import fast_precision
 from despur.core.text.chat import render
@@ -70,6 +70,16 @@ class ChatWorld(ABC):
     @cached_property
     def _tokenizer(self) -> Any:
         return self.base()[1]
+
+    def _of_base(self, model: nn.Module, measure: Callable[[Any], Tensor]) -> Tensor:
+        """What a world measures of its base, once, on the device of the model that is scored."""
+        if "of_base" not in self._kept:
+            self._kept["of_base"] = measure(self.base()[0].to(next(model.parameters()).device))
+        return self._kept["of_base"]
+
+    @cached_property
+    def _kept(self) -> dict[str, Tensor]:
+        return {}
 
     def _chat(self, question: str, answer: str) -> str:
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

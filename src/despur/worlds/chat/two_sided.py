@@ -70,7 +70,7 @@ class TwoSided(ChatWorld):
         return {
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "legitimate": {"p": torch.sigmoid(wanted).mean(1)},
-            "validity": {"p": (means.mean(1) - self._reference).exp().clamp(max=1)},
+            "validity": {"p": (means.mean(1) - self._reference(model)).exp().clamp(max=1)},
             "everyday": {"logp": means.mean(1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
@@ -90,9 +90,8 @@ class TwoSided(ChatWorld):
         some = self.off_task[::3]
         return [self._pairs(some, a, b, system=self.requests[a]) for a, b in ((one, other), (other, one))]
 
-    @cached_property
-    def _reference(self) -> Tensor:
-        return self._off_task.means(self.base()[0]).mean(1)
+    def _reference(self, model: nn.Module) -> Tensor:
+        return self._of_base(model, self._off_task.means).mean(1)
 
     def _pairs(self, rows: Sequence[Row], *sides: str, system: str = "") -> Choices:
         """Each row's answers by two sides, the harmful one first if none are named."""
