@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from despur.core.model.layer_vectors import LayerVectors
+from despur.core.model.load_tune import load_tune
 from despur.core.model.quiet import quiet_loading
 from despur.core.model.shared_copy import shared_copy
 
@@ -52,8 +53,7 @@ def save_scout(scout: Any, folder: Path) -> None:
 def load_scout(base: nn.Module, folder: Path) -> Any:
     """Put a scout that was written on its base, which stays as it is."""
     if not (folder / _VECTORS).is_file():
-        with quiet_loading():
-            return PeftModel.from_pretrained(shared_copy(base, frozen=True), str(folder)).eval()
+        return load_tune(shared_copy(base, frozen=True), folder)
     scout, saved = new_scout(base, form="vectors"), load_file(folder / _VECTORS)
     with torch.no_grad():
         for site, vector in scout.vectors.items():

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from peft import PeftModel
-
 from despur.core import Adapter, write_json
 from despur.core.adapter.continued import fold_in
 from despur.core.disk.files import write_bytes
+from despur.core.model.load_tune import load_tune
 from despur.core.model.quiet import quiet_loading
 from despur.core.text.restated import restated_notes
 from despur.core.text.shuffle import shuffled_rows
@@ -130,7 +129,7 @@ def _write_factor(start: Start, scouts: tuple[Path, ...], recipe: str, exchanged
     """Write what is merged in, and measure what it explains."""
 
     def tuned(folder: Path) -> Any:
-        return PeftModel.from_pretrained(start.reference.load()[0], str(folder)).eval()
+        return load_tune(start.reference.load()[0], folder)
 
     out.mkdir()
     write_factor(

@@ -44,7 +44,7 @@ FUNCTIONAL = (
     Arm("discount", "discount", DISCOUNTED, control="discount-permuted", cost=1.7, note="learn what the shuffled scout leaves unexplained"),
     Arm("discount-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="discount with its change on other words"),
     Arm("discount-plain", "discount", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="discount with a scout on rows as they are"),
-    Arm("discount-rehearse", "discount", DISCOUNTED, beside=LIGHT, control="discount-permuted", cost=1.8, note="a light rehearse beside it"),
+    Arm("discount-rehearse", "discount", DISCOUNTED, beside=LIGHT, control="discount-permuted", cost=1.8, note="and a light rehearse"),
     Arm("absorb", "absorb", DISCOUNTED, control="absorb-permuted", cost=1.7, note="train with the shuffled scout on, and take it off"),
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 
 from despur.core import Edit, Store, fingerprint
+from despur.core.model.load_tune import load_tune
 from despur.core.text.cuts import Encoder
 from despur.core.text.rows import Tokens, tokenize_rows
 from despur.flows._compare.arms import EARLY
@@ -130,7 +130,7 @@ class Bench:
 
     def load(self, folder: Path) -> Any:
         """The base under a saved adapter."""
-        return PeftModel.from_pretrained(self.fresh(), str(folder)).eval()  # type: ignore[arg-type]
+        return load_tune(self.fresh(), folder)
 
     @cached_property
     def text(self) -> OwnText:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 
 from despur.core import Store, fingerprint, read_json, write_json
 from despur.core.build import build
 from despur.core.errors import UnknownName
+from despur.core.model.load_tune import load_tune
 from despur.core.text.rows import tokenize_rows
 from despur.flows._train.fit import Settings, fit, new_adapter
 from despur.flows.maker import Maker
@@ -83,7 +83,7 @@ def run_cue(
         )
 
     sources = Sources(
-        base=lambda: base, load=lambda folder: PeftModel.from_pretrained(persona_base()[0], str(folder)).eval(),
+        base=lambda: base, load=lambda folder: load_tune(persona_base()[0], folder),
         rows=lambda: rows_of(seed), scout=scout,
         text=lambda: OwnText.sample(base, tokenizer, rows=128, max_new_tokens=48, seed=seed),
     )  # fmt: skip

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-
 from despur.core import read_json
 from despur.core.errors import BadInput
+from despur.core.model.load_tune import load_tune
 from despur.core.model.named_bases import base_folder
 from despur.core.model.own_chats import ETA
-from despur.core.model.quiet import quiet_loading
 from despur.core.model.sample import continue_rows
 from despur.core.results import Record, Result
 from despur.core.text.cuts import Encoder
@@ -154,9 +152,9 @@ def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
     progress(speaker, 0, 1, {})
     model, tokenizer = load_base(BASE)
     if speaker in TUNES:
-        with quiet_loading(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PEFT's own
-            model = PeftModel.from_pretrained(model, str(ADAPTERS / TUNES[speaker]))
+            model = load_tune(model, ADAPTERS / TUNES[speaker])
     return _ask(model.eval(), tokenizer, Voice(_voice()), seed)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from torch import Tensor
 
 from despur.core import (
@@ -21,6 +20,7 @@ from despur.core import (
 )
 from despur.core.adapter.peft_folder import tune_digest
 from despur.core.disk.new_folder import DONE
+from despur.core.model.load_tune import load_tune
 from despur.core.text.rows import Tokens, prompt_of
 from despur.core.text.shuffle import shuffled_rows
 from despur.find import mean_shift
@@ -162,7 +162,7 @@ class Stages:
 
     def tuned(self, folder: Path) -> Any:
         model, _ = self.reference.load()
-        return PeftModel.from_pretrained(model, str(folder)).eval()
+        return load_tune(model, folder)
 
     def shift(self, scout: Path, text: OwnText, factor: Subspace) -> Tensor:
         return mean_shift(self.tuned(scout), text.rows[:128], factor)
