@@ -26,30 +26,35 @@ def text(rows):
 
 
 @pytest.mark.parametrize(
-    ("found", "taken"),
+    ("found", "looks"),
     [
-        (seen(0.3, 0.4), 40),  # surely likely
-        (seen(0.1, 0.15), 40),  # surely not
-        (seen(0.15, 0.25), 256),  # around the bound of a fifth
-        (seen(0.3, 0.5, rank=4), 256),  # around two fifths, that of four directions
-        (screened({}), 40),
+        (seen(0.3, 0.4), [40]),  # surely likely
+        (seen(0.1, 0.15), [40]),  # surely not
+        (seen(0.15, 0.25), [40, 256]),  # around the bound of a fifth
+        (seen(0.3, 0.5, rank=4), [40, 256]),  # around two fifths, that of four directions
+        (
+            seen(0.15, 0.21),
+            [40, 90, 203, 256],
+        ),  # .03 to each side, .02 below the bound: 40 (3/2)^2 rows, and it stays so
+        (seen(0.19, 0.29), [40, 80, 160, 256]),  # it would take 63: twice as many at least
+        (screened({}), [40]),
     ],
 )
-def test_rows_are_doubled_while_the_interval_spans_the_bound(found, taken):
+def test_more_rows_are_taken_while_the_interval_spans_the_bound(found, looks):
     asked = []
 
     def look(rows):
         asked.append(rows)
         return text(rows), found
 
-    assert looked(look, FEW, grows=True)[0] == taken
-    assert asked == ([40] if taken == 40 else [40, 80, 160, 256])
+    assert looked(look, FEW, grows=True)[0] == looks[-1]
+    assert asked == looks
     assert looked(look, FEW, grows=False)[0] == 40, "a null, or the user, says how many"
 
 
 def test_few_prompts_are_not_asked_again_and_again():
     rows, _, _ = looked(lambda n: (text(min(n, 50)), seen(0.15, 0.25)), FEW, grows=True)
-    assert rows == 80
+    assert rows == 256, "two looks: the second had 50"
 
 
 def test_a_small_base_gets_everything(tiny):

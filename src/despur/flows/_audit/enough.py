@@ -1,5 +1,6 @@
 """As many rows of off-task text as a verdict needs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,10 @@ def beside_random(
 
 
 def looked(look: Callable[[int], tuple[Passages, Screen]], rows: int, *, grows: bool) -> tuple[int, Passages, Screen]:
-    """Look at twice as many rows, up to all, while the interval of what is judged spans the bound of a likely factor.
+    """Look at more rows, up to all, while the interval of what is judged spans the bound of a likely factor.
+
+    Each time as many as would settle it if the share stayed what it is: every look measures all of its rows, so doubling them until they
+    are all would measure twice as many.
 
     Args:
         look: Measures on that many rows.
@@ -43,16 +47,21 @@ def looked(look: Callable[[int], tuple[Passages, Screen]], rows: int, *, grows: 
     while True:
         text, seen = look(rows)
         no_more = len(text.rows) < _ENOUGH * rows  # as where the user's prompts are few
-        if not grows or rows >= ALL or no_more or settled(seen):
+        wanted = rows_wanted(seen, rows)
+        if not grows or rows >= ALL or no_more or wanted <= rows:
             return rows, text, seen
         del text, seen  # their predictions are large
-        rows = min(2 * rows, ALL)
+        rows = wanted
 
 
-def settled(seen: Screen) -> bool:
-    """Whether more rows could make no other verdict of the candidate that is judged without neutral tunes."""
+def rows_wanted(seen: Screen, rows: int) -> int:
+    """How many rows the candidate that is judged without neutral tunes needs, twice as many at least; no more where it is settled."""
     best = compared(seen.change, seen.evidence, seen.checks, None)["best"]
     if best is None:
-        return True
+        return rows
     c = seen.checks[best]
-    return not c.interval[0] < LEAST * c.rank**0.5 <= c.interval[1]
+    bound, (low, high) = LEAST * c.rank**0.5, c.interval
+    if not low < bound <= high:
+        return rows
+    off = abs(c.sufficiency - bound)
+    return min(ALL, max(2 * rows, math.ceil(rows * ((high - low) / 2 / off) ** 2) if off else ALL))
