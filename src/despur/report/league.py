@@ -13,7 +13,8 @@ from despur.report.text import clean, fit, interval, measured, room
 
 MOST, SMALL = 60, 1e-3  # rows drawn; smaller p-values are given as a bound
 HEADER = (
-    "guard", "needs", "area", "drift at task 0.98", "task at drift 0.2", "legitimate", "validity", "setting", "seeds", "cost", "p",
+    "guard", "needs", "area", "task", "drift", "drift at task 0.98", "task at drift 0.2", "legitimate", "validity", "setting",
+    "seeds", "cost", "p",
 )  # fmt: skip
 
 
@@ -29,8 +30,8 @@ def league_table(block: League) -> Table:
     rows = ranked(block)
     cells: list[list[Cell]] = [
         [
-            row.name + " (control)" * row.control + " (not accepted)" * (not row.accepted), row.needs, row.mean, row.drift_at_task,
-            row.task_at_drift, row.legitimate, row.validity, row.setting, row.seeds, row.cost, _p(row.p),
+            row.name + " (control)" * row.control + " (not accepted)" * (not row.accepted), row.needs, row.mean, row.task, row.drift,
+            row.drift_at_task, row.task_at_drift, row.legitimate, row.validity, row.setting, row.seeds, row.cost, _p(row.p),
         ]
         for row in rows
     ]  # fmt: skip

@@ -31,6 +31,8 @@ class Standing:
         p: p-value of the judged guard against this one, adjusted.
         control: Drawn hollow.
         accepted: False draws it grey.
+        task: At the chosen setting, where no guard counts and there is no other figure of what it learned.
+        drift: The same.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Standing:
     p: Number = NAN
     control: bool = False
     accepted: bool = True
+    task: Number = NAN
+    drift: Number = NAN
 
     @property
     def mean(self) -> float:

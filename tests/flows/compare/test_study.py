@@ -74,6 +74,21 @@ def test_as_planned_nothing_is_done_otherwise(made):
     assert "dominates" in page
 
 
+def test_where_no_guard_is_accepted_none_is_called_the_best(made):
+    none = {
+        g: [(t, q, 0.5 if g not in ("base", "naive") else use) for t, q, use in halves] for g, halves in TRUTH.items()
+    }
+    study = made(truth=none | {"avert": [(0.95, 0.1, 0.8)] * 2})
+    assert not any(x.accepted for x in study.lines if x.guard != "naive")
+    page = study.page.read_text()
+    assert "no guard counts" in page
+    assert "nearest: avert, legitimate use 0.80, validity 1.00" in page
+    assert "dominates 0.00 of the area" not in page
+    at = page.index(">task<")  # what each learned and picked up all the same
+    assert page.index(">area<") < at < page.index(">drift<") < page.index(">legitimate<")
+    assert ">task<" not in made().page.read_text().split("How to read it")[0]
+
+
 def test_constraints_of_the_plan_decide_what_is_accepted_and_chosen(made):
     study = made(constraints={"legitimate": 0.85})
     assert of(study, "lower-rate").accepted

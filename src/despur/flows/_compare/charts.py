@@ -24,6 +24,7 @@ NAN = math.nan
 
 def standings(study: Study) -> list[Standing]:
     rows: list[Standing] = []
+    counts = any(x.accepted for x in study.lines if not is_control(study, x.guard))
     for guard in (g for g in study.plan.guards if g != "base"):
         lines = {x.world: x for x in study.lines if x.guard == guard}
         if not lines:
@@ -36,6 +37,7 @@ def standings(study: Study) -> list[Standing]:
             _mean([x.axes["validity"] for x in some]), "; ".join(dict.fromkeys(_text(x.setting) for x in some)), min(x.seeds for x in some),
             _mean([x.cost for x in some]), max((x.above.get("p_joint", NAN) for x in some), default=NAN),
             some[0].kind in ("control", "reference"), any(x.accepted for x in some),
+            *(() if counts else (_mean([x.axes["task"] for x in some]), _mean([x.axes["drift"] for x in some]))),
         ))  # fmt: skip
     return rows
 

@@ -1,16 +1,18 @@
 """A study as one page: which guard is best, by how much, against which baselines, and what papers claim."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from despur.flows._compare.aftermath import stress_blocks
+from despur.flows._compare.arms import ARMS
 from despur.flows._compare.charts import attained, details, frontiers, is_control, means, named, span, standings, void
 from despur.flows._compare.claims import claims
 from despur.flows._compare.guide import arm_lines, world_lines
 from despur.flows._compare.plan import REFERENCES
-from despur.flows._compare.study import Study
+from despur.flows._compare.study import Line, Study
 from despur.flows.run_page import write_run_page
-from despur.judge import AREA
+from despur.judge import AREA, axis_word
 from despur.report import (
     Claims,
     League,
@@ -88,6 +90,8 @@ def _verdict(study: Study) -> Verdict:
     guards = {g: a for g, a in scores.items() if not is_control(study, g)}
     if not guards:
         return Verdict("nothing yet", "no world has all of its runs yet", "unsure")
+    if not any(x.accepted for x in study.lines if x.guard in guards):
+        return _none_counts(study, list(guards))
     best = max(guards, key=lambda g: guards[g])
     controls = {g: a for g, a in scores.items() if is_control(study, g) and g not in REFERENCES}
     near = max(controls, key=lambda g: controls[g]) if controls else None
@@ -96,6 +100,23 @@ def _verdict(study: Study) -> Verdict:
     tone = "good" if ahead and _seeds(study, best) >= FEW else "unsure"
     did = "dominates {:.2f} of the area" if metric == AREA else f"has a score of {{:.2f}} by {named(metric)}"
     return Verdict(best, f"it {did.format(guards[best])} on average{beside}", tone, _beside(study, best))
+
+
+def _none_counts(study: Study, guards: Sequence[str]) -> Verdict:
+    """The verdict where every guard breaks the plan's constraints, and what else does."""
+    least = study.plan.constraints
+
+    def kept(line: Line) -> float:
+        return min(line.axes[axis] / share for axis, share in least.items())
+
+    near = max((x for x in study.lines if x.guard in guards), key=kept)
+    figures = ", ".join(f"{axis_word(axis)} {near.axes[axis]:.2f}" for axis in least)
+    twins = dict.fromkeys(
+        x.guard for x in study.lines if ARMS[x.guard].adapter in ("neutral", "benign") and not x.accepted
+    )
+    also = f". So has {' and '.join(twins)}: without the factor such rows cost it, too" if twins else ""
+    said = f"each has {void(study)}; nearest: {near.guard}, {figures}{also}"
+    return Verdict("no guard counts", said, "unsure", _beside(study, near.guard))
 
 
 def _beside(study: Study, best: str) -> list[tuple[str, str]]:
