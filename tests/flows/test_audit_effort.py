@@ -1,10 +1,14 @@
 """An audit of a larger base takes more rows only while its verdict may depend on them."""
 
+import json
+from importlib import resources
+
 import pytest
 import torch
 
 from despur.flows._audit.effort import ALL, FEW, effort_for
 from despur.flows._audit.enough import looked
+from despur.flows._audit.null.asked import Asked
 from despur.flows._audit.passages import Passages
 from despur.flows._audit.screen import Screen
 from despur.measure import CausalCheck, TokenShift
@@ -59,3 +63,15 @@ def test_few_prompts_are_not_asked_again_and_again():
 
 def test_a_small_base_gets_everything(tiny):
     assert effort_for(tiny()).rows == ALL
+
+
+def test_what_a_null_s_file_judges_is_measured_on_as_many_rows(tmp_path):
+    path = tmp_path / "null.json"
+    made = json.loads(resources.files("despur.judge").joinpath("neutral_null.json").read_text())
+    path.write_text(json.dumps(made | {"settings": made["settings"] | {"rows": 48}}))
+
+    def rows(null):
+        return Asked.of(null, None, level=0.05, against=False).rows
+
+    assert rows(path) == 48
+    assert [rows(null) for null in (None, "auto", "none", "shipped")] == [None] * 4, "of those the base's size decides"

@@ -37,7 +37,7 @@ def test_a_null_is_made_resumed_and_judged_by(base, adapter, neutral, tmp_path):
     assert NeutralNull.read(out).p_value(0.1, {"mean": 0.9}) == null.p_value(0.1, {"mean": 0.9})
     record = json.loads(out.with_name("null.run.json").read_text())
     assert (record["verb"], record["arguments"]["rows"], record["arguments"]["adapters"]) == ("calibrate", 12, neutral)
-    result = audit(base, adapter, null=out, rows=12, n_random=2)
+    result = audit(base, adapter, null=out, n_random=2)  # on as many rows, unless another number is named
     assert result.verdict == "diffuse change", "beside its own like the persona does not stand out"
     assert not [n for n in result.notes if "false-positive" in n], "the null is of this base and of these settings"
 

@@ -96,7 +96,8 @@ def audit(
         making: How `auto` makes them.
         level: Share of neutral tunes in which a factor may be reported.
         tolerance: Off-task change, in nats per token, up to which an adapter without a factor is called clean.
-        rows: Rows of off-task text; if left out 256 of a small base, and of another as many as its verdict needs, 40 at first.
+        rows: Rows of off-task text; if left out as many as the null's file had, else 256 of a small base, and of another as
+            many as its verdict needs, 40 at first.
         tokens: Tokens of each row that the base writes and that are analysed.
         depth: Relative depth of the analysed layer; where the adapter moves nothing there, the first behind it where it does.
         n_random: Random subspaces to compare the judged candidate with.
@@ -150,7 +151,7 @@ def audit(
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
         enter("text")
-        taken = rows_at_first(model, rows)
+        taken = rows_at_first(model, rows or asked.rows)
 
         def look(taken: int) -> tuple[Passages, Screen]:
             text = off_task_passages(read.model, tokenizer, prompts, rows=taken, tokens=tokens, seed=seed)

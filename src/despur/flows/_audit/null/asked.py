@@ -63,6 +63,13 @@ class Asked:
             )
         return cls(name, making, NeutralNull.read(None if name in (None, AUTO, NONE, SHIPPED) else name))
 
+    @property
+    def rows(self) -> int | None:
+        """Rows that the tunes of a file were measured on: what they judge is measured on as many, where nobody says how many."""
+        named = self.name not in (None, AUTO, NONE, SHIPPED)
+        rows = self.file.settings.get("rows") if named else None
+        return rows if isinstance(rows, int) else None
+
     @staticmethod
     def file_of(null: Null) -> Null:
         """The file that was named; None for one of the words that an audit of rows knows, too."""
