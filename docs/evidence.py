@@ -1,5 +1,5 @@
 """Write docs/evidence.md from src/despur/evidence.json, what `despur prove --all --whole` gave; with --check, say whether it is
-up to date; with a folder of such a run, ship its figures first.
+up to date; with a folder of such a run, or of `despur prove NAME --whole`, ship its figures first.
 
 python docs/evidence.py [runs/prove | --check]
 """
@@ -25,11 +25,13 @@ prompts or draws, so a verdict close to its bound may turn with the seed. The st
 
 
 def ship(folder: Path) -> None:
-    """Take the figures of a run; times are rounded, so that a repeated run changes little."""
-    found = json.loads((folder / "evidence.json").read_text(encoding="utf-8"))
+    """Take the figures of a run, of one method or of all; times are rounded, so that a repeated run changes little."""
+    run, before = (json.loads(file.read_text(encoding="utf-8")) for file in (folder / "evidence.json", SHIPPED))
+    new = [{**p, "seconds": round(p["seconds"], 0)} for p in run["proven"]]
+    measured = {p["method"] for p in new}
     found = {
-        "versions": found["versions"],
-        "proven": [{**p, "seconds": round(p["seconds"], 0)} for p in found["proven"]],
+        "versions": run["versions"],
+        "proven": [*(p for p in before["proven"] if p["method"] not in measured), *new],
     }
     SHIPPED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
