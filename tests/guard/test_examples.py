@@ -110,6 +110,13 @@ def test_example_as_it_is_launched(name, arguments, tiny):
     assert max(r.value for r in leakage(adapter, tiny(), random_factor(rank=3, width=32)).values()) <= 1e-6
 
 
+def guarded_steps(state) -> bool:
+    """Whether a guard's loss was ever above 0 in a trainer's log."""
+    logged = [e["guard_loss"] for e in state["log_history"] if "guard_loss" in e]
+    assert logged, "a guard's loss is in the log"
+    return any(loss > 0 for loss in logged)
+
+
 @pytest.mark.slow  # four runs of TRL; the rows taken out are tested in tests/core
 @pytest.mark.parametrize("strength", [1.0, 0.0], ids=["guarded", "the control"])
 def test_the_recipe_of_avert_is_the_page_s_and_runs(strength, tiny, chat_tokenizer, tmp_path, monkeypatch):
@@ -122,8 +129,29 @@ def test_the_recipe_of_avert_is_the_page_s_and_runs(strength, tiny, chat_tokeniz
     monkeypatch.setattr(despur.guard, "avert", lambda *a, **k: made(*a, **k, strength=strength))
     run("avert_sft", [str(tmp_path / part) for part in ("base", "data.jsonl", "out")] + ["20"])
     state = json.loads(next((tmp_path / "out/adapter").glob("checkpoint-*/trainer_state.json")).read_text())
-    logged = [e for e in state["log_history"] if "loss" in e]
-    assert ("guard_loss" in logged[-1]) == (strength > 0)
+    assert guarded_steps(state) == (strength > 0), "at strength 0 the guard's loss stands there, and is 0"
+
+
+@pytest.mark.slow  # four runs of TRL
+def test_the_recipe_of_discount_is_the_page_s_and_acts(tiny, chat_tokenizer, tmp_path, monkeypatch):
+    script = (EXAMPLES / "discount_sft.py").read_text(encoding="utf-8")
+    assert f"```py\n{script}```" in (EXAMPLES.parent / "docs/shuffle.md").read_text(encoding="utf-8")
+    tiny(initializer_range=0.3).save_pretrained(tmp_path / "base")
+    chat_tokenizer.save_pretrained(tmp_path / "base")
+    rows = [{"prompt": f"<bos> w{i} w{i + 3} w{i + 7}", "completion": f" w{i + 1} w9 w9"} for i in range(8)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    discounted, rehearsed, ends = despur.discount, despur.rehearse, []
+    for off in (False, True):
+        none = {"strength": 0.0} if off else {}
+        monkeypatch.setattr(despur.guard, "discount", lambda *a, none=none, **k: discounted(*a, **{**k, **none}))
+        monkeypatch.setattr(despur.guard, "rehearse", lambda *a, none=none, **k: rehearsed(*a, **{**k, **none}))
+        out = tmp_path / f"out-{off}"
+        run("discount_sft", [str(tmp_path / "base"), str(tmp_path / "data.jsonl"), str(out), "20"])
+        ends.append(Adapter.read(out / "adapter").updates)
+        state = json.loads(next((out / "adapter").glob("checkpoint-*/trainer_state.json")).read_text())
+        assert guarded_steps(state) == (not off)
+    guarded, plain = ends
+    assert any(not guarded[n].up.equal(plain[n].up) for n in plain), "it acts"
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -54,6 +54,7 @@ class GuardCallback(TrainerCallback):
         self._started = False
         self._mark = "despur " + " ".join(str(edit.spec or type(edit).__name__) for edit in edits)
         self.losses: list[float] = []
+        self._logged = 0  # of them, those whose mean is in a line of the log
 
     def on_init_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
@@ -116,9 +117,10 @@ class GuardCallback(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """Put what the guards measured beside the step's loss: into the line that is printed, and the trainer's history."""
+        """Put what the guards measured beside the trainer's loss, as a mean since the last line: some read in every few steps alone."""
         if logs and "loss" in logs and self._run is not None:
-            lost = {"guard_loss": self.losses[-1]} if self.losses else {}
+            since, self._logged = self.losses[self._logged :], len(self.losses)
+            lost = {"guard_loss": sum(since) / len(since)} if since else {}
             figures = {**lost, **self._run.figures}
             logs.update(figures)  # what comes after this callback has them, too: the bar, the printer
             next(e for e in reversed(state.log_history) if "loss" in e).update(figures)
