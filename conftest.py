@@ -22,7 +22,10 @@ os.environ.setdefault("DESPUR_BASES", str(_CACHE / "despur" / "bases"))
 # Read when transformers and its kin are imported, hence here and not in a fixture. What tests, workers and processes that they
 # kill leave in the folder for temporary files goes with the home; pytest's own folders stay where they are, for a look.
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-_HOME = tempfile.TemporaryDirectory(prefix="despur-home-", ignore_cleanup_errors=True)
+# beside the home of the process that hands tests out, not in it: the path of a socket, as Ray's, has 107 characters at most
+_HOME = tempfile.TemporaryDirectory(
+    prefix="despur-home-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_cleanup_errors=True
+)
 atexit.register(_HOME.cleanup)
 for _left in Path(_HOME.name).parent.glob("despur-home-*"):  # of test runs that were killed themselves
     with contextlib.suppress(OSError):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -21,13 +22,27 @@ STEPS = 20
 EMPTY = ("data", "probes", *ASKED, "after_seeds")
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A small comparison, tuned on one seed and reported on two; run here, since workers would import everything again."""
-    out = tmp_path_factory.mktemp("compare") / "study"
+@contextlib.contextmanager
+def in_small():
+    """Runs on as many rows as are seen, and here, since workers would import everything again and have rows of the world's own number."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("despur.flows._compare.compare.run_jobs", run_here)
-        patch.setattr(Persona, "training", {**Persona().training, "rows": 48 * STEPS})  # as many as are seen
+        patch.setattr(Persona, "training", {**Persona().training, "rows": 48 * STEPS})
+        yield
+
+
+@pytest.fixture
+def small():
+    """What is run again of the study is run as it was."""
+    with in_small():
+        yield
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A small comparison, tuned on one seed and reported on two."""
+    out = tmp_path_factory.mktemp("compare") / "study"
+    with in_small():
         return compare(
             ["persona"], out=out, guards=["truncate", "early"], seeds=2, tuning_seeds=1, steps=STEPS, workers=2
         )
@@ -106,7 +121,7 @@ def test_a_run_of_another_length_is_not_taken_for_this_one(study):
 
 
 @pytest.mark.slow
-def test_a_lost_cell_is_made_again_to_the_last_bit(study, tmp_path):
+def test_a_lost_cell_is_made_again_to_the_last_bit(study, small, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)
     cell = next((copy / "cells/persona/truncate").rglob("scores.safetensors"))
@@ -131,7 +146,7 @@ def test_a_guard_that_fails_is_reported_and_stops_no_other(study, tmp_path):
 
 
 @pytest.mark.slow  # a score of small runs
-def test_what_becomes_of_a_guarded_model_afterwards_is_measured_once(study, tmp_path):
+def test_what_becomes_of_a_guarded_model_afterwards_is_measured_once(study, small, tmp_path):
     copy = tmp_path / "study"
     shutil.copytree(study.folder, copy)
     after = compare(out=copy, after=["naive", "early"], after_seeds=1, workers=2).after["persona"]
