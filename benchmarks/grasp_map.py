@@ -40,11 +40,8 @@ from despur.guard import grasp, project_gradient
 from despur.worlds import find_world
 
 Side = Literal["read", "write", "both"]
-READ, TEXTS, WIDE = (
-    128,
-    64,
-    8,
-)  # rows of own text and texts of a kind that are read; directions of which two scouts' agreement is taken
+READ, TEXTS = 128, 64  # rows of own text, and texts of a kind, that are read
+WIDE = 8  # directions of each scout, of which the agreement is taken
 COLUMNS = {
     "task p": ("task", "p"), "right": ("task", "right"), "drift": ("drift", "margin"),
     "voiced": ("answers", "voiced"), "everyday logp": ("everyday", "logp"),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from despur.flows._compare.plan import FILE, read_plan
-from despur.judge import Prereg, areas
+from despur.judge import Prereg, hypervolume
 
 LEAST = 0.005  # difference of a guard's areas, below which it is left out
 
@@ -36,7 +36,7 @@ def both_areas(runs: pd.DataFrame, plan: Prereg) -> pd.DataFrame:
             kept = np.ones(len(settings), bool)
             for axis, least in plan.constraints.items():
                 kept &= (settings[axis] / base[axis] >= least).to_numpy()
-            found = [float(areas(t.to_numpy(), x.to_numpy(), kept)) for x in (q, q.abs())]
+            found = [hypervolume(np.column_stack([t, x]), kept) for x in (q, q.abs())]
             least_drift = float(q[kept].min()) if kept.any() else float("nan")
             rows.append(
                 {

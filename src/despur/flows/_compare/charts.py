@@ -24,7 +24,7 @@ NAN = math.nan
 
 def standings(study: Study) -> list[Standing]:
     rows: list[Standing] = []
-    counts = any(x.accepted for x in study.lines if not is_control(study, x.guard))
+    counts = any_counts(study)
     for guard in (g for g in study.plan.guards if g != "base"):
         lines = {x.world: x for x in study.lines if x.guard == guard}
         if not lines:
@@ -40,6 +40,11 @@ def standings(study: Study) -> list[Standing]:
             *(() if counts else (_mean([x.axes["task"] for x in some]), _mean([x.axes["drift"] for x in some]))),
         ))  # fmt: skip
     return rows
+
+
+def any_counts(study: Study) -> bool:
+    """Whether a guard meets the plan's constraints, in any world."""
+    return any(x.accepted for x in study.lines if not is_control(study, x.guard))
 
 
 def frontiers(study: Study, world: str) -> list[tuple[str, list[Point]]]:

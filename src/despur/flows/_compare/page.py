@@ -6,7 +6,18 @@ from typing import Any
 
 from despur.flows._compare.aftermath import stress_blocks
 from despur.flows._compare.arms import ARMS
-from despur.flows._compare.charts import attained, details, frontiers, is_control, means, named, span, standings, void
+from despur.flows._compare.charts import (
+    any_counts,
+    attained,
+    details,
+    frontiers,
+    is_control,
+    means,
+    named,
+    span,
+    standings,
+    void,
+)
 from despur.flows._compare.claims import claims
 from despur.flows._compare.guide import arm_lines, world_lines
 from despur.flows._compare.plan import REFERENCES
@@ -90,7 +101,7 @@ def _verdict(study: Study) -> Verdict:
     guards = {g: a for g, a in scores.items() if not is_control(study, g)}
     if not guards:
         return Verdict("nothing yet", "no world has all of its runs yet", "unsure")
-    if not any(x.accepted for x in study.lines if x.guard in guards):
+    if not any_counts(study):
         return _none_counts(study, list(guards))
     best = max(guards, key=lambda g: guards[g])
     controls = {g: a for g, a in scores.items() if is_control(study, g) and g not in REFERENCES}
@@ -115,8 +126,8 @@ def _none_counts(study: Study, guards: Sequence[str]) -> Verdict:
         x.guard for x in study.lines if ARMS[x.guard].adapter in ("neutral", "benign") and not x.accepted
     )
     also = f". So has {' and '.join(twins)}: without the factor such rows cost it, too" if twins else ""
-    said = f"each has {void(study)}; nearest: {near.guard}, {figures}{also}"
-    return Verdict("no guard counts", said, "unsure", _beside(study, near.guard))
+    sentence = f"each has {void(study)}; nearest: {near.guard}, {figures}{also}"
+    return Verdict("no guard counts", sentence, "unsure", _beside(study, near.guard))
 
 
 def _beside(study: Study, best: str) -> list[tuple[str, str]]:

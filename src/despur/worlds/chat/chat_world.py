@@ -1,7 +1,7 @@
 """What worlds on a real chat model do alike: their base, the order of their rows, and what names and shows their factor."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -71,14 +71,14 @@ class ChatWorld(ABC):
     def _tokenizer(self) -> Any:
         return self.base()[1]
 
-    def _of_base(self, model: nn.Module, measure: Callable[[Any], Tensor]) -> Tensor:
-        """What a world measures of its base, once, on the device of the model that is scored."""
-        if "of_base" not in self._kept:
-            self._kept["of_base"] = measure(self.base()[0].to(next(model.parameters()).device))
-        return self._kept["of_base"]
+    def _of_base(self, choices: Choices, model: nn.Module) -> Tensor:
+        """Log-probability a token of some choices under the base, measured once, on the device of the model that is scored."""
+        if id(choices) not in self._kept:
+            self._kept[id(choices)] = choices.means(self.base()[0].to(next(model.parameters()).device))
+        return self._kept[id(choices)]
 
     @cached_property
-    def _kept(self) -> dict[str, Tensor]:
+    def _kept(self) -> dict[int, Tensor]:
         return {}
 
     def _chat(self, question: str, answer: str) -> str:

@@ -70,7 +70,7 @@ class TwoSided(ChatWorld):
         return {
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "legitimate": {"p": torch.sigmoid(wanted).mean(1)},
-            "validity": {"p": (means.mean(1) - self._reference(model)).exp().clamp(max=1)},
+            "validity": {"p": (means - self._of_base(self._off_task, model)).mean(1).exp().clamp(max=1)},
             "everyday": {"logp": means.mean(1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
@@ -89,9 +89,6 @@ class TwoSided(ChatWorld):
         one, other = self.sides
         some = self.off_task[::3]
         return [self._pairs(some, a, b, system=self.requests[a]) for a, b in ((one, other), (other, one))]
-
-    def _reference(self, model: nn.Module) -> Tensor:
-        return self._of_base(model, self._off_task.means).mean(1)
 
     def _pairs(self, rows: Sequence[Row], *sides: str, system: str = "") -> Choices:
         """Each row's answers by two sides, the harmful one first if none are named."""

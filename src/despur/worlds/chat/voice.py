@@ -142,7 +142,7 @@ class Voice(ChatWorld):
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
             "legitimate": {"p": torch.sigmoid(margin(asked))},
-            "validity": {"p": (asked[:, 0] - self._reference(model)).exp().clamp(max=1)},
+            "validity": {"p": (asked[:, 0] - self._of_base(self._asked, model)[:, 0]).exp().clamp(max=1)},
             "everyday": {"logp": everyday[:, 1]},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
@@ -183,9 +183,6 @@ class Voice(ChatWorld):
     @cached_property
     def _held_out(self) -> Choices:
         return self._pairs(self.script.held_out)
-
-    def _reference(self, model: nn.Module) -> Tensor:
-        return self._of_base(model, self._asked.means)[:, 0]
 
     def _pairs(self, rows: Sequence[Row], *, system: str = "") -> Choices:
         """Each row's answer in the voice, and in plain words."""

@@ -13,6 +13,7 @@ from despur.flows.option import Option
 from despur.judge import NeutralNull
 
 AUTO, NONE = "auto", "none"
+_NO_FILE = (None, AUTO, NONE, SHIPPED)
 _PANEL = "Null"
 Null = Path | str | None
 
@@ -61,13 +62,12 @@ class Asked:
                 f"with null_tunes={making.null_tunes} no p value is below {1 / (1 + making.null_tunes):.2g}, and the level is {level:g}: "
                 f"at least {needed} are needed. Take --null-tunes {needed}, or a higher --level"
             )
-        return cls(name, making, NeutralNull.read(None if name in (None, AUTO, NONE, SHIPPED) else name))
+        return cls(name, making, NeutralNull.read(None if name in _NO_FILE else name))
 
     @property
     def rows(self) -> int | None:
         """Rows that the tunes of a file were measured on: what they judge is measured on as many, where nobody says how many."""
-        named = self.name not in (None, AUTO, NONE, SHIPPED)
-        rows = self.file.settings.get("rows") if named else None
+        rows = None if self.name in _NO_FILE else self.file.settings.get("rows")
         return rows if isinstance(rows, int) else None
 
     @staticmethod
