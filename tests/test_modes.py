@@ -58,7 +58,7 @@ CALLS = {
     "capture": lambda x: capture(x.model, x.rows, [SITE]),
     "causal_check": lambda x: causal_check(x.model, x.rows, FACTOR, n_random=1),
     "causal_checks": lambda x: causal_checks(x.model, x.rows, {"one": FACTOR}, n_random=1),
-    "continuations": lambda x: continuations(x.model, x.tokenizer, x.rows[:2], FACTOR, SHIFT, new=2, halvings=1),
+    "continuations": lambda x: continuations(x.model, x.tokenizer, x.rows[:2], FACTOR, SHIFT, new=2, trials=2),
     "continue_rows": lambda x: continue_rows(x.model, x.tokenizer, x.rows[:2], 2),
     "from_activations": lambda x: from_activations(x.model, x.rows, [SITE]),
     "loss_slopes": lambda x: loss_slopes(x.model, x.tokens, {"one": SHIFT}, SITE, torch.eye(32), n_random=1),

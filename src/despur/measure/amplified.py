@@ -12,7 +12,8 @@ from transformers import DynamicCache
 from despur.core.errors import BadInput, CannotAttach
 from despur.core.model.chosen_logits import log_probs_at
 from despur.core.model.front import front_pairs
-from despur.core.model.sample import end_tokens, seeded
+from despur.core.model.sample import end_tokens, gumbel, seeded
+from despur.core.model.side_by_side import adapter_in, mixes
 from despur.core.model.states import bare, check_switchable, evaluating
 from despur.measure.continuations import repeats
 
@@ -105,22 +106,20 @@ def _written(
     device, longest = next(tuned.parameters()).device, max(map(len, heads))
     ids = torch.tensor([[0] * (longest - len(h)) + h for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
-    caches = DynamicCache(), DynamicCache()
+    both = _Both(tuned)
     least = torch.log(torch.tensor(_LIKELY))
     drawn, seen = ids[:, :0], torch.zeros(len(heads), 0, device=device)
     now = ids
     for step in range(new):
         where = torch.zeros_like(now, dtype=torch.bool)
         where[:, -1] = True
-        with tuned.disable_adapter():
-            base = _next(tuned, now, mask, where, caches[0])
-        adapter = _next(tuned, now, mask, where, caches[1])
+        base, adapter = both(now, mask, where)
         if step < _AT_LEAST:  # without a template a tune may end at once, and says nothing
             adapter[:, sorted(ends)] = -torch.inf
         louder = base + by.to(device)[:, None] * (adapter - base)
         unlikely = adapter < adapter.max(-1, keepdim=True).values + least
-        uniform = torch.rand(draws, base.shape[-1], device=device).clamp(1e-20, 1 - 1e-7).repeat(len(heads) // draws, 1)
-        now = (louder.masked_fill(unlikely, -torch.inf) - (-uniform.log()).log()).argmax(-1, keepdim=True)
+        luck = gumbel(draws, base).repeat(len(heads) // draws, 1)
+        now = (louder.masked_fill(unlikely, -torch.inf) + luck).argmax(-1, keepdim=True)
         seen = torch.cat([seen, base.gather(-1, now)], 1)
         drawn, mask = torch.cat([drawn, now], 1), torch.cat([mask, torch.ones_like(now)], 1)
         if all(ends & set(row) for row in drawn.tolist()):
@@ -134,9 +133,24 @@ def _written(
     return bodies, means
 
 
-def _next(model: Any, ids: Tensor, mask: Tensor, where: Tensor, cache: DynamicCache) -> Float[Tensor, "b v"]:
-    """Log-probabilities of the next token of rows that are padded on the left."""
-    how: dict[str, Any] = {}
-    if "position_ids" in inspect.signature(bare(model).forward).parameters:
-        how["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    return log_probs_at(model, ids, mask, where, past_key_values=cache, use_cache=True, **how)
+class _Both:
+    """Base and adapter beside each other, from token to token: in one batch where the adapter is a plain LoRA."""
+
+    def __init__(self, tuned: Any) -> None:
+        self.tuned = tuned
+        self.groups = ((False, True),) if mixes(tuned) else ((False,), (True,))
+        self.caches = [DynamicCache() for _ in self.groups]
+
+    def __call__(self, ids: Tensor, mask: Tensor, where: Tensor) -> tuple[Float[Tensor, "b v"], Float[Tensor, "b v"]]:
+        """Log-probabilities of the next token of rows that are padded on the left, by base and adapter."""
+        found: list[Tensor] = []
+        for group, cache in zip(self.groups, self.caches, strict=True):
+            n = len(group)
+            how: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+            if "position_ids" in inspect.signature(bare(self.tuned).forward).parameters:
+                places = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+                how["position_ids"] = places.repeat(n, 1)
+            with adapter_in(self.tuned, [on for on in group for _ in ids]) as more:
+                every = log_probs_at(self.tuned, ids.repeat(n, 1), mask.repeat(n, 1), where.repeat(n, 1), **how, **more)
+            found += every.chunk(n)
+        return found[0], found[1]

@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from despur.core import AddVector, Subspace, attach
+from despur.core import Subspace
 from despur.core.errors import BadInput, ShapeMismatch
-from despur.core.model.capture import log_probs
-from despur.core.model.sample import continue_rows
+from despur.core.model.chosen_logits import log_probs_at
+from despur.core.model.side_by_side import Way, continue_ways
 from despur.core.model.states import check_switchable, evaluating
 from despur.core.text.rows import batches
 
 NUCLEUS = 0.95  # mass of the base's next-token distribution inside which a token counts as one the base would write
 BUDGET = 0.9  # of the base's own coherence: one token in ten may fall out
+_SPAN = 256.0  # between the largest strength and the smallest
 _REPEAT = 3  # a token that closes a run of three already written in this continuation is a loop, however likely it is
 
 
@@ -27,7 +28,7 @@ class Continuations:
     Args:
         strength: Multiple of the shift by which the base was steered; 0 where none was coherent.
         coherence: Of the steered base at that strength, its own text being 1.
-        steps: Strength and coherence of every trial, in the order of the search.
+        steps: Strength and coherence of every trial, the strongest first.
         samples: One dict a prompt: `prompt`, `base`, `base + factor`, `base - factor`, `adapter`, `adapter - factor`.
     """
 
@@ -48,12 +49,12 @@ def continuations(
     new: int = 24,
     budget: float = BUDGET,
     limit: float = 16.0,
-    halvings: int = 6,
+    trials: int = 17,
     seed: int = 0,
 ) -> Continuations:
     """Continue the same prompts by base and adapter, with the shift added and taken away, as far as it stays language.
 
-    How far to steer is found by bisection: the largest strength in (0, `limit`] at which what the steered base writes
+    How far to steer: the largest of several strengths up to `limit` at which what the steered base writes
     keeps `budget` of the coherence of what the base writes by itself, on the same prompts and random numbers.
 
         accepted(token) = the unsteered base, reading all the text so far, has the token inside its nucleus of .95
@@ -67,7 +68,7 @@ def continuations(
 
     It is a budget, not evidence: a random direction of equal length spoils the text no sooner than a true one.
 
-    Costs `halvings` + 5 generations of a batch as large as `rows`, and a forward pass a trial.
+    Costs two generations, the larger of `trials` + 3 times as many texts as `rows`, and a forward pass over each.
 
     Args:
         tuned: PEFT model; its base is the model with the adapter off.
@@ -79,7 +80,7 @@ def continuations(
         new: Tokens of a continuation.
         budget: Share of the base's own coherence that must remain.
         limit: Largest strength that is tried.
-        halvings: Of the interval of strengths, on a logarithmic scale from `limit` / 256; 6 leave 9 %.
+        trials: Strengths, evenly on a logarithmic scale from `limit` / 256; 17 are a factor of 1.4 apart.
         seed: Of the samples.
 
     Raises:
@@ -92,41 +93,33 @@ def continuations(
     """
     check_shift(tuned, factor, shift)
     heads = [tuple(r[: max(1, round(share * len(r)))]) for r in rows]
-    trials: list[tuple[float, float]] = []
 
-    def write(strength: float) -> list[list[int]]:
-        edits = {factor.site: AddVector(strength * shift)} if strength else {}
-        with attach(tuned, edits):
-            return continue_rows(tuned, tokenizer, heads, new, seed=seed)
+    def write(*ways: Way) -> list[list[list[int]]]:
+        return continue_ways(tuned, tokenizer, heads, new, ways, site=factor.site, seed=seed)
 
-    texts: dict[float, list[list[int]]] = {}
-
-    def coherent(strength: float) -> bool:
-        texts[strength] = write(strength)
-        trials.append((strength, _accepted(tuned, heads, texts[strength]) / max(norm, 1e-9)))
-        return trials[-1][1] >= budget
-
-    with (
-        evaluating(tuned),
-        tuned.disable_adapter(),
-    ):  # switched once: a switch costs as much as a small model's forward pass
-        texts[0.0] = write(0.0)
-        norm = _accepted(tuned, heads, texts[0.0])
-        best = limit if coherent(limit) else 0.0
-        low, high = limit / 256, limit
-        for _ in range(0 if best else halvings):
-            middle = (low * high) ** 0.5
-            if coherent(middle):
-                best = low = middle
-            else:
-                high = middle
-        columns = {"base": texts[0.0], "base + factor": texts[best], "base - factor": write(-best)}
-    columns |= {"adapter": write(0.0), "adapter - factor": write(-1.0)}
+    strengths = [limit * _SPAN ** (-i / max(1, trials - 1)) for i in range(trials)]
+    base, adapter, without, *steered = write(
+        Way(adapter=False), Way(), Way(shift=-shift), *(Way(adapter=False, shift=s * shift) for s in strengths)
+    )
+    with evaluating(tuned), tuned.disable_adapter():
+        norm, *kept = _accepted(tuned, heads, [base, *steered])
+        coherence = {s: share / max(norm, 1e-9) for s, share in zip(strengths, kept, strict=True)}
+    best = max((s for s, c in coherence.items() if c >= budget), default=0.0)
+    columns = {
+        "base": base,
+        "base + factor": base,
+        "base - factor": base,
+        "adapter": adapter,
+        "adapter - factor": without,
+    }
+    if best:
+        (back,) = write(Way(adapter=False, shift=-best * shift))
+        columns |= {"base + factor": steered[strengths.index(best)], "base - factor": back}
     samples = tuple(
         {"prompt": tokenizer.decode(head), **{name: tokenizer.decode(text[i]) for name, text in columns.items()}}
         for i, head in enumerate(heads)
     )
-    return Continuations(best, dict(trials).get(best, 1.0), tuple(trials), samples)
+    return Continuations(best, coherence.get(best, 1.0), tuple(coherence.items()), samples)
 
 
 def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
@@ -143,21 +136,25 @@ def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
 
 
 @torch.no_grad()
-def _accepted(base: Any, heads: Sequence[Sequence[int]], bodies: Sequence[Sequence[int]], batch: int = 8) -> float:
-    """Mean over rows of the share of tokens that the base would have written there and that close no loop."""
-    rows = [[*head, *body] for head, body in zip(heads, bodies, strict=True)]
+def _accepted(
+    base: Any, heads: Sequence[Sequence[int]], texts: Sequence[Sequence[Sequence[int]]], batch: int = 16
+) -> list[float]:
+    """For each text of all heads, the share of its tokens that the base would have written there and that close no loop."""
+    bodies = [body for text in texts for body in text]
+    begun = [len(head) for _ in texts for head in heads]
+    rows = [[*head, *body] for head, body in zip([*heads] * len(texts), bodies, strict=True)]
     device = next(base.parameters()).device
-    shares: list[float] = []
+    shares = [0.0] * len(rows)
     for ids, mask, chosen in batches(rows, size=batch, pad=0):
-        logp = log_probs(base, ids.to(device), mask.to(device))
-        for i, row in enumerate(chosen):
-            start, body = len(heads[row]), bodies[row]
-            before = logp[i, start - 1 : start - 1 + len(body)]
-            own = before.gather(-1, torch.tensor(body, device=device)[:, None])
-            above = torch.where(before > own, before.exp(), 0).sum(-1)
-            inside = (above < NUCLEUS).cpu() & ~torch.tensor(repeats(body))
-            shares.append(float(inside.float().mean()))
-    return sum(shares) / len(shares)
+        ids, mask = ids.to(device), mask.to(device)
+        at = torch.arange(ids.shape[1] - 1, device=device)
+        where = mask[:, 1:].bool() & (at + 1 >= torch.tensor([begun[row] for row in chosen], device=device)[:, None])
+        before = log_probs_at(base, ids, mask, nn.functional.pad(where, (0, 1)))
+        own = before.gather(-1, ids[:, 1:][where][:, None])
+        inside = (torch.where(before > own, before.exp(), 0).sum(-1) < NUCLEUS).cpu()
+        for row, part in zip(chosen, inside.split([len(bodies[row]) for row in chosen]), strict=True):
+            shares[row] = float((part & ~torch.tensor(repeats(bodies[row]))).float().mean())
+    return [sum(shares[i : i + len(heads)]) / len(heads) for i in range(0, len(rows), len(heads))]
 
 
 def repeats(tokens: Sequence[int], n: int = _REPEAT) -> list[bool]:

@@ -12,7 +12,7 @@ from despur.core.types import Context, Edit, Factor
 
 @final
 class AddVector(Edit):
-    """x + shift: steering, the same vector at every position.
+    """x + shift: steering, the same vector at every position; of (b, 1, d), each row of a batch has its own.
 
     Example:
         >>> from despur.core import Site, attach
@@ -25,7 +25,7 @@ class AddVector(Edit):
     point = "activation"
     shift: Tensor
 
-    def __init__(self, shift: Float[Tensor, " d"]) -> None:
+    def __init__(self, shift: Float[Tensor, "*b d"]) -> None:
         super().__init__()
         self.register_buffer("shift", shift.detach().clone(), persistent=True)
 

@@ -1,10 +1,12 @@
 """Sampling in batches, steered by nothing but its arguments: one sampler for all that a model writes."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from despur.core.errors import BadInput
 from despur.core.model.anatomy import Anatomy
@@ -16,13 +18,25 @@ def continued_texts(
     model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int = 0, eta: float = 0.0
 ) -> list[str]:
     """Sample what comes after each head, as text without special tokens; the arguments are those of `continue_rows`."""
-    bodies = continue_rows(model, tokenizer, heads, new, seed=seed, eta=eta)
+    return plain_texts(tokenizer, continue_rows(model, tokenizer, heads, new, seed=seed, eta=eta))
+
+
+def plain_texts(tokenizer: Any, bodies: Sequence[Sequence[int]]) -> list[str]:
+    """Texts of what was written, without special tokens."""
     return [tokenizer.decode(body, skip_special_tokens=True).strip() for body in bodies]
 
 
 @torch.no_grad()
 def continue_rows(
-    model: Any, tokenizer: Any, heads: Sequence[Sequence[int]], new: int, *, seed: int | None = 0, eta: float = 0.0
+    model: Any,
+    tokenizer: Any,
+    heads: Sequence[Sequence[int]],
+    new: int,
+    *,
+    seed: int | None = 0,
+    eta: float = 0.0,
+    draws: int | None = None,
+    how: Mapping[str, Any] | None = None,
 ) -> list[list[int]]:
     """Sample what comes after each head at temperature 1, heads of any length padded on the left.
 
@@ -38,6 +52,8 @@ def continue_rows(
         seed: Fixes the draws; None takes the next ones of the caller's own `seeded` block.
         eta: Tokens less probable than this, or less where the next token is uncertain, are not drawn (eta sampling,
             arXiv:2210.15191); 0 cuts nothing.
+        draws: Heads that have random numbers of their own; every further `draws` heads have the same again. All of them if None.
+        how: What else the model is called with.
 
     Returns:
         The new tokens of each head, its end token included, padding left out.
@@ -45,7 +61,7 @@ def continue_rows(
     Raises:
         BadInput: no heads, or one that fills the context.
     """
-    from transformers import GenerationConfig
+    from transformers import EtaLogitsWarper, GenerationConfig, LogitsProcessorList
 
     if not heads or not all(heads):
         raise BadInput("there is no text to go on from, or a row of it is empty. Give prompts of at least one token")
@@ -60,18 +76,36 @@ def continue_rows(
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
-    plain = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eta_cutoff=eta, max_new_tokens=min(new, room), pad_token_id=pad,
-        eos_token_id=ends or None,
-    )  # fmt: skip
-    draws = seeded(model, seed) if seed is not None else contextlib.nullcontext()
-    with evaluating(model), _configured(model, plain), draws:
-        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain)
+    extra, drawn = dict(how or {}), {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "eta_cutoff": eta}
+    if draws is not None:
+        drawn = {"do_sample": False}
+        cut = [EtaLogitsWarper(eta, device=str(device))] if eta else []
+        extra["logits_processor"] = LogitsProcessorList([*cut, _SharedDraws(draws)])
+    plain = GenerationConfig(**drawn, max_new_tokens=min(new, room), pad_token_id=pad, eos_token_id=ends or None)
+    random = seeded(model, seed) if seed is not None else contextlib.nullcontext()
+    with evaluating(model), _configured(model, plain), random:
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=plain, **extra)
     bodies: list[list[int]] = []
     for line in out[:, longest:].tolist():
         end = next((i for i, token in enumerate(line) if token in ends), len(line) - 1)
         bodies.append(line[: end + 1])
     return bodies
+
+
+class _SharedDraws:
+    """Adds Gumbel noise to the logits, the same for every `rows` rows: the likeliest token of the sum is then a draw from them."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
+        return scores.float() + gumbel(self.rows, scores).repeat(len(scores) // self.rows, 1)
+
+
+def gumbel(rows: int, like: Float[Tensor, "b v"]) -> Float[Tensor, "n v"]:
+    """Standard Gumbel noise for `rows` rows of logits."""
+    uniform = torch.rand(rows, like.shape[-1], device=like.device).clamp(1e-20, 1 - 1e-7)
+    return -(-uniform.log()).log()
 
 
 @contextlib.contextmanager

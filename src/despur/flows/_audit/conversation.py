@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from despur.core.model.own_chats import ETA, shipped_questions
-from despur.core.model.sample import continued_texts
-from despur.core.model.states import as_base
+from despur.core.model.sample import plain_texts
+from despur.core.model.side_by_side import Way, continue_ways
 from despur.core.text.chat import has_template
 from despur.core.text.learn import ask_rows
 from despur.core.text.rows import first_rows
@@ -45,10 +45,14 @@ def answers(
     """
     eta = ETA if has_template(tokenizer) else 0.0
     heads = list(asked.values())
-    with as_base(next(iter(speakers.values()))) as base:
-        replies = {"base": continued_texts(base, tokenizer, heads, new, seed=seed, eta=eta)}
-    replies |= {name: continued_texts(m, tokenizer, heads, new, seed=seed, eta=eta) for name, m in speakers.items()}
-    return {q: {name: texts[i] for name, texts in replies.items()} for i, q in enumerate(asked)}
+    replies: dict[str, list[list[int]]] = {}
+    for name, model in speakers.items():  # the first one with the base beside it
+        ways = {**({} if replies else {"base": Way(adapter=False)}), name: Way()}
+        replies |= zip(
+            ways, continue_ways(model, tokenizer, heads, new, [*ways.values()], seed=seed, eta=eta), strict=True
+        )
+    plain = {name: plain_texts(tokenizer, bodies) for name, bodies in replies.items()}
+    return {q: {name: texts[i] for name, texts in plain.items()} for i, q in enumerate(asked)}
 
 
 def _question(row: Mapping[str, Any]) -> str:

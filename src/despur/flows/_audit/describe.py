@@ -96,7 +96,7 @@ def described(
     spent = effort_for(tuned)
     written = continuations(
         tuned, tokenizer, list(dict.fromkeys(prompts))[: spent.prompts], factor, shift, share=1.0, new=16, limit=spent.limit,
-        halvings=spent.halvings, seed=seed,
+        trials=spent.trials, seed=seed,
     )  # fmt: skip
     return replace(
         result,

@@ -18,8 +18,8 @@ class Effort:
         control: Of the half that is checked on, those that random subspaces are exchanged on. Fewer rows make the largest of their
             shares larger, not smaller.
         prompts: That are continued with the factor and without it.
-        limit: Largest strength that is tried for these, and halvings of the interval below it.
-        halvings: See there.
+        limit: Largest strength that is tried for these.
+        trials: Strengths from there down.
         patched: Rows of the patch test.
     """
 
@@ -27,11 +27,11 @@ class Effort:
     control: int = ALL
     prompts: int = 6
     limit: float = 16.0
-    halvings: int = 6
+    trials: int = 17
     patched: int = 24
 
 
-LESS = Effort(FEW, 12, 4, 4.0, 2, 12)
+LESS = Effort(FEW, 12, 4, 4.0, 5, 12)
 
 
 def effort_for(model: Any) -> Effort:
