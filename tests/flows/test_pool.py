@@ -120,13 +120,17 @@ def test_workers_end_when_who_started_them_is_killed_and_leave_no_folders(tmp_pa
 @pytest.mark.slow  # of a kind with faster ones
 def test_a_script_may_hand_over_functions_of_its_own(tmp_path):
     (tmp_path / "main.py").write_text(
+        "import jobs\n"
         "from despur.flows.pool import Job, run_jobs\n"
         "def double(x, *, progress):\n    return 2 * x\n"
         "if __name__ == '__main__':\n"
-        "    print(sorted(d.value() for d in run_jobs([[Job(i, double, (i,)) for i in (1, 2)]], workers=2)))\n"
+        "    first = [Job('another file', jobs.square, (3,))]  # it starts the worker that the script's own job is then given\n"
+        "    print(sorted(d.value() for d in run_jobs([first, [Job(i, double, (i,)) for i in (1, 2)]], workers=2)))\n"
     )
-    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=300)
-    assert done.stdout == "[2, 4]\n", done.stderr[-2000:]
+    path = os.pathsep.join([str(Path(jobs.__file__).parent), *sys.path])
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, tmp_path / "main.py"], capture_output=True, text=True, timeout=300, env=env)
+    assert done.stdout == "[2, 4, 9]\n", done.stderr[-2000:]
 
 
 def alive(pid):

@@ -98,6 +98,7 @@ class _LostWorker(Exception):
 def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> Iterator[Done]:
     context = worker_context()
     many = min(workers, max(map(len, stages)))
+    own = any(job.function.__module__ == "__main__" for jobs in stages for job in jobs)
     pool: ProcessPoolExecutor | None = None
     with reports(context) as messages:
         try:
@@ -108,7 +109,7 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
                         many, mp_context=context, initializer=start_worker, initargs=(messages, *of_this_process())
                     )
                     try:
-                        for job, done in _on_pool(pool, many, list(left), messages, progress):
+                        for job, done in _on_pool(pool, many, list(left), own, messages, progress):
                             left.remove(job)
                             yield done
                     except _LostWorker as broken:  # which worker died is not known: all under way have one try less
@@ -125,7 +126,7 @@ def _here(stages: Sequence[Sequence[Job]], workers: int, progress: Progress) -> 
 
 
 def _on_pool(
-    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], messages: Any, progress: Progress
+    pool: ProcessPoolExecutor, workers: int, jobs: list[Job], own: bool, messages: Any, progress: Progress
 ) -> Iterator[tuple[Job, Done]]:
     # no more are handed over than can run at a time, so that a lost worker costs a try to those alone
     waiting: dict[Future[Any], Job] = {}
@@ -133,8 +134,9 @@ def _on_pool(
     while True:
         while len(waiting) < workers and (job := next(queue, None)) is not None:
             try:
-                # a script whose own functions are jobs is run again, and has `if __name__ == "__main__":` around the call
-                with nullcontext() if job.function.__module__ == "__main__" else main_left_out():
+                # a script of whose own functions some are jobs is run again by each worker, whichever job starts it, and has
+                # `if __name__ == "__main__":` around the call
+                with nullcontext() if own else main_left_out():
                     waiting[pool.submit(call, job.function, job.arguments)] = job
             except BrokenProcessPool as error:  # a worker died while none of these was under way
                 raise _LostWorker(list(waiting.values())) from error
