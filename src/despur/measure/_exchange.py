@@ -62,57 +62,68 @@ def exchange(
     passes = passes or Both(model, rows, site, starts=starts, batch=batch)
     with evaluating(model):
         layers = _layers_up_to(model, site)
+        to_base, to_adapter = (
+            _Exchange(passes, layers, some, adapter=i == 1) for i, some in enumerate((subspaces, both))
+        )
         for part in passes.parts():
             owner, chosen = part.where.nonzero()[:, 0], part.chosen
             base, tuned = part.logp
             with model.disable_adapter():  # switched once, since a switch costs as much as a small model's forward pass
-                for which, exchanged in _exchanged(passes, part, layers, subspaces, adapter=False):
+                for which, exchanged in to_base(part):
                     out.left_base[which, chosen] = _kl(tuned, exchanged, owner, len(part.ids))
-            for which, exchanged in _exchanged(passes, part, layers, both, adapter=True):
+            for which, exchanged in to_adapter(part):
                 out.left_adapter[which, chosen] = _kl(exchanged, base, owner, len(part.ids))
             out.change[chosen] = _kl(tuned, base, owner, len(part.ids))
             out.tokens[chosen] = part.where.sum(1).cpu().numpy()
     return out
 
 
-def _exchanged(
-    passes: Both, part: Part, layers: Sequence[Any], subspaces: Sequence[Subspace], *, adapter: bool
-) -> Iterator[tuple[list[list[int]], Tensor]]:
-    """Log-probabilities (s, n, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
-    model, site = passes.model, passes.site
-    assert site is not None
-    own, other = part.streams[adapter], part.streams[not adapter]
-    counted = max(1, int(part.where.sum())) * Anatomy.of(model).vocabulary
-    several = max(1, min(_TOKENS // part.ids.numel(), ROOM // 4 // counted))  # an exchange has four copies of them
-    for first in range(0, len(subspaces), several):
-        chosen = subspaces[first : first + several]
-        past = {}
-        if passes.front is not None:
-            past = cache_behind(_front(passes, layers, chosen, adapter), len(part.ids))
-        with _giving(model, site, _mixed(chosen, own, other), layers):
-            every = (x.repeat(len(chosen), 1) for x in (part.ids, part.mask, part.where))
-            exchanged = log_probs_at(model, *every, **past)
-        yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
+class _Exchange:
+    """The base, or the adapter, with some subspaces' coordinates from the other one."""
+
+    def __init__(self, passes: Both, layers: Sequence[Any], subspaces: Sequence[Subspace], *, adapter: bool) -> None:
+        self.passes, self.layers, self.subspaces, self.adapter = passes, layers, subspaces, adapter
+        self.fronts: KeyValues | None = None
+
+    def __call__(self, part: Part) -> Iterator[tuple[list[list[int]], Tensor]]:
+        """Log-probabilities (s, n, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
+        model, site = self.passes.model, self.passes.site
+        assert site is not None
+        own, other = part.streams[self.adapter], part.streams[not self.adapter]
+        counted = max(1, int(part.where.sum())) * Anatomy.of(model).vocabulary
+        several = max(1, min(_TOKENS // part.ids.numel(), ROOM // 4 // counted))  # an exchange has four copies of them
+        if self.passes.front is not None and self.fronts is None:
+            self.fronts = self._fronts()
+        for first in range(0, len(self.subspaces), several):
+            some = slice(first, first + several)
+            chosen = self.subspaces[some]
+            past = {}
+            if self.fronts is not None:
+                past = cache_behind({i: (k[some], v[some]) for i, (k, v) in self.fronts.items()}, len(part.ids))
+            with _giving(model, site, _mixed(chosen, own, other), self.layers):
+                every = (x.repeat(len(chosen), 1) for x in (part.ids, part.mask, part.where))
+                exchanged = log_probs_at(model, *every, **past)
+            yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
+
+    def _fronts(self) -> KeyValues:
+        """Keys and values that each exchange leaves at the tokens that all rows begin with: those behind the site are new."""
+        model, front, times = self.passes.model, self.passes.front, len(self.subspaces)
+        assert front is not None
+        assert self.passes.site is not None
+        pairs = {
+            i: (k.expand(times, *k.shape[1:]), v.expand(times, *v.shape[1:]))
+            for i, (k, v) in front.pairs[self.adapter].items()
+        }
+        if len(self.layers) == len(pairs) or not times:  # nothing attends behind the site, or nothing is exchanged
+            return pairs
+        own, other = front.streams[self.adapter], front.streams[not self.adapter]
+        with _giving(model, self.passes.site, _mixed(self.subspaces, own, other), self.layers):
+            return {**pairs, **key_values(model, front.ids.repeat(times, 1))}
 
 
 def _mixed(subspaces: Sequence[Subspace], own: Tensor, other: Tensor) -> Tensor:
     """Own streams with each subspace's coordinates from the other ones: (b, t, d) to (s b, t, d)."""
     return torch.cat([own + f.decode(f.encode(other) - f.encode(own)) for f in subspaces])
-
-
-def _front(passes: Both, layers: Sequence[Any], subspaces: Sequence[Subspace], adapter: bool) -> KeyValues:
-    """Keys and values that each subspace's exchange leaves at the tokens that all rows begin with: those behind the site are new."""
-    assert passes.front is not None
-    assert passes.site is not None
-    model, front, times = passes.model, passes.front, len(subspaces)
-    pairs = {
-        i: (k.expand(times, *k.shape[1:]), v.expand(times, *v.shape[1:])) for i, (k, v) in front.pairs[adapter].items()
-    }
-    if len(layers) == len(pairs):  # nothing attends behind the site
-        return pairs
-    own, other = front.streams[adapter], front.streams[not adapter]
-    with _giving(model, passes.site, _mixed(subspaces, own, other), layers):
-        return {**pairs, **key_values(model, front.ids.repeat(times, 1))}
 
 
 @contextlib.contextmanager

@@ -150,7 +150,7 @@ class _Both:
             if "position_ids" in inspect.signature(bare(self.tuned).forward).parameters:
                 places = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
                 how["position_ids"] = places.repeat(n, 1)
-            with adapter_in(self.tuned, [on for on in group for _ in ids]) as more:
-                every = log_probs_at(self.tuned, ids.repeat(n, 1), mask.repeat(n, 1), where.repeat(n, 1), **how, **more)
+            with adapter_in(self.tuned, [on for on in group for _ in ids]):
+                every = log_probs_at(self.tuned, ids.repeat(n, 1), mask.repeat(n, 1), where.repeat(n, 1), **how)
             found += every.chunk(n)
         return found[0], found[1]

@@ -137,7 +137,7 @@ def check_shift(tuned: Any, factor: Subspace, shift: Tensor) -> None:
 
 @torch.no_grad()
 def _accepted(
-    base: Any, heads: Sequence[Sequence[int]], texts: Sequence[Sequence[Sequence[int]]], batch: int = 16
+    base: Any, heads: Sequence[Sequence[int]], texts: Sequence[Sequence[Sequence[int]]], batch: int = 8
 ) -> list[float]:
     """For each text of all heads, the share of its tokens that the base would have written there and that close no loop."""
     bodies = [body for text in texts for body in text]

@@ -17,9 +17,9 @@ from despur.core.text.rows import Tokens, batches, pad_rows
 from despur.core.types import Site
 
 _TOKENS = 2**13  # of one pass, where few of its positions count
-ROOM = 2**25  # log-probabilities in memory at once: 128 MB a copy in float32
+ROOM = 2**24  # log-probabilities in memory at once: 64 MB a copy in float32
 _SHARE = 64  # of a CUDA device's free bytes, one log-probability: four copies of four bytes in a quarter of them
-_MOST = 8 * ROOM  # on a card, where other workers may be as well
+_MOST = 16 * ROOM  # on a card, where other workers may be as well
 
 
 def _room(model: nn.Module) -> int:

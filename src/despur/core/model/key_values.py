@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from despur.core.errors import CannotAttach
+from despur.core.model.chosen_logits import logits_at
 
 KeyValues = Mapping[int, tuple[Tensor, Tensor]]  # layer -> keys and values, (b, heads, t, d) each
 
@@ -28,7 +29,7 @@ def key_values(
         model: A causal language model, in evaluation: one that checkpoints its gradients caches nothing in training.
         ids: Token rows.
         mask: 1 at real tokens; all are real if left out.
-        run: What runs the model over them with the arguments it is given; a plain pass if left out.
+        run: What runs the model over them with the arguments it is given; a pass without the head if left out.
 
     Raises:
         CannotAttach: the model caches no keys and values.
@@ -37,7 +38,8 @@ def key_values(
     why = "it left the cache empty"
     try:
         if run is None:
-            run = functools.partial(model, input_ids=ids, attention_mask=torch.ones_like(ids) if mask is None else mask)
+            mask = torch.ones_like(ids) if mask is None else mask
+            run = functools.partial(logits_at, model, ids, mask, torch.zeros_like(ids, dtype=torch.bool))
         run(past_key_values=cache, use_cache=True)
     except (AttributeError, TypeError, ValueError) as error:  # a state of its own in place of keys and values
         why = " ".join(str(error).split())[:160]

@@ -1,7 +1,7 @@
 """Sampling in batches, steered by nothing but its arguments: one sampler for all that a model writes."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,6 @@ def continue_rows(
     seed: int | None = 0,
     eta: float = 0.0,
     draws: int | None = None,
-    how: Mapping[str, Any] | None = None,
 ) -> list[list[int]]:
     """Sample what comes after each head at temperature 1, heads of any length padded on the left.
 
@@ -53,7 +52,6 @@ def continue_rows(
         eta: Tokens less probable than this, or less where the next token is uncertain, are not drawn (eta sampling,
             arXiv:2210.15191); 0 cuts nothing.
         draws: Heads that have random numbers of their own; every further `draws` heads have the same again. All of them if None.
-        how: What else the model is called with.
 
     Returns:
         The new tokens of each head, its end token included, padding left out.
@@ -76,7 +74,8 @@ def continue_rows(
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (longest - len(h)) + list(h) for h in heads], device=device)
     mask = torch.tensor([[0] * (longest - len(h)) + [1] * len(h) for h in heads], device=device)
-    extra, drawn = dict(how or {}), {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "eta_cutoff": eta}
+    extra: dict[str, Any] = {}
+    drawn: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "eta_cutoff": eta}
     if draws is not None:
         drawn = {"do_sample": False}
         cut = [EtaLogitsWarper(eta, device=str(device))] if eta else []

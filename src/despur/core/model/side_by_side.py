@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from despur.core.model.attach import attach
 from despur.core.model.primitives import AddVector
@@ -47,7 +47,7 @@ def continue_ways(
     """Sample what comes after each head in several ways, in as few batches as there is room for.
 
     Every way draws with the same random numbers, so two of them differ only where the models do. A plain LoRA runs beside its base in
-    one batch (PEFT's mixed batches); any other adapter has a batch of its own.
+    one batch; any other adapter has a batch of its own.
 
     Args:
         tuned: A model whose adapter can be switched off.
@@ -87,20 +87,40 @@ def _batch(
         each = torch.stack([torch.zeros_like(steered[0]) if way.shift is None else way.shift for way in ways])
         edits = {site: AddVector(each.repeat_interleave(len(heads), 0)[:, None])}
     switched = [way.adapter for way in ways for _ in heads]
-    with evaluating(tuned), adapter_in(tuned, switched) as how, attach(tuned, edits):
-        return continue_rows(tuned, tokenizer, [*heads] * len(ways), new, seed=seed, eta=eta, draws=len(heads), how=how)
+    with evaluating(tuned), adapter_in(tuned, switched), attach(tuned, edits):
+        return continue_rows(tuned, tokenizer, [*heads] * len(ways), new, seed=seed, eta=eta, draws=len(heads))
 
 
 @contextlib.contextmanager
-def adapter_in(tuned: Any, rows: Sequence[bool]) -> Iterator[dict[str, Any]]:
-    """Arguments of a pass in which some rows have the adapter on; all or none of them where `mixes` is False."""
+def adapter_in(tuned: Any, rows: Sequence[bool]) -> Iterator[None]:
+    """Let the adapter act in some rows of every batch while the block runs; in all or none of them where `mixes` is False.
+
+    PEFT's own mixed batches gather and scatter the rows of every map: 20 rows of a small model took 340 ms a token with them. Here
+    the update is computed for all rows and multiplied by 0 in those without it.
+    """
     if all(rows):
-        yield {}
+        yield
     elif not any(rows):
         with tuned.disable_adapter():
-            yield {}
+            yield
     else:
-        yield {"adapter_names": [tuned.active_adapter if on else "__base__" for on in rows]}
+        on = torch.tensor(rows, dtype=torch.float32)[:, None, None]
+        ups = [m.lora_B[name] for m in tuned.modules() if is_plain_lora(m) for name in m.active_adapters]
+        handles = [up.register_forward_hook(lambda _, __, out: out * on.to(out)) for up in ups]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def is_plain_lora(module: nn.Module) -> bool:
+    """Whether it is a map with plain LoRA on it, which is not merged."""
+    from peft.tuners.lora import Linear, LoraLayer
+
+    return (
+        isinstance(module, LoraLayer) and isinstance(module, Linear) and not module.lora_variant and not module.merged
+    )
 
 
 def mixes(tuned: Any) -> bool:
@@ -111,14 +131,10 @@ def mixes(tuned: Any) -> bool:
         False
     """
     from peft import PeftModel
-    from peft.tuners.lora import Embedding, Linear, LoraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     if not isinstance(tuned, PeftModel) or len(tuned.peft_config) != 1:
         return False
     layers = [m for m in tuned.modules() if isinstance(m, BaseTunerLayer | AuxiliaryTrainingWrapper)]
-    return bool(layers) and all(
-        isinstance(m, LoraLayer) and isinstance(m, Linear | Embedding) and not m.lora_variant and not m.merged
-        for m in layers
-    )
+    return bool(layers) and all(is_plain_lora(m) for m in layers)
