@@ -6,6 +6,7 @@ from importlib import resources
 import pytest
 import torch
 
+from despur.flows import audit, table
 from despur.flows._audit.effort import ALL, FEW, effort_for
 from despur.flows._audit.enough import looked
 from despur.flows._audit.null.asked import Asked
@@ -75,3 +76,13 @@ def test_what_a_null_s_file_judges_is_measured_on_as_many_rows(tmp_path):
 
     assert rows(path) == 48
     assert [rows(null) for null in (None, "auto", "none", "shipped")] == [None] * 4, "of those the base's size decides"
+
+
+def test_on_a_larger_base_one_candidate_is_exchanged_both_ways(base, adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr("despur.flows._audit.effort.SMALL", 0)
+    result = audit(base, adapter, out=tmp_path, rows=40, n_random=2, null="none")
+    assert [n for n, c in result.checks.items() if c.necessity is not None] == [result.best]
+    written = json.loads((tmp_path / "audit.json").read_text())
+    assert sum(c["necessity"] is not None for c in written["checks"].values()) == 1
+    assert ">nan<" not in (tmp_path / "report.html").read_text()
+    assert (table(tmp_path)["axis"] == "necessity").sum() == 1

@@ -116,7 +116,7 @@ def _show_checks(result: Any) -> None:
         made.add_row(
             name, str(c.rank), f"{result.scores[name]:+.1f}" if name in result.scores else "–", f"{c.sufficiency:.2f}",
             f"{c.interval[0]:.2f} to {c.interval[1]:.2f}",
-            f"{max(c.random_sufficiency):.2f}" if c.random_sufficiency else "–", f"{c.necessity:.2f}",
+            f"{max(c.random_sufficiency):.2f}" if c.random_sufficiency else "–", "–" if c.necessity is None else f"{c.necessity:.2f}",
             style="bold" if name == result.best else None,
         )  # fmt: skip
     if "tokens" in result.scores:

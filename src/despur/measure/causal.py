@@ -24,7 +24,7 @@ class CausalCheck:
     Args:
         change: KL(adapter || base) off-task, nats per token; `INERT` or less means there is nothing to explain.
         sufficiency: Share of the change that the factor's coordinates alone cause in the base.
-        necessity: Share that vanishes when they are set to the base's inside the adapter.
+        necessity: Share that vanishes when they are set to the base's inside the adapter; None where it was not measured.
         interval: 95 % of the sufficiency, bootstrap over rows.
         random_sufficiency: The same for each random subspace of equal rank and activation share.
         rank: Directions exchanged.
@@ -36,7 +36,7 @@ class CausalCheck:
 
     change: float
     sufficiency: float
-    necessity: float
+    necessity: float | None
     interval: tuple[float, float]
     random_sufficiency: tuple[float, ...]
     rank: int
@@ -114,7 +114,7 @@ def causal_checks(
         starts: First position of each row that counts.
         seed: Seeds the random subspaces and the bootstrap.
         passes: Base and adapter on these rows at the factors' site, where they were run before.
-        necessity: Exchange each factor the other way, too, a pass more a factor; without it the figure is NaN.
+        necessity: Exchange each factor the other way, too, a pass more a factor; without it there is no such figure.
 
     Returns:
         Shares with interval and controls. Where the adapter changes nothing off-task, the shares are 0.
@@ -160,14 +160,14 @@ def causal_checks(
             sufficiency, needed, low, high = np.zeros(n_random + 1), 0.0, 0.0, 0.0
         else:
             sufficiency = 1 - per_row.left_base[block].sum(1) / total
-            needed = 1 - per_row.left_adapter[i].sum() / total if necessity else float("nan")
+            needed = float(1 - per_row.left_adapter[i].sum() / total) if necessity else None
             boot = 1 - per_row.left_base[first][draws].sum(1) / np.maximum(per_row.change[draws].sum(1), 1e-300)
             low, high = np.quantile(boot, [0.025, 0.975])
         shares = [activation_share(r, covariance) for r in subspaces[first + 1 : block.stop]]
         checks[name] = CausalCheck(
             change=float(total / per_row.tokens.sum()),
             sufficiency=float(sufficiency[0]),
-            necessity=float(needed),
+            necessity=needed,
             interval=(float(low), float(high)),
             random_sufficiency=tuple(sufficiency[1:].tolist()),
             rank=factor.rank,

@@ -13,7 +13,7 @@ from despur.flows._audit.against import load_difference
 from despur.flows._audit.behaviour import behaviour
 from despur.flows._audit.blocks import audit_blocks
 from despur.flows._audit.describe import TUNING, TuningRows, described
-from despur.flows._audit.effort import rows_at_first
+from despur.flows._audit.effort import effort_for, rows_at_first
 from despur.flows._audit.enough import beside_random, looked
 from despur.flows._audit.null.asked import NONE, Asked, Making, Null
 from despur.flows._audit.null.choose import Case, alike, null_for
@@ -151,12 +151,12 @@ def audit(
         tokenizer = form.tokenizer
         tuning = None if given is None else TuningRows.of(given, read.model, tokenizer, turns=turns, name=data)
         enter("text")
-        taken = rows_at_first(model, rows or asked.rows)
+        taken, both = rows_at_first(model, rows or asked.rows), effort_for(model).both_ways
 
         def look(taken: int) -> tuple[Passages, Screen]:
             text = off_task_passages(read.model, tokenizer, prompts, rows=taken, tokens=tokens, seed=seed)
             enter("screen")
-            return text, screen(read.model, read.adapter, text, depth=depth, seed=seed, roles=stated)
+            return text, screen(read.model, read.adapter, text, depth=depth, seed=seed, roles=stated, necessity=both)
 
         taken, passages, seen = looked(look, taken, grows=rows is None and null in (None, NONE))
         record = {**run_record("audit", arguments), "base_fingerprint": base_is}

@@ -21,6 +21,7 @@ class Effort:
         limit: Largest strength that is tried for these.
         trials: Strengths from there down.
         patched: Rows of the patch test.
+        both_ways: Whether every candidate is exchanged both ways, or the judged one alone.
     """
 
     rows: int = ALL
@@ -29,9 +30,10 @@ class Effort:
     limit: float = 16.0
     trials: int = 17
     patched: int = 24
+    both_ways: bool = True
 
 
-LESS = Effort(FEW, 12, 4, 4.0, 5, 12)
+LESS = Effort(FEW, 12, 4, 4.0, 5, 12, both_ways=False)
 
 
 def effort_for(model: Any) -> Effort:

@@ -27,6 +27,7 @@ def beside_random(
     )[judged]  # fmt: skip
     return replace(
         seen.checks[judged],
+        necessity=found.necessity,
         random_sufficiency=found.random_sufficiency,
         share=found.share,
         random_share=found.random_share,

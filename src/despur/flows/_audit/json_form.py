@@ -8,11 +8,11 @@ SCHEMA = "despur.audit/3"  # removing a field or changing its meaning raises the
 
 
 class Check(TypedDict):
-    """One candidate's causal check; see `CausalCheck`."""
+    """One candidate's causal check; see `CausalCheck`. On a large base the necessity of the judged one alone is measured."""
 
     change: float
     sufficiency: float
-    necessity: float
+    necessity: float | None
     interval: tuple[float, float]
     random_sufficiency: list[float]
     rank: int

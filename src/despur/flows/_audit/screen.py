@@ -140,7 +140,7 @@ def screen(
         depth: Relative depth of the layer at which coordinates are exchanged; see `layer_moved`.
         seed: Seed of the bootstrap.
         roles: For architectures that are not in the table; see `stream_roles`.
-        necessity: Whether it is measured as well: for evidence alone it need not be.
+        necessity: Whether it is measured of every candidate; evidence does not need it.
     """
     find, check = passages.halves()
     site, moved, notes = layer_moved(tuned, find, depth)

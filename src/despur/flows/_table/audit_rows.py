@@ -83,7 +83,8 @@ def _check(what: str, check: Mapping[str, Any]) -> Iterator[Row]:
     low, high = check["interval"]
     yield {"axis": "kl", "value": check["change"], **about}
     yield {"axis": "sufficiency", "value": check["sufficiency"], "low": low, "high": high, **about}
-    yield {"axis": "necessity", "value": check["necessity"], **about}
+    if check["necessity"] is not None:
+        yield {"axis": "necessity", "value": check["necessity"], **about}
     yield {"axis": "activation share", "value": check["share"], **about}
     yield {"axis": "rank", "value": check["rank"], **about}
     yield from list_rows("control sufficiency", check["random_sufficiency"], **about)
