@@ -14,6 +14,7 @@ SHARES = of(strength=(0.5, 1.0))
 MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
 DISCOUNTED = of(strength=(0.5, 0.75, 1.0, 1.5))
 LIGHT = {"rehearse": {"strength": 0.02}}  # brings everyday answers back; at .05 it costs a tenth of the task
+LIGHT_AVERT = {"avert": {"strength": 0.1}}  # holds back what the exchanged rows do not show
 PUSHED = of(strength=(0.5, 1.0, 2.0))
 ENERGIES = of(energy=(0.8, 0.95, 0.99))
 RANKS = of(rank=(1, 2, 4))
@@ -45,6 +46,7 @@ FUNCTIONAL = (
     Arm("discount-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="discount with its change on other words"),
     Arm("discount-plain", "discount", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="discount with a scout on rows as they are"),
     Arm("discount-rehearse", "discount", DISCOUNTED, beside=LIGHT, control="discount-permuted", cost=1.8, note="and a light rehearse"),
+    Arm("discount-avert", "discount", DISCOUNTED, beside=LIGHT_AVERT, control="discount-permuted", cost=2.0, note="and a light avert"),
     Arm("absorb", "absorb", DISCOUNTED, control="absorb-permuted", cost=1.7, note="train with the shuffled scout on, and take it off"),
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),
