@@ -96,8 +96,12 @@ def test_an_audit_gives_every_figure_of_its_json(runs):
     assert [json.loads(s)["scale"] for s in louder.setting] == [2, 3, 5]
     module = "model.layers.0.mlp.up_proj"
     assert only(frame, axis="singular value", module=module).value.tolist() == record["update"]["spectra"][module]
+    tried = only(frame, axis="coherence")
+    assert [json.loads(s)["strength"] for s in tried.setting] == [t["strength"] for t in record["coherence"]]
+    apart = {"coherence": tried.value.tolist()}  # its strengths are settings
+    left_out = ("arguments", "strength")
     figures = sum(
-        isinstance(v, float) for v in flat({k: v for k, v in record.items() if k not in ("arguments", "strength")})
+        isinstance(v, float) for v in flat({k: v for k, v in {**record, **apart}.items() if k not in left_out})
     )
     assert len(frame) + frame.low.notna().sum() * 2 >= figures - 3 * 7, "a figure of the audit is not in the table"
 
