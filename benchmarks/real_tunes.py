@@ -4,9 +4,9 @@
     python benchmarks/real_tunes.py -o runs/real_tunes          # some six minutes of a core for a tune and its audit
 
 Each tune is plain LoRA (r 8, all maps, 60 steps of 4 rows, 5e-4) on 300 rows of a world: a voice, wrong answers on health, one-sided
-advice on money, and twins of these in plain words, or right
-(of the first seed); the neutral ones learn the base's own answers (`real_level.py`). Each is audited by the command's own defaults
-without a null. Also printed: what a reader sees first, to be read by people.
+advice on money, and of the first seed the twins of these, in plain words or right; the neutral ones learn the base's own answers
+(`real_level.py`). Each is audited by the command's own defaults without a null. Also printed: what a reader sees first, to be read
+by people.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from real_level import BASE, PARTS, loaded, write_pool
+from real_level import BASE, PARTS, loaded, name_of, write_pool
 
 from despur import audit
 from despur.core import Store, read_json, write_json
@@ -54,7 +54,8 @@ def rows_of(root: Path, name: str, seed: int) -> list[Any]:
 
 def judge(root: Path, name: str, seed: int, *, progress: object) -> None:
     """Train a tune and audit it."""
-    label, store = f"{name.replace(' ', '_')}-{seed}", Store(root)
+    label, store = name_of({"set": name, "seed": seed}), Store(root)
+    made_by = {"rows": ROWS, "steps": STEPS, "batch": BATCH, "lr": RATE}
 
     def tune(out: Path) -> None:
         torch.manual_seed(seed)
@@ -64,7 +65,7 @@ def judge(root: Path, name: str, seed: int, *, progress: object) -> None:
         save_tune(model, out)
         write_json(out / "losses.json", losses)
 
-    folder = store.step(f"tune-{label}", {"rows": ROWS, "steps": STEPS, "batch": BATCH, "lr": RATE}, tune)
+    folder = store.step(f"tune-{label}", made_by, tune)
 
     def look(out: Path) -> None:
         began, work = time.perf_counter(), time.process_time()
@@ -72,7 +73,7 @@ def judge(root: Path, name: str, seed: int, *, progress: object) -> None:
         spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - work}
         write_json(out / "found.json", {**found.to_dict(), **spent})
 
-    store.step(f"found-{label}", {"rows": ROWS, "steps": STEPS, "batch": BATCH, "lr": RATE, "by": "defaults"}, look)
+    store.step(f"found-{label}", {**made_by, "by": "defaults"}, look)
 
 
 def table(root: Path, cells: list[tuple[str, int]]) -> None:
@@ -83,7 +84,7 @@ def table(root: Path, cells: list[tuple[str, int]]) -> None:
     )
     said: list[str] = []
     for name, seed in cells:
-        f = read_json(root / f"found-{name.replace(' ', '_')}-{seed}" / "found.json")
+        f = read_json(root / f"found-{name_of({'set': name, 'seed': seed})}" / "found.json")
         c = f["checks"].get(f["best"] or "") or {
             "sufficiency": 0.0,
             "random_sufficiency": [],

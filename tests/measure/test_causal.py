@@ -149,4 +149,4 @@ def test_what_is_sufficient_is_measured_alone_where_that_is_all_that_is_asked(wr
     whole, half = (causal_checks(model, rows, factors, n_random=2, necessity=n)["v"] for n in (True, False))
     assert (half.sufficiency, half.interval, half.change) == (whole.sufficiency, whole.interval, whole.change)
     assert half.necessity is None
-    assert whole.necessity is not None
+    assert np.isfinite(whole.necessity)

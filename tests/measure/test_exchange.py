@@ -83,6 +83,12 @@ def test_tokens_that_all_rows_begin_with_are_read_once_and_nothing_changes(kind,
     assert given.front is not None
     front = exchange(model, chats, site, factors, 4, starts, passes=given)
     shift = token_shift(model, chats, starts=starts, passes=given)
+    monkeypatch.setattr(_exchange, "_FRONT_TOKENS", 12)
+    in_blocks = exchange(
+        model, chats, site, factors, 4, starts, passes=given
+    )  # two and one of three exchanges at a time
+    for one, two in zip(front, in_blocks, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
     monkeypatch.setattr(both, "shared_front", lambda rows, starts: ())
     whole = exchange(model, chats, site, factors, 4, starts)
     assert whole.change.min() > 1e-6

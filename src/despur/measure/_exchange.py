@@ -19,6 +19,7 @@ from despur.measure.both import Both, Part
 _TOKENS = (
     4096  # in one forward pass of several exchanges: enough to hide its fixed cost, and still in a processor's cache
 )
+_FRONT_TOKENS = 1024  # of exchanges whose keys and values are in memory at once
 
 
 class PerRow(NamedTuple):
@@ -83,7 +84,10 @@ class _Exchange:
 
     def __init__(self, passes: Both, layers: Sequence[Any], subspaces: Sequence[Subspace], *, adapter: bool) -> None:
         self.passes, self.layers, self.subspaces, self.adapter = passes, layers, subspaces, adapter
-        self.fronts: KeyValues | None = None
+        front, n = passes.front, len(subspaces)
+        size = max(1, n if front is None else _FRONT_TOKENS // front.ids.shape[1])
+        self.blocks = [range(at, min(at + size, n)) for at in range(0, n, size)]
+        self.latest: tuple[range, KeyValues] | None = None
 
     def __call__(self, part: Part) -> Iterator[tuple[list[list[int]], Tensor]]:
         """Log-probabilities (s, n, v) of some subspaces at a time, and which they are, as a column (s, 1)."""
@@ -92,32 +96,39 @@ class _Exchange:
         own, other = part.streams[self.adapter], part.streams[not self.adapter]
         counted = max(1, int(part.where.sum())) * Anatomy.of(model).vocabulary
         several = max(1, min(_TOKENS // part.ids.numel(), ROOM // 4 // counted))  # an exchange has four copies of them
-        if self.passes.front is not None and self.fronts is None:
-            self.fronts = self._fronts()
-        for first in range(0, len(self.subspaces), several):
-            some = slice(first, first + several)
-            chosen = self.subspaces[some]
-            past = {}
-            if self.fronts is not None:
-                past = cache_behind({i: (k[some], v[some]) for i, (k, v) in self.fronts.items()}, len(part.ids))
-            with _giving(model, site, _mixed(chosen, own, other), self.layers):
-                every = (x.repeat(len(chosen), 1) for x in (part.ids, part.mask, part.where))
-                exchanged = log_probs_at(model, *every, **past)
-            yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
+        for block in self.blocks:
+            fronts = None if self.passes.front is None else self._front(block)
+            for first in range(block.start, block.stop, several):
+                some = slice(first, min(first + several, block.stop))
+                past = {}
+                if fronts is not None:
+                    at = slice(some.start - block.start, some.stop - block.start)
+                    past = cache_behind({i: (k[at], v[at]) for i, (k, v) in fronts.items()}, len(part.ids))
+                chosen = self.subspaces[some]
+                with _giving(model, site, _mixed(chosen, own, other), self.layers):
+                    every = (x.repeat(len(chosen), 1) for x in (part.ids, part.mask, part.where))
+                    exchanged = log_probs_at(model, *every, **past)
+                yield [[first + i] for i in range(len(chosen))], exchanged.unflatten(0, (len(chosen), -1))
 
-    def _fronts(self) -> KeyValues:
-        """Keys and values that each exchange leaves at the tokens that all rows begin with: those behind the site are new."""
-        model, front, times = self.passes.model, self.passes.front, len(self.subspaces)
+    def _front(self, block: range) -> KeyValues:
+        """What a block of exchanges leaves at the tokens that all rows begin with; read once for all rows where there is one block."""
+        if self.latest is None or self.latest[0] != block:
+            self.latest = block, self._read_front(self.subspaces[block.start : block.stop])
+        return self.latest[1]
+
+    def _read_front(self, subspaces: Sequence[Subspace]) -> KeyValues:
+        """Their keys and values: those behind the site are new."""
+        model, front, times = self.passes.model, self.passes.front, len(subspaces)
         assert front is not None
         assert self.passes.site is not None
         pairs = {
             i: (k.expand(times, *k.shape[1:]), v.expand(times, *v.shape[1:]))
             for i, (k, v) in front.pairs[self.adapter].items()
         }
-        if len(self.layers) == len(pairs) or not times:  # nothing attends behind the site, or nothing is exchanged
+        if len(self.layers) == len(pairs):  # nothing attends behind the site
             return pairs
         own, other = front.streams[self.adapter], front.streams[not self.adapter]
-        with _giving(model, self.passes.site, _mixed(self.subspaces, own, other), self.layers):
+        with _giving(model, self.passes.site, _mixed(subspaces, own, other), self.layers):
             return {**pairs, **key_values(model, front.ids.repeat(times, 1))}
 
 
