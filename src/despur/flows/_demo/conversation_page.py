@@ -51,7 +51,7 @@ def _beside(result: Conversation) -> list[tuple[str, str]]:
     return [
         (
             "How sure",
-            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} questions; docs/log/discount-voice.md has three seeds.",
+            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} questions; docs/log/discount-voice.md has eight seeds.",
         ),
         ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
         (
