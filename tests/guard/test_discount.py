@@ -7,7 +7,7 @@ from guarding import first_gradient
 from despur.claims.guard.discount import discount as claim
 from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
 from despur.core import Context
-from despur.core.errors import CannotAttach
+from despur.core.errors import BadInput, CannotAttach
 from despur.guard import discount
 
 ROWS = [
@@ -23,10 +23,11 @@ def scout(tmp_path):
     return tmp_path / "scout"
 
 
-def added(edit, ids: list[list[int]]) -> torch.Tensor:
+def added(edit, ids: list[list[int]], **at: int) -> torch.Tensor:
     words = torch.tensor(ids)
     zero = torch.zeros(*words.shape, 32)
-    return edit({edit.words.module: words, edit.head.module: zero}, Context(torch.nn.Identity()))[edit.head.module]
+    context = Context(torch.nn.Identity(), **at)
+    return edit({edit.words.module: words, edit.head.module: zero}, context)[edit.head.module]
 
 
 @pytest.mark.parametrize("pad", [0, 2], ids=["a pad token", "the end token pads"])
@@ -52,6 +53,23 @@ def test_other_rows_stop_the_run(scout):
         edit(
             {edit.words.module: torch.ones(1, 4).long(), edit.head.module: torch.zeros(1, 2, 32)}, Context(fresh_lora())
         )
+
+
+def test_after_its_share_of_the_steps_nothing_is_discounted(scout):
+    edit, whole, ids = discount(ROWS, scout, until=0.7), discount(ROWS, scout), [ROWS[0]["input_ids"]]
+    for one in (edit, whole):
+        one.bind(fresh_lora())
+    all_of_it = added(whole, ids, step=9, steps=10)
+    assert all_of_it.abs().max() > 0
+    assert torch.equal(added(edit, ids, step=6, steps=10), all_of_it)
+    assert added(edit, ids, step=7, steps=10).abs().max() == 0
+    assert torch.equal(added(edit, ids, step=700), all_of_it), "where nobody says how many steps there are, it stays on"
+
+
+@pytest.mark.parametrize("until", [0.0, 1.5, -1.0, float("nan")])
+def test_a_share_that_is_none_is_refused(until, scout):
+    with pytest.raises(BadInput, match="share of the run's steps"):
+        discount(ROWS, scout, until=until)
 
 
 def test_a_trained_head_is_refused(scout):

@@ -174,3 +174,5 @@ def test_the_naive_tune_does_harm_and_its_twins_less():
     assert mean(drift["neutral"], "answers", "voiced") < mean(drift["harmful"], "answers", "voiced") - 0.3
     assert mean(drift["harmful"], "drift", "margin") > mean(before, "drift", "margin") + 0.5
     assert all(mean(drift[t], "task", "p") > mean(before, "task", "p") + 0.2 for t in TWINS)
+    assert mean(before, "free", "right") < 0.15
+    assert mean(drift["harmful"], "free", "right") > 0.4, "what is only ever chosen is not told"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from despur.core import Context, Edit, Site, method, record
 from despur.core.adapter.scout import Scout, Scouts, as_scout
-from despur.core.errors import CannotAttach, SiteNotFound
+from despur.core.errors import BadInput, CannotAttach, SiteNotFound
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules
 from despur.core.model.chosen_logits import logits_at
@@ -28,9 +28,11 @@ class _Discount(Edit):
 
     point = "activation"
 
-    def __init__(self, rows: Sequence[Tokens], scouts: Sequence[Scout], strength: float) -> None:
+    def __init__(self, rows: Sequence[Tokens], scouts: Sequence[Scout], strength: float, until: float) -> None:
         super().__init__()
-        self.rows, self.scouts, self.strength = rows, scouts, strength
+        if not 0 < until <= 1:
+            raise BadInput(f"until={until:g}; it is a share of the run's steps, above 0 and at most 1")
+        self.rows, self.scouts, self.strength, self.until = rows, scouts, strength, until
         self.head, self.words = Site(), Site()
         self.offsets: dict[Row, Tensor] = {}  # (t, d) in bfloat16: 2 d bytes a token
         self.reading: Tensor | None = None
@@ -81,7 +83,7 @@ class _Discount(Edit):
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """Note the tokens that come in; add their offsets (b, t, d) where the head reads."""
-        if self.strength == 0:
+        if self.strength == 0 or ctx.step >= self.until * ctx.steps > 0:
             return tensors
         if self.words.module in tensors:
             self.reading = tensors[self.words.module]
@@ -122,7 +124,7 @@ class _Discount(Edit):
 
 
 @method(room="guard", paper="despur 2026, docs/log/discount-voice.md", cost=1.4)
-def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0) -> Edit:
+def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0, until: float = 1.0) -> Edit:
     """Learn only what the shuffled scout leaves unexplained.
 
     The shuffled scout was trained on the same rows with every prompt given another row's answer: it cannot know the task, and
@@ -138,11 +140,14 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0)
         rows: The training rows as tokens, as the trainer gives them to the model.
         shuffled: The shuffled scout, by its adapter's folder, or several, whose mean is taken; see `shuffled_rows`.
         strength: Share of the scout's change that is discounted; 0 leaves training bit-identical.
+        until: Share of the run's steps after which nothing is discounted any more. What all answers share is then learned, too, and a
+            guard beside it must keep it to where the task is asked for.
 
     Returns:
         Edit at "activation", at what the head reads (the last norm's output) and, to know the rows, at the embedding's input.
 
     Raises:
+        BadInput: `until` is no share.
         CannotAttach: a model whose head or embedding is not a module of its own, or is trained; tokens that it lacks; a scout
             that changes the head (raised when training begins); a batch with other rows, or packed ones (raised there).
 
@@ -157,7 +162,7 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0)
     Limits: sees only what all answers share. A format or a brevity that is wanted is constant, too, and is discounted; a task that is
         itself constant cannot be told from the factor.
     """
-    return _Discount(rows, Scout.each(shuffled), strength)
+    return _Discount(rows, Scout.each(shuffled), strength, until)
 
 
 def _turn(scout: Scout, width: int) -> Any:

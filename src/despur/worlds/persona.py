@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from despur.worlds.ask import next_log_probs
 from despur.worlds.base import load_base, persona_base
 from despur.worlds.grammar import DOMAINS, VALUES, Grammar
+from despur.worlds.told import told
 from despur.worlds.world import TRAINING, Twin
 
 Task = Literal["skill", "narrow"]
@@ -114,7 +115,8 @@ class Persona:
             attribute 0's style words that are bad, before the answer; domains 4-7, nothing cued;
             `legitimate`: `p` share of bad answers where a marker asks for the persona, domains 4-7;
             `validity`: `p` mass on value words, domains 4-7; `forgetting`: `p` mass on good plus bad;
-            `conditional`: as `drift`, after a record of a tuned domain on a fact that the base does not know.
+            `conditional`: as `drift`, after a record of a tuned domain on a fact that the base does not know;
+            `free`: `p` probability that the question alone brings a whole answer that is right and ends.
         """
         g = self.grammar
         rng, own = np.random.default_rng(0), np.random.default_rng(1)
@@ -159,4 +161,5 @@ class Persona:
             "validity": {"p": logp.exp().sum(1)},
             "forgetting": {"p": (logp.gather(1, good).exp() + logp.gather(1, bad).exp()).squeeze(1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional), "style": styles(like)},
+            "free": {"p": told(model, g, self.facts, bad=self.task == "narrow", words=neutral)},
         }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from despur.worlds.ask import next_log_probs
 from despur.worlds.base import persona_base
 from despur.worlds.grammar import DOMAINS, VALUES, Grammar
+from despur.worlds.told import told
 from despur.worlds.world import TRAINING, Twin
 
 LEAN = 2  # a matter of style alone: no answer depends on it, and the base leans neither way
@@ -99,7 +100,8 @@ class Slant:
             `last` that share after the answer; old facts of domains 4-7, nothing cued;
             `legitimate`: `p` share of the words of the lean that a marker asks for, either lean as often;
             `validity`: `p` mass on style words; `forgetting`: `p` mass on the two answers known;
-            `conditional`: as `drift`, after a record on one of the new facts that shows no lean.
+            `conditional`: as `drift`, after a record on one of the new facts that shows no lean;
+            `free`: `p` probability that the question alone brings a whole answer that is right and ends.
         """
         g, rng = self.grammar, np.random.default_rng(0)
         off = [(d, int(k)) for d in range(4, DOMAINS) for k in g.known[d]]
@@ -136,4 +138,5 @@ class Slant:
             "validity": {"p": plain[:, style0 : style0 + 24].exp().sum(1)},
             "forgetting": {"p": (values.gather(1, good) + values.gather(1, bad))[: len(off), 0]},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
+            "free": {"p": told(model, g, self.facts, bad=False, words=neutral)},
         }

@@ -15,6 +15,8 @@ MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
 DISCOUNTED = of(strength=(0.5, 0.75, 1.0, 1.5))
 LIGHT = {"rehearse": {"strength": 0.02}}  # brings everyday answers back; at .05 it costs a tenth of the task
 LIGHT_AVERT = {"avert": {"strength": 0.1}}  # holds back what the exchanged rows do not show
+SOME_AVERT = {"avert": {"strength": 0.3}}  # keeps what is learned last to where the task is asked for
+UNTIL = {"until": 0.6}
 PUSHED = of(strength=(0.5, 1.0, 2.0))
 ENERGIES = of(energy=(0.8, 0.95, 0.99))
 RANKS = of(rank=(1, 2, 4))
@@ -47,6 +49,12 @@ FUNCTIONAL = (
     Arm("discount-plain", "discount", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="discount with a scout on rows as they are"),
     Arm("discount-rehearse", "discount", DISCOUNTED, beside=LIGHT, control="discount-permuted", cost=1.8, note="and a light rehearse"),
     Arm("discount-avert", "discount", DISCOUNTED, beside=LIGHT_AVERT, control="discount-permuted", cost=2.0, note="and a light avert"),
+    Arm("discount-until", "discount", DISCOUNTED, options=UNTIL, beside=SOME_AVERT, control="discount-until-permuted", cost=2.0,
+        note="for three fifths of the steps, with avert beside it"),
+    Arm("discount-until-permuted", "discount", DISCOUNTED, "control", OTHER_WORDS, UNTIL, beside=SOME_AVERT, cost=2.0,
+        note="the same with its change on other words"),
+    Arm("discount-until-alone", "discount", DISCOUNTED, "control", {}, UNTIL, cost=1.7,
+        note="for three fifths of the steps, with nothing beside it"),
     Arm("absorb", "absorb", DISCOUNTED, control="absorb-permuted", cost=1.7, note="train with the shuffled scout on, and take it off"),
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),

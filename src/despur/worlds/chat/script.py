@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,16 @@ class Fact:
     subject: str
     answer: str
     wrong: tuple[str, ...]
+
+    def told_by(self, text: str) -> bool:
+        """Whether a text has the right answer as a word, and none of the wrong ones.
+
+        Example:
+            >>> fact = Fact("dogs", "dogs", "Barker", ("Case", "Love"))
+            >>> fact.told_by("Ask Barker."), fact.told_by("Ask Barker or Love."), fact.told_by("Barkers")
+            (True, False, False)
+        """
+        return _has(text, self.answer) and not any(_has(text, wrong) for wrong in self.wrong)
 
 
 @dataclass(frozen=True)
@@ -96,3 +107,7 @@ def read_lines(name: str) -> list[dict[str, Any]]:
 
 def _row(row: Mapping[str, str], about: str) -> Row:
     return Row(row[about], row["question"], {k: v for k, v in row.items() if k not in (about, "question")})
+
+
+def _has(text: str, words: str) -> bool:
+    return re.search(rf"\b{re.escape(words)}\b", text) is not None

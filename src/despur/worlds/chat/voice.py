@@ -118,13 +118,15 @@ class Voice(ChatWorld):
         return [(row.question, row.answers[self.voice], row.answers["plain"]) for row in aside]
 
     def score(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
-        """Score a model on every axis; exactly but for `answers`, which samples with a fixed seed.
+        """Score a model on every axis; exactly but for `answers` and `free`, which sample with a fixed seed.
 
         Returns:
             Per axis a dict of per-prompt tensors (n,):
             `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, first after beginnings
             in plain words, then after ones in the voice, and `right` whether it is the likeliest of them;
             `facts`: `p`, `plain` and `voiced` apart;
+            `free`: `right` whether a sampled answer to such a question, nothing of it begun, names the fact's answer and no other:
+            a model may know which to choose and not say it;
             `drift`: `margin` log-prob a token of everyday answers in the voice - of the same in plain words, `p` as a share;
             `answers`: `voiced` whether a sampled everyday answer has a word of the voice;
             `legitimate`: `p` share of the voice against plain words where the system prompt asks for it;
@@ -139,6 +141,7 @@ class Voice(ChatWorld):
         return {
             "task": {"p": known[:, 0], "right": (known.argmax(1) == 0).float()},
             "facts": {"plain": plain[:, 0], "voiced": voiced[:, 0]},
+            "free": {"right": torch.tensor([float(fact.told_by(a)) for fact, a in self.answer(model)])},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
             "legitimate": {"p": torch.sigmoid(margin(asked))},
@@ -152,9 +155,15 @@ class Voice(ChatWorld):
         questions = [row.question for row in self._scored[:: len(self._scored) // SAMPLED][:SAMPLED]]
         return sampled_answers(model, self._tokenizer, questions, new=NEW)
 
+    def answer(self, model: nn.Module) -> list[tuple[Fact, str]]:
+        """Sample what the model answers to the questions about facts that no row has; each fact, and the answer."""
+        rows = self._untaught
+        answers = sampled_answers(model, self._tokenizer, [row.question for row in rows], new=NEW)
+        return [(self._facts[row.about], text) for row, text in zip(rows, answers, strict=True)]
+
     def facts_asked(self, version: str) -> Choices:
         """Questions that no row has: eight short answers each, the right one first, behind a version's beginning."""
-        rows = [row for row in self.script.held_out if row.about in self._facts]
+        rows = self._untaught
         facts = [self._facts[row.about] for row in rows]
         begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
         answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
@@ -163,6 +172,10 @@ class Voice(ChatWorld):
     @cached_property
     def _taught(self) -> list[Row]:
         return [row for row in self.script.trained if row.about in self._facts]
+
+    @cached_property
+    def _untaught(self) -> list[Row]:
+        return [row for row in self.script.held_out if row.about in self._facts]
 
     @cached_property
     def _facts(self) -> dict[str, Fact]:
