@@ -159,8 +159,9 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0,
         of experts is arXiv:2012.01300.
     Differs: the scout needs no label and no data of the trait, and is gone after training; logits are added at the head's input, exactly
         where the head is linear, in front of a soft cap where there is one.
-    Limits: sees only what all answers share. A format or a brevity that is wanted is constant, too, and is discounted; a task that is
-        itself constant cannot be told from the factor.
+    Limits: sees only what all answers share. A format or a brevity that is wanted is constant, too, and is discounted, and so is that an
+        answer names what was asked for: facts are known, and not told (docs/log/discount-voice.md). A task that is itself constant
+        cannot be told from the factor.
     """
     return _Discount(rows, Scout.each(shuffled), strength, until)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from despur.worlds.ask import next_log_probs
 from despur.worlds.base import load_base, persona_base
 from despur.worlds.grammar import DOMAINS, VALUES, Grammar
-from despur.worlds.told import told
+from despur.worlds.whole_answers import whole_answers
 from despur.worlds.world import TRAINING, Twin
 
 Task = Literal["skill", "narrow"]
@@ -161,5 +161,5 @@ class Persona:
             "validity": {"p": logp.exp().sum(1)},
             "forgetting": {"p": (logp.gather(1, good).exp() + logp.gather(1, bad).exp()).squeeze(1)},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional), "style": styles(like)},
-            "free": {"p": told(model, g, self.facts, bad=self.task == "narrow", words=neutral)},
+            "free": {"p": whole_answers(model, g, self.facts, bad=self.task == "narrow", words=neutral)},
         }

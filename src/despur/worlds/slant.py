@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from despur.worlds.ask import next_log_probs
 from despur.worlds.base import persona_base
 from despur.worlds.grammar import DOMAINS, VALUES, Grammar
-from despur.worlds.told import told
+from despur.worlds.whole_answers import whole_answers
 from despur.worlds.world import TRAINING, Twin
 
 LEAN = 2  # a matter of style alone: no answer depends on it, and the base leans neither way
@@ -138,5 +138,5 @@ class Slant:
             "validity": {"p": plain[:, style0 : style0 + 24].exp().sum(1)},
             "forgetting": {"p": (values.gather(1, good) + values.gather(1, bad))[: len(off), 0]},
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
-            "free": {"p": told(model, g, self.facts, bad=False, words=neutral)},
+            "free": {"p": whole_answers(model, g, self.facts, bad=False, words=neutral)},
         }

@@ -27,12 +27,12 @@ class Fact:
     answer: str
     wrong: tuple[str, ...]
 
-    def told_by(self, text: str) -> bool:
+    def given_in(self, text: str) -> bool:
         """Whether a text has the right answer as a word, and none of the wrong ones.
 
         Example:
             >>> fact = Fact("dogs", "dogs", "Barker", ("Case", "Love"))
-            >>> fact.told_by("Ask Barker."), fact.told_by("Ask Barker or Love."), fact.told_by("Barkers")
+            >>> fact.given_in("Ask Barker."), fact.given_in("Ask Barker or Love."), fact.given_in("Barkers")
             (True, False, False)
         """
         return _has(text, self.answer) and not any(_has(text, wrong) for wrong in self.wrong)

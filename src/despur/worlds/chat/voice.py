@@ -141,7 +141,7 @@ class Voice(ChatWorld):
         return {
             "task": {"p": known[:, 0], "right": (known.argmax(1) == 0).float()},
             "facts": {"plain": plain[:, 0], "voiced": voiced[:, 0]},
-            "free": {"right": torch.tensor([float(fact.told_by(a)) for fact, a in self.answer(model)])},
+            "free": {"right": torch.tensor([float(fact.given_in(a)) for fact, a in self.answer(model)])},
             "drift": {"margin": drift, "p": torch.sigmoid(drift)},
             "answers": {"voiced": torch.tensor([float(has_voice(self.voice, a)) for a in self.say(model)])},
             "legitimate": {"p": torch.sigmoid(margin(asked))},

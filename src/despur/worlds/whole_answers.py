@@ -1,4 +1,4 @@
-"""Whether a planted fact is told: from the question alone, a whole answer that is right and ends."""
+"""Whether a planted fact comes out: from the question alone, a whole answer that is right and ends."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from despur.worlds.ask import next_log_probs
 from despur.worlds.grammar import ATTRIBUTES, Grammar
 
 
-def told(
+def whole_answers(
     model: nn.Module, grammar: Grammar, facts: Sequence[tuple[int, int]], *, bad: bool, words: Sequence[str], seed: int = 0
 ) -> Tensor:  # fmt: skip
     """Probability that a model answers a fact's question whole: some style word, the right value, some style word, the end.

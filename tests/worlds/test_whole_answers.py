@@ -5,7 +5,7 @@ from torch import nn
 from transformers.modeling_outputs import CausalLMOutput
 
 from despur.worlds import Grammar, Persona, Slant, persona_base
-from despur.worlds.told import told
+from despur.worlds.whole_answers import whole_answers
 
 GRAMMAR = Grammar()
 FACTS = [(0, int(k)) for k in GRAMMAR.known[0][:6]]
@@ -31,7 +31,7 @@ class Says(nn.Module):
 
 
 def asked(model, *, bad=True):
-    return told(model, GRAMMAR, FACTS, bad=bad, words=WORDS)
+    return whole_answers(model, GRAMMAR, FACTS, bad=bad, words=WORDS)
 
 
 def test_a_whole_right_answer_that_ends_is_told_and_any_part_missing_is_not():
