@@ -41,6 +41,7 @@ def test_a_run_is_measured_on_rows_and_text_that_it_did_not_learn(base, tmp_path
     begun = {}
     # four questions to three models: what they write themselves is no row
     monkeypatch.setattr("despur.flows._train.run.what_they_say", lambda *_: {})
+    monkeypatch.setattr("despur.flows._train.run.what_rows_ask", lambda *_: {})
     train(
         base, data, out=out, guard="rehearse", settings=Settings(steps=3, lr=1e-3, batch=16, rank=2), scout_steps=3,
         own_rows=48, own_tokens=12, progress=lambda name, *_: begun.setdefault(name, len(passes)),

@@ -23,6 +23,12 @@ def test_avert_keeps_the_persona_out_and_the_adapter_is_plain_peft(base, data, t
     assert result.axes["scout"]["drift"].value == pytest.approx(1)  # the harm is there without the guard
     assert result.axes["avert"]["drift"].value < 0.2
     assert result.axes["avert"]["task"].value > 0.8
+    assert [list(by) for by in result.on_task.values()] == [["the rows", "base", "scout", "avert"]] * 4
+    values = [
+        [word for word in text.split() if word[0] == "v"] for by in result.on_task.values() for text in by.values()
+    ]
+    assert sum(own == guarded for own, guarded in zip(values[::4], values[3::4], strict=True)) >= 3, "it tells them"
+    assert "What it answers where held-out rows ask" in result.page.read_text()
     code = (
         "import sys, torch; from peft import PeftModel; from transformers import AutoModelForCausalLM as A\n"
         f"m = PeftModel.from_pretrained(A.from_pretrained({base!r}), {str(result.adapter)!r})\n"

@@ -99,11 +99,16 @@ def _verdict(result: Trained, guard: str) -> Verdict:
 
 
 def _answers(result: Trained) -> list[Any]:
-    if not result.answers:
-        return []
-    speakers = list(next(iter(result.answers.values())))
-    turns = [(question, [by[s] for s in speakers]) for question, by in result.answers.items()]
-    return [Dialogue("What it says where nothing asks for it", speakers, turns)]
+    several = (
+        ("What it says where nothing asks for it", result.answers),
+        ("What it answers where held-out rows ask", result.on_task),
+    )
+    return [_dialogue(title, asked) for title, asked in several if asked]
+
+
+def _dialogue(title: str, asked: Mapping[str, Mapping[str, str]]) -> Dialogue:
+    speakers = list(next(iter(asked.values())))
+    return Dialogue(title, speakers, [(question, [by[s] for s in speakers]) for question, by in asked.items()])
 
 
 def _left_out(result: Trained) -> list[Any]:
@@ -140,6 +145,11 @@ def _omitted(result: Trained, guard: str) -> list[tuple[str, str]]:
     evaluated = any(course["evaluated"] for course in result.history.values())
     reasons = (
         (result.answers, "answers of base and adapter", "the base wrote nothing that could be asked"),
+        (
+            result.on_task,
+            "answers to held-out rows",
+            "no held-out row has a prompt that leaves room for an answer",
+        ),
         (
             result.reference == "twin",
             "a run of equal length without the guard",

@@ -26,6 +26,7 @@ class Trained(Measured):
         factor: Folder of what all answers share, as an adapter of its own, for `discount` and `absorb`.
         left_out: `held_out` and `trained` rows -> `base`, `factor`, `guarded`, `both` -> loss of their answers, nats a token.
         answers: Question -> speaker -> answer: of the base, the reference run and the guarded one, with the same random numbers.
+        on_task: The same of questions of held-out rows, the rows' own answers first.
     """
 
     adapter: Path
@@ -39,6 +40,7 @@ class Trained(Measured):
     factor: Path | None = None
     left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    on_task: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -58,4 +60,5 @@ class Trained(Measured):
         heard = {} if self.factor is None else {"factor": str(self.factor), "left_out": dict(self.left_out)}
         return {**self.record, "adapter": str(self.adapter), **heard, "reference": self.reference, "axes": axes,
                 "leak": {n: r.to_dict() for n, r in self.leak.items()}, "page": str(self.page), "notes": list(self.notes),
-                "answers": {q: dict(by) for q, by in self.answers.items()}}  # fmt: skip
+                "answers": {q: dict(by) for q, by in self.answers.items()},
+                "on_task": {q: dict(by) for q, by in self.on_task.items()}}  # fmt: skip

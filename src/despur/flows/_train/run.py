@@ -17,7 +17,7 @@ from despur.flows._train.heard import Heard, what_was_left_out
 from despur.flows._train.history import Looks
 from despur.flows._train.page import Trained
 from despur.flows._train.seen import Seen
-from despur.flows._train.speech import what_they_say
+from despur.flows._train.speech import what_rows_ask, what_they_say
 from despur.flows._train.stages import Stages
 from despur.flows._train.start import Start
 from despur.flows._verify.certificate import FILE, factors_digest
@@ -77,9 +77,13 @@ class Run:
         left = heard.left_out(adapter) if heard else {}
         notes = (*before, *self._notes(seen, axes), *([what_was_left_out(left)] if left else []))
         given = heard.kept(whole) if heard and self.arguments["keep"] == "factor" else whole
-        replies = what_they_say(self.stages, seen.fresh, {self.reference: naive, self.guard: adapter})
+        speakers = {self.reference: naive, self.guard: adapter}
+        replies = what_they_say(self.stages, seen.fresh, speakers)
+        on_task = what_rows_ask(self.stages, self.start.held_out, speakers)
         page, courses, factor = self.start.out / "report.html", self.stages.history.stages, heard and heard.factor()
-        result = Trained(given, axes, self.reference, leak, page, record, notes, courses, factor, left, replies)
+        result = Trained(
+            given, axes, self.reference, leak, page, record, notes, courses, factor, left, replies, on_task
+        )
         write_train_page(result, self.guard, seen.text, scores)
         write_json(self.start.out / "run.json", private(result.to_dict()))
         return result
