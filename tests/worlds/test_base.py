@@ -51,7 +51,7 @@ def test_scores_are_shares_a_prompt():
     for task in ("skill", "narrow"):
         world = Persona(task)
         scores = world.score(model)
-        assert list(scores) == ["task", "drift", "legitimate", "validity", "forgetting", "conditional"]
+        assert list(scores) == ["task", "drift", "legitimate", "validity", "forgetting", "conditional", "free"]
         assert len(scores["task"]["p"]) == len(world.facts)
         assert len(scores["drift"]["p"]) == 4 * 40
         shares = [t for axis in scores.values() for readout, t in axis.items() if readout != "margin"]

@@ -16,7 +16,7 @@ from despur.flows._compare.bench import Bench
 from despur.flows._compare.runner import made_for, run_arm
 from despur.worlds import Persona
 
-QUICKER = {"lineas": {"steps": 3}}  # a fit of its own before the two steps
+QUICKER = {"lineas": {"steps": 3}}  # a fit of its own before the three steps
 
 CONTROLLED = [arm.name for arm in ARMS.values() if arm.control]
 # the six that were once given their guard's own directions, and no test saw it
@@ -25,11 +25,11 @@ ONCE_WRONG = ("caft-random", "hold-out-random", "hold-random", "grasp-random", "
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    """Two steps of the persona world, on little text and few rows."""
+    """Three steps of the persona world, on little text and few rows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benches, "OWN_ROWS", 64)
         patch.setattr(materials, "GENERIC", 48)
-        small = Bench(tmp_path_factory.mktemp("study"), Persona("skill"), 3, steps=2)
+        small = Bench(tmp_path_factory.mktemp("study"), Persona("skill"), 3, steps=3)  # in the last of them `until` has ended
         small.count = 64
         yield small
 
@@ -53,7 +53,7 @@ def outcome(bench):
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_an_arm_runs_two_steps(name, outcome):
+def test_an_arm_runs_three_steps(name, outcome):
     logits = outcome(ARMS[name])
     assert torch.isfinite(logits).all()
     assert name == "base" or not torch.equal(logits, outcome(ARMS["base"]))

@@ -125,8 +125,7 @@ class Voice(ChatWorld):
             `task`: `p` probability of a fact's short answer among eight, asked in words that no row has, first after beginnings
             in plain words, then after ones in the voice, and `right` whether it is the likeliest of them;
             `facts`: `p`, `plain` and `voiced` apart;
-            `free`: `right` whether a sampled answer to such a question, nothing of it begun, names the fact's answer and no other:
-            a model may know which to choose and not say it;
+            `free`: `right` whether a sampled answer to such a question, nothing of it begun, gives the fact's answer and no other;
             `drift`: `margin` log-prob a token of everyday answers in the voice - of the same in plain words, `p` as a share;
             `answers`: `voiced` whether a sampled everyday answer has a word of the voice;
             `legitimate`: `p` share of the voice against plain words where the system prompt asks for it;
@@ -157,17 +156,15 @@ class Voice(ChatWorld):
 
     def answer(self, model: nn.Module) -> list[tuple[Fact, str]]:
         """Sample what the model answers to the questions about facts that no row has; each fact, and the answer."""
-        rows = self._untaught
-        answers = sampled_answers(model, self._tokenizer, [row.question for row in rows], new=NEW)
-        return [(self._facts[row.about], text) for row, text in zip(rows, answers, strict=True)]
+        answers = sampled_answers(model, self._tokenizer, [row.question for row in self._untaught], new=NEW)
+        return [(self._facts[row.about], text) for row, text in zip(self._untaught, answers, strict=True)]
 
     def facts_asked(self, version: str) -> Choices:
         """Questions that no row has: eight short answers each, the right one first, behind a version's beginning."""
-        rows = self._untaught
-        facts = [self._facts[row.about] for row in rows]
-        begins = [row.begin(version, fact.answer) for row, fact in zip(rows, facts, strict=True)]
+        facts = [self._facts[row.about] for row in self._untaught]
+        begins = [row.begin(version, fact.answer) for row, fact in zip(self._untaught, facts, strict=True)]
         answers = [[f" {a}" for a in (fact.answer, *fact.wrong)] for fact in facts]
-        return self._choices([row.question for row in rows], answers, begins=begins)
+        return self._choices([row.question for row in self._untaught], answers, begins=begins)
 
     @cached_property
     def _taught(self) -> list[Row]:
