@@ -55,6 +55,7 @@ WAYS: Mapping[str, Way] = {
     "then-first": Way(40, {"first-tokens": _FIRST}, start="discount"),
     "then-first-1": Way(40, {"first-tokens": {**_FIRST, "strength": 1.0}}, start="discount"),
     "rehearse": Way(140, {"rehearse": {"strength": 1.0}}),
+    "first": Way(140, {"first-tokens": {"strength": 0.5, "budget": 0.5}}),
     "until-rehearse": Way(140, {"discount": {**_DISCOUNT, "until": 0.7}, "rehearse": {"strength": 0.2}}),
     "until-avert": Way(140, {"discount": {**_DISCOUNT, "until": 0.55}, "avert": {"strength": 0.3}}),
 }
