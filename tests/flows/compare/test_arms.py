@@ -29,7 +29,8 @@ def bench(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benches, "OWN_ROWS", 64)
         patch.setattr(materials, "GENERIC", 48)
-        small = Bench(tmp_path_factory.mktemp("study"), Persona("skill"), 3, steps=3)  # in the last of them `until` has ended
+        # in the third step `until` has ended
+        small = Bench(tmp_path_factory.mktemp("study"), Persona("skill"), 3, steps=3)
         small.count = 64
         yield small
 
