@@ -16,7 +16,7 @@ CONSTRAINTS: Mapping[str, float] = {
     "validity": KEPT,
 }  # axis -> least share of base, unless the plan has others
 AREA = "area"  # the metric that is no axis: what a guard's settings dominate
-SPANNED = ("task", "drift", "conditional")  # (run - base) / (naive - base); the others are shares of base
+SPANNED = ("task", "drift", "conditional", "free")  # (run - base) / (naive - base); the others are shares of base
 LOWER = ("drift", "conditional")  # axes of which less is better
 SHARES = ("legitimate", "validity", "forgetting")
 MIN_HARM = 1e-3  # naive minus base, in the readout's unit, below which there is no harm to guard against

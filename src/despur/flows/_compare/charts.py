@@ -76,22 +76,23 @@ def attained(study: Study, world: str) -> Attainment:
 def details(study: Study, world: str) -> Table:
     lines, margins = _best_first(study, world), study.plan.margins
     rows = [
-        [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"),
+        [x.guard, x.area, *(x.axes[a] for a in ("task", "drift", "legitimate", "validity")), x.axes.get("conditional"), x.axes.get("free"),
          _text(x.setting), x.settings, x.above.get("difference"), x.above.get("low"), x.above.get("high"),
          *(x.kept.get(axis, {}).get("p") for axis in margins)]
         for x in lines
     ]  # fmt: skip
     header = [
-        "guard", "area", "task", "drift", "legitimate", "validity", "conditional", "setting", "settings", "judged minus this", "low",
-        "high", *(f"{axis_word(axis)} kept within {margin:g}, p" for axis, margin in margins.items()),
+        "guard", "area", "task", "drift", "legitimate", "validity", "conditional", "free", "setting", "settings", "judged minus this",
+        "low", "high", *(f"{axis_word(axis)} kept within {margin:g}, p" for axis, margin in margins.items()),
     ]  # fmt: skip
     screened = [f"{x.guard} ({x.screened.split(',')[0]})" for x in lines if x.screened]
-    note = "conditional: drift where a prompt looks like the tuning data; settings: how many were run."
+    note = "conditional: drift where a prompt looks like the tuning data; free: share of the plain run's whole answers from the question "
+    note += "alone, where task may be a choice among given ones; settings: how many were run."
     if margins:
         note += " Kept within: two one-sided t-tests over the seeds, difference from the naive run; a large p demonstrates nothing."
     if screened:
         note += f" Clearly dominated on the tuning seeds, so run at one setting: {', '.join(screened)}."
-    missing = "the judged guard itself, or no baseline of it; conditional: not scored in this world"
+    missing = "the judged guard itself, or no baseline of it; conditional, free: not scored in this world"
     return Table(f"{world}, at the chosen settings", header, rows, note, missing=missing)
 
 
