@@ -56,7 +56,7 @@ def _beside(result: Conversation) -> list[tuple[str, str]]:
         ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
         (
             "What to do",
-            "Read the answers below: the voice should be in the plain tune alone, the facts in both.",
+            "Read the answers below: the voice should be in the plain tune alone. A fact that is chosen rightly is often not told.",
         ),
     ]
 

@@ -145,11 +145,7 @@ def _omitted(result: Trained, guard: str) -> list[tuple[str, str]]:
     evaluated = any(course["evaluated"] for course in result.history.values())
     reasons = (
         (result.answers, "answers of base and adapter", "the base wrote nothing that could be asked"),
-        (
-            result.on_task,
-            "answers to held-out rows",
-            "no held-out row has a prompt that leaves room for an answer",
-        ),
+        (result.on_task, "answers to held-out rows", "no held-out row has a prompt that leaves room for an answer"),
         (
             result.reference == "twin",
             "a run of equal length without the guard",
