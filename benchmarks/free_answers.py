@@ -11,10 +11,11 @@ have, the share of everyday answers that name a clerk, and some answers.
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel
 
@@ -22,6 +23,7 @@ from despur.core import Edit, read_json, write_json
 from despur.core.build import build
 from despur.core.model.own_text import OwnText
 from despur.flows._compare.bench import Bench
+from despur.flows.text_files import load_text, save_text
 from despur.guard import rehearse
 from despur.worlds.chat.ask import sampled_answers
 from despur.worlds.chat.voice import NEW, Voice
@@ -65,12 +67,20 @@ def edits_of(way: Way, bench: Bench) -> list[Edit]:
     """Build a way's guards."""
     edits: list[Edit] = []
     for name, options in way.guards.items():
-        if name == "first-tokens":
-            sampled = OwnText.sample(bench.base, bench.tokenizer, rows=FIRST_ROWS, max_new_tokens=FIRST_TOKENS, seed=1)
-            edits.append(rehearse(sampled.without(bench.encode(bench.world.prompts())), **options))
-        else:
-            edits.append(build(name, bench.materials, **options))
+        first = name == "first-tokens"
+        edits.append(rehearse(beginnings(bench), **options) if first else build(name, bench.materials, **options))
     return edits
+
+
+def beginnings(bench: Bench) -> OwnText:
+    """Very many questions that the base asks itself, and how its answers begin; written once."""
+    size = {"rows": FIRST_ROWS, "max_new_tokens": FIRST_TOKENS}
+
+    def make(out: Path) -> None:
+        text = OwnText.sample(bench.base, bench.tokenizer, **size, seed=bench.seed + 1)
+        save_text(text.without(bench.encode(bench.world.prompts())), out)
+
+    return load_text(bench.store.step("beginnings", {**bench.spec, **size}, make))
 
 
 def adapter_of(name: str, bench: Bench) -> Path:
@@ -83,13 +93,7 @@ def adapter_of(name: str, bench: Bench) -> Path:
             start = PeftModel.from_pretrained(bench.fresh(), str(adapter_of(way.start, bench)), is_trainable=True)
         bench.train(edits_of(way, bench), start=start, stage=name, steps=way.steps).save_pretrained(out)  # type: ignore[operator]
 
-    made_by = {
-        "way": name,
-        "steps": way.steps,
-        "guards": {n: dict(o) for n, o in way.guards.items()},
-        "start": way.start,
-    }
-    return bench.store.step(f"free-{name}", made_by, make)
+    return bench.store.step(f"free-{name}", {**bench.spec, **asdict(way)}, make)
 
 
 @torch.no_grad()
@@ -98,32 +102,28 @@ def figures(model: Any, world: Voice, bench: Bench) -> dict[str, Any]:
     names = {fact.name: fact for fact in world.script.facts}
     rows = [row for row in world.script.trained if row.about in names][::8]
     trained = sampled_answers(model, bench.tokenizer, [row.question for row in rows], new=NEW)
-    untaught, everyday = world.answer(model), world.say(model)
+    everyday = world.say(model)
     scores = {f"{axis} {r}": float(t.mean()) for axis, some in world.score(model).items() for r, t in some.items()}
     return {
         **scores,
-        "trained right": share(names[row.about].given_in(text) for row, text in zip(rows, trained, strict=True)),
-        "a clerk off task": share(any(fact.answer in text for fact in names.values()) for text in everyday),
-        "answers": [text for _, text in untaught][:6] + everyday[:6],
+        "trained right": float(np.mean([names[r.about].given_in(text) for r, text in zip(rows, trained, strict=True)])),
+        "a clerk off task": float(np.mean([any(fact.answer in text for fact in names.values()) for text in everyday])),
+        "answers": trained[:6] + everyday[:6],
     }
-
-
-def share(values: Any) -> float:
-    """Share of what is true."""
-    found = [bool(v) for v in values]
-    return sum(found) / len(found)
 
 
 def main() -> None:
     """Train and ask the ways that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ways", nargs="*", default=list(WAYS), choices=[*WAYS, []], metavar="WAY", help=", ".join(WAYS))
+    parser.add_argument("ways", nargs="*", metavar="WAY", help=f"all if left out: {', '.join(WAYS)}")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/free_answers"))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    if unknown := [name for name in given.ways if name not in WAYS]:
+        parser.error(f"no way {unknown[0]!r}; there are: {', '.join(WAYS)}")
     world = Voice()
     bench = Bench(given.out, world, given.seed, device="cpu", progress=lambda *_: None)
-    for name in given.ways or list(WAYS):
+    for name in given.ways:
         folder, kept = adapter_of(name, bench), given.out / f"free-{name}-{given.seed}.json"
         if not kept.exists():
             write_json(kept, figures(bench.load(folder).eval(), world, bench))
