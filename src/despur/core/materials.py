@@ -28,6 +28,7 @@ class Material:
 _PAIRS = "--pairs FILE (JSON lines of texts with and without the trait)"
 MATERIALS: Mapping[str, Material] = {
     "text": Material("text that the base itself wrote"),
+    "beginnings": Material("how the base begins its answers to very many questions of its own"),
     "rows": Material("the training rows as tokens"),
     "template": Material("the tokens of a chat template"),
     "scout": Material("a scout: the adapter of a short, unguarded run"),

@@ -58,6 +58,7 @@ class Maker:
         self._makers: dict[str, Callable[[], Any]] = {
             "text": s.text, "rows": s.rows, "base": s.base, "scout": lambda: s.scout(0),
             "factor": self._factor, "weight_factor": self._weight_factor,
+            **({"beginnings": s.beginnings} if s.beginnings else {}),
             **({"shuffled": s.shuffled} if s.shuffled else {}),
             **({"generic": s.generic} if s.generic else {}),
             **({"template": s.template} if s.template else {}),

@@ -24,6 +24,7 @@ class Sources:
         rows: The training rows as tokens.
         text: Own text: makes it.
         scout: Folder of the scout of that number, 0 the first: trains it.
+        beginnings: Very many questions of the base's own, and how it begins to answer them: makes them.
         shuffled: Folder of the shuffled scout, or of several: trains them.
         generic: Generic text.
         pairs: Texts with the trait and without.
@@ -37,6 +38,7 @@ class Sources:
     rows: Callable[[], Sequence[Tokens]]
     text: Callable[[], OwnText]
     scout: Callable[[int], Path]
+    beginnings: Callable[[], OwnText] | None = None
     shuffled: Callable[[], Path | tuple[Path, ...]] | None = None
     generic: Callable[[], OwnText] | None = None
     pairs: Callable[[], tuple[Tokenized, Tokenized]] | None = None

@@ -10,6 +10,7 @@ from despur.guard.avert import avert
 from despur.guard.caft import caft
 from despur.guard.discount import discount
 from despur.guard.ewc import ewc
+from despur.guard.first_tokens import first_tokens
 from despur.guard.glad import glad
 from despur.guard.grasp import grasp
 from despur.guard.hold import hold
@@ -39,6 +40,7 @@ __all__ = [
     "caft",
     "discount",
     "ewc",
+    "first_tokens",
     "glad",
     "grasp",
     "hold",

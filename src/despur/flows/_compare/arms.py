@@ -9,6 +9,7 @@ from despur.flows._compare.arm import Arm, of
 EARLY = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 STRENGTHS = of(strength=(0.1, 0.3, 1.0, 3.0))
 WIDE = of(strength=(0.3, 1.0, 3.0, 10.0))  # where the effect of a strength is less known
+FEW = of(strength=(0.1, 0.25, 0.5, 1.0))
 SIDES = ({"side": "read"}, {"side": "write"}, {"side": "both"})
 SHARES = of(strength=(0.5, 1.0))
 MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
@@ -59,6 +60,8 @@ FUNCTIONAL = (
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=1.2, note="KL to the base on its own samples"),
+    Arm("first-tokens", "first-tokens", FEW, control="first-tokens-whole", cost=1.6, note="the same on beginnings of very many answers"),
+    Arm("first-tokens-whole", "rehearse", FEW, "control", options={"budget": 0.5}, cost=1.6, note="as many tokens of whole answers"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
     Arm("hold", "hold", STRENGTHS, control="hold-random", options=READ_MUCH, cost=2.0, note="the factor's coordinates on own samples"),

@@ -136,14 +136,14 @@ class Bench:
     def text(self) -> OwnText:
         """What the base writes by itself, without rows that pose a training prompt."""
         given = self.world.training
-        size = {"rows": given.get("own_rows", OWN_ROWS), "max_new_tokens": given.get("own_tokens", OWN_TOKENS)}
+        return self.own_text("text", given.get("own_rows", OWN_ROWS), given.get("own_tokens", OWN_TOKENS), self.seed)
 
+    def own_text(self, name: str, rows: int, new: int, seed: int) -> OwnText:
         def make(out: Path) -> None:
-            text = OwnText.sample(self.base, self.tokenizer, **size, seed=self.seed)
+            text = OwnText.sample(self.base, self.tokenizer, rows=rows, max_new_tokens=new, seed=seed)
             save_text(text.without(self.encode(self.world.prompts())), out)
 
-        spec = {**self.spec, "own_rows": size["rows"], "own_tokens": size["max_new_tokens"]}
-        return load_text(self.store.step("text", spec, make))
+        return load_text(self.store.step(name, {**self.spec, "own_rows": rows, "own_tokens": new}, make))
 
     @cached_property
     def scout(self) -> Path:

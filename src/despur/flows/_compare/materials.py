@@ -12,6 +12,7 @@ from despur.flows._shuffled.recipe import shuffled_settings
 from despur.flows.maker import Maker
 from despur.flows.sources import Sources
 from despur.guard import OwnText
+from despur.guard.first_tokens import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:
     from despur.flows._compare.bench import Bench
@@ -26,7 +27,7 @@ def materials_of(bench: "Bench") -> Maker:
     twins = {"good": "benign", "aligned": "benign"} if "benign" in bench.twins else {}
     sources = Sources(
         base=lambda: bench.base, load=bench.load, rows=bench.tokens, text=lambda: bench.text, scout=lambda _: bench.scout,
-        shuffled=lambda: _shuffled(bench),
+        beginnings=lambda: bench.own_text("beginnings", QUESTIONS, TOKENS, bench.seed + 1), shuffled=lambda: _shuffled(bench),
         generic=(lambda: _generic(bench, paired)) if paired else None,
         pairs=(lambda: _pairs(bench, paired)) if paired else None,
         template=lambda: _template(bench),

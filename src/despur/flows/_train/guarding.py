@@ -16,7 +16,7 @@ from despur.flows.method_options import read_options
 UNGUARDED = "none"
 APART = ("strength", "budget")  # of a guard's options, those that have their own in `train`
 MADE = (  # materials that every run can make
-    "text", "rows", "template", "base", "scout", "shuffled", "factor", "weight_factor",
+    "text", "beginnings", "rows", "template", "base", "scout", "shuffled", "factor", "weight_factor",
 )  # fmt: skip
 
 

@@ -117,6 +117,7 @@ class Run:
         sources = Sources(
             base=lambda: start.reference.load()[0], load=stages.tuned, rows=lambda: start.rows, text=lambda: text,
             scout=lambda number: scouts[number], shuffled=(lambda: heard.material) if heard else None,
+            beginnings=lambda: stages.beginnings(generic),
             generic=(lambda: text) if generic is not None else None,
             naming=(lambda: (naming, ())) if naming is not None else None, pairs=(lambda: pairs) if pairs is not None else None,
             template=(lambda: template) if (template := start.template) is not None else None,

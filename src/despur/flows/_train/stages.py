@@ -38,6 +38,7 @@ from despur.flows.progress import Progress
 from despur.flows.recorded_base import record_base
 from despur.flows.text_files import load_text, save_text, text_spec
 from despur.guard import OwnText
+from despur.guard.first_tokens import QUESTIONS, TOKENS
 from despur.measure import off_task
 
 
@@ -148,6 +149,10 @@ class Stages:
 
         spec = {"rows": rows, "new": new, "file": text_spec(file), "seed": seed}
         return load_text(self.step(name, spec, make))
+
+    def beginnings(self, file: Path | str | None) -> OwnText:
+        """Very many questions that the base asks itself, and how it begins to answer them."""
+        return self.own_text(QUESTIONS, TOKENS, file, self.settings.seed + 1, "beginnings")
 
     def rejoined(
         self, former: Sequence[Subspace], adapter: Path, number: int, materials: Maker
