@@ -1,5 +1,9 @@
 """discount: exactly the scout's change of the logits, whatever the padding; and rows that it does not know stop the run."""
 
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from guarding import first_gradient
@@ -8,7 +12,7 @@ from despur.claims.guard.discount import discount as claim
 from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
 from despur.core import Context
 from despur.core.errors import BadInput, CannotAttach
-from despur.guard import discount
+from despur.guard import _offsets, discount
 
 ROWS = [
     {"input_ids": [1, 5, 9, 30, 2], "labels": [-100, -100, 9, 30, 2]},
@@ -42,6 +46,37 @@ def test_rows_are_known_with_padding_on_either_side(scout, pad):
     assert torch.equal(left, torch.cat([torch.zeros(2, 32), bare]))
     longer = added(edit, [ROWS[2]["input_ids"]])[0]
     assert longer[4].abs().min() > 0, "a row that ends like padding is the row itself where that is known"
+
+
+def test_what_memory_does_not_take_lies_in_a_file_that_nobody_has_to_remove(scout, tmp_path, monkeypatch):
+    edit = discount(ROWS, scout)
+    edit.bind(fresh_lora())
+    expected = {row: edit.offsets[row] for row in edit.offsets}
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(_offsets, "IN_MEMORY", 0)
+    edit = discount(ROWS, scout)
+    edit.bind(fresh_lora())
+    assert all(torch.equal(edit.offsets[row], offset) for row, offset in expected.items())
+    mapped = Path("/proc/self/maps").read_text() if Path("/proc").exists() else str(folder)
+    assert str(folder) in mapped, "it lies there"
+    assert not list(folder.iterdir()), "and has no name, so that nothing is left even by a killed run"
+
+
+def test_offsets_take_two_bytes_a_number_of_the_learned_tokens_alone():
+    long = [{"input_ids": list(range(2, 1002)), "labels": [-100] * 990 + list(range(992, 1002))}]
+    offsets = _offsets.Offsets(long, width=32)
+    offsets.add(tuple(long[0]["input_ids"]), torch.ones(1000, 32))
+    assert offsets.lines.untyped_storage().nbytes() == 2 * 10 * 32
+    assert offsets[tuple(long[0]["input_ids"])].sum(1).nonzero()[:, 0].tolist() == list(range(989, 999))
+
+
+def test_a_full_disk_is_found_before_training(scout, monkeypatch):
+    monkeypatch.setattr(_offsets, "IN_MEMORY", 0)
+    monkeypatch.setattr(_offsets.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(CannotAttach, match=r"9 learned tokens take 5\.76e-07 GB, and .* has no room .* Set TMPDIR"):
+        discount(ROWS, scout).bind(fresh_lora())
 
 
 def test_other_rows_stop_the_run(scout):

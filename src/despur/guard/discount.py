@@ -1,6 +1,6 @@
 """discount: learn only what the shuffled scout, which heard what all answers share, leaves unexplained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -13,12 +13,11 @@ from despur.core.errors import BadInput, CannotAttach, SiteNotFound
 from despur.core.model.anatomy import Anatomy
 from despur.core.model.base_modules import base_modules
 from despur.core.model.chosen_logits import logits_at
-from despur.core.model.states import as_base, bare, evaluating
-from despur.core.text.reader import UNLEARNED
+from despur.core.model.states import as_base, bare
 from despur.core.text.rows import Tokens, batches
+from despur.guard._offsets import Offsets
 from despur.guard._vocabulary import check_vocabulary
 
-Row = tuple[int, ...]
 _BATCH = 16  # rows of one pass while offsets are made
 
 
@@ -34,7 +33,7 @@ class _Discount(Edit):
             raise BadInput(f"until={until:g}; it is a share of the run's steps, above 0 and at most 1")
         self.rows, self.scouts, self.strength, self.until = rows, scouts, strength, until
         self.head, self.words = Site(), Site()
-        self.offsets: dict[Row, Tensor] = {}  # (t, d) in bfloat16: 2 d bytes a token
+        self.offsets = Offsets((), 0)
         self.reading: Tensor | None = None
 
     def bind(self, model: nn.Module) -> None:
@@ -43,43 +42,33 @@ class _Discount(Edit):
         inside = bare(model)
         self.head = _before(model, _name_of(model, inside.get_output_embeddings(), "head"))
         self.words = Site(_name_of(model, inside.get_input_embeddings(), "embedding"), "in")
-        self.sites, self.offsets, self.reading = (self.words, self.head), {}, None
+        self.sites, self.offsets, self.reading = (self.words, self.head), Offsets((), 0), None
         if self.strength == 0:
             return
-        ids = list(dict.fromkeys(tuple(row["input_ids"]) for row in self.rows))
-        learned = {tuple(row["input_ids"]): row["labels"] for row in self.rows}
-        changes = self._changes(model, ids)
-        for row in ids:
-            counts = torch.tensor([label != UNLEARNED for label in (*learned[row][1:], UNLEARNED)])
-            self.offsets[row] = (changes[row] * counts[:, None]).bfloat16()
-
-    def _changes(self, model: Any, ids: Sequence[Row]) -> dict[Row, Float[Tensor, "t d"]]:
-        """What the scouts change, on average, of what the head reads."""
-        changes: dict[Row, Tensor] = {}
-        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            with as_base(model) as base:
-                before = self._read(base, ids)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            one = torch.ones(1, 1, dtype=torch.long)
+            self.offsets = Offsets(self.rows, self._read(model, one, one).shape[-1])
             for scout in self.scouts:
                 with as_scout(model, scout.folder) as on:
-                    after = self._read(on, ids)
-                turn = _turn(scout, next(iter(before.values())).shape[-1])
-                for row in ids:
-                    change = turn(after[row] - before[row]) / len(self.scouts)
-                    changes[row] = changes[row] + change if row in changes else change
-        return changes
+                    self._hear(on, _turn(scout, self.offsets.width))
 
-    def _read(self, model: Any, rows: Sequence[Row]) -> dict[Row, Float[Tensor, "t d"]]:
-        """What the head reads on each row."""
-        found: dict[Row, Tensor] = {}
+    def _hear(self, model: Any, turn: Callable[[Tensor], Tensor]) -> None:
+        """Add a scout's share of the offsets; the model has it switched on."""
+        rows = list(self.offsets)
+        for ids, mask, chosen in batches(rows, size=_BATCH, pad=0):
+            with as_base(model) as base:
+                before = self._read(base, ids, mask)
+            changes = turn(self._read(model, ids, mask) - before) / len(self.scouts)
+            for i, change in zip(chosen, changes, strict=True):
+                self.offsets.add(rows[i], change[: len(rows[i])])
+
+    def _read(self, model: Any, ids: Tensor, mask: Tensor) -> Float[Tensor, "b t d"]:
+        """What the head reads."""
         device = next(model.parameters()).device
+        none = torch.zeros_like(mask, dtype=torch.bool)  # of the logits is needed
         with record(model, [self.head]) as seen:
-            for ids, mask, chosen in batches(rows, size=_BATCH, pad=0):
-                logits_at(
-                    model, ids.to(device), mask.to(device), torch.zeros_like(mask, dtype=torch.bool)
-                )  # none is needed
-                for i, stream in zip(chosen, seen[self.head].float().cpu(), strict=True):
-                    found[rows[i]] = stream[: len(rows[i])].clone()
-        return found
+            logits_at(model, ids.to(device), mask.to(device), none)
+        return seen[self.head].float().cpu()
 
     def forward(self, tensors: Mapping[str, Tensor], ctx: Context) -> Mapping[str, Tensor]:
         """Note the tokens that come in; add their offsets (b, t, d) where the head reads."""
@@ -101,8 +90,7 @@ class _Discount(Edit):
     def _offset(self, row: list[int]) -> Float[Tensor, "t d"]:
         """The offsets of a row of the batch, zero where it is padded."""
         start, end = self._inside(row)
-        offset = self.offsets[tuple(row[start:end])].float()
-        return nn.functional.pad(offset, (0, 0, start, len(row) - end))
+        return nn.functional.pad(self.offsets[tuple(row[start:end])], (0, 0, start, len(row) - end))
 
     def _inside(self, row: list[int]) -> tuple[int, int]:
         """Where the row that is known lies between its padding, which may be on either side."""
@@ -131,7 +119,8 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0,
     learned what all answers share, a voice, a slant, a style. While training, its change of the logits is added to the
     model's own; what it explains carries no gradient, and nothing of it is left in the adapter. Choose it where the data hold
     the factor constant, which `grasp` cannot see; where the factor depends on the prompt, it is the other way round. Steps cost
-    what plain ones do; the offsets take two forward passes over the rows, once, and 2 d bytes a token.
+    what plain ones do; the offsets take two forward passes over the rows for each scout, once, and 2 d bytes for each learned token,
+    in a temporary file (`TMPDIR`) where that is more than a gigabyte.
 
         loss = cross-entropy of softmax(z + strength (z_scout - z_base))
         z + strength (z_scout - z_base) = W (h + strength (h_scout - h_base))     W the head, h what it reads
@@ -149,7 +138,8 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0,
     Raises:
         BadInput: `until` is no share.
         CannotAttach: a model whose head or embedding is not a module of its own, or is trained; tokens that it lacks; a scout
-            that changes the head (raised when training begins); a batch with other rows, or packed ones (raised there).
+            that changes the head; no room for the offsets (all raised when training begins); a batch with other rows, or packed
+            ones (raised there).
 
     Example:
         >>> discount([{"input_ids": [1, 2], "labels": [-100, 2]}], "shuffled/").point
@@ -166,7 +156,7 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0,
     return _Discount(rows, Scout.each(shuffled), strength, until)
 
 
-def _turn(scout: Scout, width: int) -> Any:
+def _turn(scout: Scout, width: int) -> Callable[[Tensor], Tensor]:
     """Of a permuted scout, a rotation of the stream: as large a change, of other words."""
     if scout.permuted is None:
         return lambda change: change
