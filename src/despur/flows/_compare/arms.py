@@ -34,6 +34,7 @@ REVERSED = {"vectors": "reversed vectors"}
 AWAY = {"source": "positive", "target": "negative"}
 GENERIC = {"text": "generic"}
 OTHER_WORDS = {"shuffled": "permuted shuffled"}
+WHOLE_ANSWERS = {"beginnings": "text"}
 UNSHUFFLED = {"shuffled": "scout"}
 READ_MUCH = {"budget": 1.6}  # of hold: on a fifth of the task's tokens it cannot be told from random directions
 
@@ -61,7 +62,7 @@ FUNCTIONAL = (
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=1.2, note="KL to the base on its own samples"),
     Arm("first-tokens", "first-tokens", FEW, control="first-tokens-whole", cost=1.6, note="the same on beginnings of very many answers"),
-    Arm("first-tokens-whole", "rehearse", FEW, "control", options={"budget": 0.5}, cost=1.6, note="as many tokens of whole answers"),
+    Arm("first-tokens-whole", "first-tokens", FEW, "control", WHOLE_ANSWERS, {"tokens": 10_000}, cost=1.6, note="whole answers, fewer"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
     Arm("hold", "hold", STRENGTHS, control="hold-random", options=READ_MUCH, cost=2.0, note="the factor's coordinates on own samples"),
