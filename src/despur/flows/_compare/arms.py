@@ -61,7 +61,7 @@ FUNCTIONAL = (
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=1.2, note="KL to the base on its own samples"),
-    Arm("first-tokens", "first-tokens", FEW, control="first-tokens-whole", cost=1.6, note="the same on beginnings of very many answers"),
+    Arm("first-tokens", "first-tokens", FEW, cost=1.6, note="the same on beginnings of very many answers"),
     Arm("first-tokens-whole", "first-tokens", FEW, "control", WHOLE_ANSWERS, {"tokens": 10_000}, cost=1.6, note="whole answers, fewer"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
