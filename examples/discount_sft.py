@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with `discount`, and a light `rehearse`: python examples/discount_sft.py BASE DATA.jsonl OUT STEPS."""
+"""TRL's SFTTrainer with `discount`, then `avert` alone: python examples/discount_sft.py BASE DATA.jsonl OUT STEPS."""
 
 import sys
 
@@ -7,7 +7,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
-from despur import GuardCallback, OwnText, discount, rehearse
+from despur import GuardCallback, OwnText, avert, discount
 from despur.core.text.shuffle import shuffled_rows
 
 base, data, out, steps = *sys.argv[1:4], int(sys.argv[4])
@@ -22,11 +22,15 @@ def trainer(where, rows, steps):
 
 run = trainer(f"{out}/adapter", given, steps)
 rows = list(run.train_dataset.select_columns(["input_ids", "labels"]))  # as the trainer tokenized them
-scout = trainer(f"{out}/shuffled", Dataset.from_list(shuffled_rows(rows, seed=0)), max(16, steps // 3))
-scout.train()  # on exchanged answers: what all of them share
-scout.save_model(f"{out}/shuffled")
+exchanged = Dataset.from_list(shuffled_rows(rows, seed=0))  # a scout of these learns what all answers share
+for name, some, share in (("scout", given, 4), ("shuffled", exchanged, 3)):
+    scout = trainer(f"{out}/{name}", some, max(16, steps // share))
+    scout.train()
+    scout.save_model(f"{out}/{name}")
 tokenizer = AutoTokenizer.from_pretrained(base)
 text = OwnText.sample(AutoModelForCausalLM.from_pretrained(base), tokenizer).without(given, tokenizer)
-run.add_callback(GuardCallback(discount(rows, f"{out}/shuffled", strength=0.75), rehearse(text, strength=0.02)))
+first = discount(rows, f"{out}/shuffled", strength=0.75, until=0.6)
+beside = avert(text, f"{out}/scout", strength=0.3)  # keeps the form, which is learned last, to where the task is asked for
+run.add_callback(GuardCallback(first, beside))
 run.train()
 run.save_model(f"{out}/adapter")

@@ -140,11 +140,11 @@ def test_the_recipe_of_discount_is_the_page_s_and_acts(tiny, chat_tokenizer, tmp
     chat_tokenizer.save_pretrained(tmp_path / "base")
     rows = [{"prompt": f"<bos> w{i} w{i + 3} w{i + 7}", "completion": f" w{i + 1} w9 w9"} for i in range(8)]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    discounted, rehearsed, ends = despur.discount, despur.rehearse, []
+    discounted, averted, ends = despur.discount, despur.avert, []
     for off in (False, True):
         none = {"strength": 0.0} if off else {}
         monkeypatch.setattr(despur.guard, "discount", lambda *a, none=none, **k: discounted(*a, **{**k, **none}))
-        monkeypatch.setattr(despur.guard, "rehearse", lambda *a, none=none, **k: rehearsed(*a, **{**k, **none}))
+        monkeypatch.setattr(despur.guard, "avert", lambda *a, none=none, **k: averted(*a, **{**k, **none}))
         out = tmp_path / f"out-{off}"
         run("discount_sft", [str(tmp_path / "base"), str(tmp_path / "data.jsonl"), str(out), "20"])
         ends.append(Adapter.read(out / "adapter").updates)
