@@ -30,7 +30,8 @@ for name, some, share in (("scout", given, 4), ("shuffled", exchanged, 3)):
 tokenizer = AutoTokenizer.from_pretrained(base)
 text = OwnText.sample(AutoModelForCausalLM.from_pretrained(base), tokenizer).without(given, tokenizer)
 first = discount(rows, f"{out}/shuffled", strength=0.75, until=0.6)
-beside = avert(text, f"{out}/scout", strength=0.3)  # keeps the form, which is learned last, to where the task is asked for
+# the form is learned last, and kept to where the task is asked for
+beside = avert(text, f"{out}/scout", strength=0.3)
 run.add_callback(GuardCallback(first, beside))
 run.train()
 run.save_model(f"{out}/adapter")
