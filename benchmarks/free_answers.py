@@ -19,16 +19,11 @@ import numpy as np
 import torch
 from peft import PeftModel
 
-from despur.core import Edit, read_json, write_json
+from despur.core import read_json, write_json
 from despur.core.build import build
-from despur.core.model.own_text import OwnText
 from despur.flows._compare.bench import Bench
-from despur.flows.text_files import load_text, save_text
-from despur.guard import rehearse
 from despur.worlds.chat.ask import sampled_answers
 from despur.worlds.chat.voice import NEW, Voice
-
-FIRST_ROWS, FIRST_TOKENS = 400, 6  # own text of very many prompts, of which the beginnings of answers are held
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Way:
 
     Args:
         steps: Of the run.
-        guards: Guard -> its options; `first-tokens` is `rehearse` on the beginnings of very many answers.
+        guards: Guard -> its options.
         start: Name of the way whose adapter it goes on with.
     """
 
@@ -58,29 +53,10 @@ WAYS: Mapping[str, Way] = {
     "then-first-1": Way(40, {"first-tokens": {**_FIRST, "strength": 1.0}}, start="discount"),
     "rehearse": Way(140, {"rehearse": {"strength": 1.0}}),
     "first": Way(140, {"first-tokens": {"strength": 0.5, "budget": 0.5}}),
+    "first-cheap": Way(140, {"first-tokens": {"strength": 0.5, "budget": 0.2}}),
     "until-rehearse": Way(140, {"discount": {**_DISCOUNT, "until": 0.7}, "rehearse": {"strength": 0.2}}),
     "until-avert": Way(140, {"discount": {**_DISCOUNT, "until": 0.55}, "avert": {"strength": 0.3}}),
 }
-
-
-def edits_of(way: Way, bench: Bench) -> list[Edit]:
-    """Build a way's guards."""
-    edits: list[Edit] = []
-    for name, options in way.guards.items():
-        first = name == "first-tokens"
-        edits.append(rehearse(beginnings(bench), **options) if first else build(name, bench.materials, **options))
-    return edits
-
-
-def beginnings(bench: Bench) -> OwnText:
-    """Very many questions that the base asks itself, and how its answers begin; written once."""
-    size = {"rows": FIRST_ROWS, "max_new_tokens": FIRST_TOKENS}
-
-    def make(out: Path) -> None:
-        text = OwnText.sample(bench.base, bench.tokenizer, **size, seed=bench.seed + 1)
-        save_text(text.without(bench.encode(bench.world.prompts())), out)
-
-    return load_text(bench.store.step("beginnings", {**bench.spec, **size}, make))
 
 
 def adapter_of(name: str, bench: Bench) -> Path:
@@ -91,7 +67,8 @@ def adapter_of(name: str, bench: Bench) -> Path:
         start: Any = None
         if way.start is not None:
             start = PeftModel.from_pretrained(bench.fresh(), str(adapter_of(way.start, bench)), is_trainable=True)
-        bench.train(edits_of(way, bench), start=start, stage=name, steps=way.steps).save_pretrained(out)  # type: ignore[operator]
+        edits = [build(guard, bench.materials, **options) for guard, options in way.guards.items()]
+        bench.train(edits, start=start, stage=name, steps=way.steps).save_pretrained(out)  # type: ignore[operator]
 
     return bench.store.step(f"free-{name}", {**bench.spec, **asdict(way)}, make)
 

@@ -7,6 +7,7 @@ from despur.guard.a_gem import a_gem
 from despur.guard.absorb import absorb
 from despur.guard.align_guard import align_guard
 from despur.guard.avert import avert
+from despur.guard.block import block
 from despur.guard.caft import caft
 from despur.guard.discount import discount
 from despur.guard.ewc import ewc
@@ -37,6 +38,7 @@ __all__ = [
     "absorb",
     "align_guard",
     "avert",
+    "block",
     "caft",
     "discount",
     "ewc",

@@ -67,6 +67,8 @@ FUNCTIONAL = (
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
     Arm("hold", "hold", STRENGTHS, control="hold-random", options=READ_MUCH, cost=2.0, note="the factor's coordinates on own samples"),
     Arm("hold-random", "hold", STRENGTHS, "control", RANDOM, READ_MUCH, cost=2.0, note="random coordinates on own samples"),
+    Arm("block", "block", STRENGTHS, control="block-random", options=READ_MUCH, cost=2.0, note="the same, where they rise as the scout's"),
+    Arm("block-random", "block", STRENGTHS, "control", RANDOM, READ_MUCH, cost=2.0, note="random coordinates, where they rise"),
     Arm("ldifs", "ldifs", WIDE, options={"every": 1}, cost=1.4, note="the whole stream on the tune's own inputs"),
     Arm("l2-sp", "l2-sp", WIDE, cost=1.2, note="size of the update"),
     Arm("ewc", "ewc", WIDE, cost=2.0, note="Fisher-weighted size of the update, on own samples"),
