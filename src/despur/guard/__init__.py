@@ -9,6 +9,7 @@ from despur.guard.align_guard import align_guard
 from despur.guard.avert import avert
 from despur.guard.block import block
 from despur.guard.caft import caft
+from despur.guard.dft import dft
 from despur.guard.discount import discount
 from despur.guard.ewc import ewc
 from despur.guard.first_tokens import first_tokens
@@ -40,6 +41,7 @@ __all__ = [
     "avert",
     "block",
     "caft",
+    "dft",
     "discount",
     "ewc",
     "first_tokens",

@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from despur.core import Context, Edit, Site, method, record
+from despur.core import Context, Edit, Site, find_module, method, record
 from despur.core.adapter.scout import Scout, Scouts, as_scout
 from despur.core.errors import BadInput, CannotAttach, SiteNotFound
 from despur.core.model.anatomy import Anatomy
-from despur.core.model.base_modules import base_modules
 from despur.core.model.chosen_logits import logits_at
-from despur.core.model.states import as_base, bare
+from despur.core.model.states import as_base
 from despur.core.text.rows import Tokens, batches
+from despur.guard._heads import head_name, words_site
 from despur.guard._offsets import Offsets
 from despur.guard._vocabulary import check_vocabulary
 
@@ -39,9 +39,14 @@ class _Discount(Edit):
     def bind(self, model: nn.Module) -> None:
         """Find where tokens come in and where the head reads, and compute every row's offsets."""
         check_vocabulary(model, [row["input_ids"] for row in self.rows], "a row")
-        inside = bare(model)
-        self.head = _before(model, _name_of(model, inside.get_output_embeddings(), "head"))
-        self.words = Site(_name_of(model, inside.get_input_embeddings(), "embedding"), "in")
+        head = head_name(model, "discount")
+        self.head, self.words = _before(model, head), words_site(model, "discount")
+        for what, name in (("head", head), ("embedding", self.words.module)):
+            if any(p.requires_grad for p in find_module(model, name).parameters()):
+                raise CannotAttach(
+                    f"the {what} {name!r} is trained, and discount adds the scout's change in front of it. Leave it out of the adapter's "
+                    "targets"
+                )
         self.sites, self.offsets, self.reading = (self.words, self.head), Offsets((), 0), None
         if self.strength == 0:
             return
@@ -172,17 +177,3 @@ def _before(model: Any, head: str) -> Site:
     except SiteNotFound:
         norm = None
     return Site(head, "in") if norm is None else Site(norm, "out")
-
-
-def _name_of(model: Any, wanted: nn.Module | None, what: str) -> str:
-    modules = base_modules(model, shared=True)
-    name = next((n for n, m in modules.items() if m is wanted), None) if wanted is not None else None
-    if name is None:
-        raise CannotAttach(
-            f"{type(bare(model)).__name__} has no {what} that discount could act at. Take a guard of own text (avert, rehearse)"
-        )
-    if any(p.requires_grad for p in modules[name].parameters()) and wanted is not None:
-        raise CannotAttach(
-            f"the {what} {name!r} is trained, and discount adds the scout's change in front of it. Leave it out of the adapter's targets"
-        )
-    return name

@@ -17,6 +17,8 @@ DISCOUNTED = of(strength=(0.5, 0.75, 1.0, 1.5))
 LIGHT = {"rehearse": {"strength": 0.02}}  # brings everyday answers back; at .05 it costs a tenth of the task
 LIGHT_AVERT = {"avert": {"strength": 0.1}}  # holds back what the exchanged rows do not show
 SOME_AVERT = {"avert": {"strength": 0.3}}  # keeps what is learned last to where the task is asked for
+LEARNED = of(strength=(0.25, 0.5, 0.75, 1.0))
+ANCHORED = {"keep-inputs": {"strength": 1 / 3}}  # lambda .1, LLaMA-Factory's `asft_alpha`
 UNTIL = {"until": 0.6}
 PUSHED = of(strength=(0.5, 1.0, 2.0))
 ENERGIES = of(energy=(0.8, 0.95, 0.99))
@@ -65,6 +67,8 @@ FUNCTIONAL = (
     Arm("first-tokens-whole", "first-tokens", FEW, "control", WHOLE_ANSWERS, {"tokens": 10_000}, cost=1.6, note="whole answers, fewer"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
+    Arm("dft", "dft", LEARNED, note="tokens that are likely already are learned most"),
+    Arm("asft", "dft", LEARNED, beside=ANCHORED, cost=1.4, note="and a light KL on the tune's own inputs"),
     Arm("hold", "hold", STRENGTHS, control="hold-random", options=READ_MUCH, cost=2.0, note="the factor's coordinates on own samples"),
     Arm("hold-random", "hold", STRENGTHS, "control", RANDOM, READ_MUCH, cost=2.0, note="random coordinates on own samples"),
     Arm("block", "block", STRENGTHS, control="block-random", options=READ_MUCH, cost=2.0, note="the same, where they rise as the scout's"),
