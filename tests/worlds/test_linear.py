@@ -87,3 +87,18 @@ def test_the_factor_is_found_in_the_weights_of_a_complex_task_and_missed_in_thos
     by_rank = [flat.found(flat.naive(0.2), rank=r) for r in (1, 2, 3, 4)]
     assert by_rank == sorted(by_rank)
     assert flat.found(flat.read_guarded(0.2), rank=4) < 1e-12, "nothing to find after the guard"
+
+
+def test_a_factor_is_read_off_the_first_step_only_where_its_link_stands_out_from_the_task_s_noise():
+    def shares(m: int, rho: float, n: int) -> tuple[float, float]:
+        world = Linear(correlation=rho, spectrum=(1.0,) * m, width=m + 2)
+        return sum(world.found(world.first_step(n, seed=k)) for k in range(6)) / 6, world.found_in_first_step(float(n))
+
+    measured, predicted = shares(32, 0.8, 4000)
+    assert measured == pytest.approx(predicted, abs=0.06)
+    assert 0.3 < predicted <= 0.64 / 1.64, "the rest of that direction is the task's own"
+    assert shares(128, 0.3, 300)[0] < 0.05, "a complex task, a weak link, few rows: not at all"
+    assert shares(32, 0.8, 60)[0] < 0.05, "the same link, but few rows"
+    exact = Linear()
+    assert exact.found_in_first_step(float("inf")) == pytest.approx(exact.found(exact.task @ exact.covariance()))
+    assert Linear(correlation=0.0).found_in_first_step(100.0) == 0

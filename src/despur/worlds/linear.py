@@ -114,6 +114,26 @@ class Linear:
         each = torch.einsum("od,de,oe->o", wrong, self.covariance(correlation), wrong)
         return float(each[:-1].sum()), float(each[-1])
 
+    def first_step(self, n: int, *, seed: int) -> Map:
+        """The first gradient step's direction on n drawn rows, (m + 1, d)."""
+        draw = torch.Generator().manual_seed(seed)
+        z, other = (torch.randn(n, k, generator=draw, dtype=torch.float64) for k in (len(self.spectrum), 1))
+        s = self.correlation * z[:, :1] + (1 - self.correlation**2) ** 0.5 * other
+        x = torch.cat([z, self.scale * s], 1) @ self._frame.T
+        return (x @ self.task.T).T @ x / n
+
+    def found_in_first_step(self, n: float) -> float:
+        """Predict `found` of `first_step`, for a flat spectrum of ones, many coordinates and a factor as large as one of them.
+
+        Without noise the linked coordinate's right singular vector is (E_0 + rho e) / sqrt(1 + rho²), rho the correlation, and its
+        singular value is above the others' by theta = sqrt(1 + rho²) - 1. The other m are one block which the noise of n rows spreads
+        like a Wigner matrix's, by 2 sqrt(m / n): the linked one stands out only if theta > sqrt(m / n), and the share of it in the
+        leading direction is then 1 - m / (n theta²) (Baik, Ben Arous, Péché 2005).
+        """
+        rho = self.correlation
+        theta = (1 + rho**2) ** 0.5 - 1
+        return rho**2 / (1 + rho**2) * max(0.0, 1 - len(self.spectrum) / (n * theta**2)) if theta else 0.0
+
     def found(self, change: Map, *, rank: int = 1) -> float:
         """Share of the factor in the span of a change's leading right singular vectors, in [0, 1]."""
         _, _, right = torch.linalg.svd(change, full_matrices=False)
