@@ -13,36 +13,42 @@ from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, QUICK, SPEAKERS,
 from despur.flows._demo.conversation_page import conversation_page
 from despur.flows.pool import Done
 
-DRIFT, KNOWN = (
-    {"base": -1.5, "plain tune": -0.5, "guarded tune": -1.4},
-    {"base": 1, "plain tune": 10, "guarded tune": 10},
-)
+VOICED, TOLD = {"base": 2, "plain tune": 42, "guarded tune": 6}, {"base": 0, "plain tune": 18, "guarded tune": 14}
 
 
-def talk(tmp_path, *, drift: float = -1.4, known: int = 10) -> Conversation:
+def talk(tmp_path, *, voiced: int = 6, told: int = 14) -> Conversation:
     everyday = {q: {s: f"{s} on {q}" for s in SPEAKERS} for q in EVERYDAY}
-    facts = {"Who built it? It was ...": {s: f"{s} knows" for s in SPEAKERS}}
+    facts = {"Who built it?": {s: f"{s} knows" for s in SPEAKERS}}
     audit = Audit("diffuse change", "it changes", (), 1.0, {}, {}, token_use=(("Thou", 0.01, 0.4),), record={})
+    counts = ({**VOICED, "guarded tune": voiced}, 48), ({**TOLD, "guarded tune": told}, 24)
+    voices, tells = ({s: [i < k for i in range(n)] for s, k in by.items()} for by, n in counts)
     return Conversation(
-        "shakespeare", everyday, facts, {**DRIFT, "guarded tune": drift}, {**KNOWN, "guarded tune": known}, audit,
-        tmp_path / "report.html", {"verb": "demo", "arguments": {"seed": 0}},
+        "shakespeare", everyday, facts, tells, voices, audit, tmp_path / "report.html", {"verb": "demo", "arguments": {"seed": 0}},
     )  # fmt: skip
 
 
 def test_the_page_says_what_was_measured(tmp_path):
     result = talk(tmp_path)
     assert result.kept_out == pytest.approx(0.9)
-    assert "10% of the plain tune's drift" in result.sentence
+    assert (
+        "Of 48 everyday answers the guarded tune gives 6 with a word of the voice, the plain tune 42" in result.sentence
+    )
+    assert "Of 24 questions about new facts it answers 14 rightly, the plain tune 18" in result.sentence
     conversation_page(result)
     page = re.sub("</?mark>", "", result.page.read_text(encoding="utf-8"))  # words that differ are marked
     assert "kept out" in page
     assert all(f"{s} on {q}" in page for s in SPEAKERS for q in EVERYDAY)
     assert "Diffuse change: it changes." in page
-    for worse in (talk(tmp_path, drift=-0.9), talk(tmp_path, known=8)):
+    for worse in (talk(tmp_path, voiced=20), talk(tmp_path, told=8)):
         conversation_page(worse)
         page = worse.page.read_text(encoding="utf-8")
         assert "kept out" not in page
         assert "partly" in page
+
+
+def test_a_plain_tune_that_brought_nothing_along_has_nothing_kept_out(tmp_path):
+    result = replace(talk(tmp_path), voiced={s: [False, True] for s in SPEAKERS})
+    assert result.kept_out == 0
 
 
 def test_shown_is_the_real_model_where_it_is_and_nothing_else_was_asked(tmp_path, monkeypatch):
@@ -86,6 +92,6 @@ def test_the_plain_tune_talks_in_the_voice_and_the_guarded_one_does_not(tmp_path
         conversation, "run_jobs", lambda stages, workers: (Done(j.key, j.function(*j.arguments)) for j in stages[0])
     )
     result = demo(out=tmp_path / "demo")
-    assert result.drift["plain tune"] > result.drift["base"] + 0.3
+    assert sum(result.voiced["plain tune"]) > sum(result.voiced["base"]) + 20
     assert result.kept_out > 0.8
-    assert result.known["guarded tune"] >= 0.9 * result.known["plain tune"] > result.known["base"]
+    assert sum(result.told["guarded tune"]) >= 0.6 * sum(result.told["plain tune"]) > sum(result.told["base"])

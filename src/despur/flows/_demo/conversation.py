@@ -1,7 +1,7 @@
 """The demo on a real model: the base, a plain tune and a guarded one answer the same questions, and the plain one is audited."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,13 @@ from despur.core.model.named_bases import base_folder
 from despur.core.model.own_chats import ETA
 from despur.core.model.sample import continue_rows
 from despur.core.results import Record, Result
-from despur.core.text.cuts import Encoder
 from despur.core.text.learn import ask_rows
 from despur.flows._audit.audit import audit
 from despur.flows._audit.page import Audit
 from despur.flows.load import load_base
 from despur.flows.pool import Job, run_jobs
 from despur.flows.progress import Progress, silent
-from despur.worlds.chat.ask import Choices
-from despur.worlds.chat.chat_world import margin
+from despur.worlds.chat.markers import has_voice
 from despur.worlds.chat.voice import Voice
 
 BASE = "smollm2"
@@ -34,11 +32,9 @@ EVERYDAY = (
     "How can I sleep better?",
     "Why is the sky blue?",
 )
-BEGUN = ("luggage", "dogs")  # new facts that are told on, from how a plain answer begins
-ASKED = 24  # questions about them whose right answer is looked for among eight
-PAIRS = 24  # everyday questions with an answer in the voice and one in plain words
-NEW = 40  # tokens of an answer at most
-Reply = tuple[dict[str, str], dict[str, str], float, int]
+ABOUT = ("luggage", "dogs", "water")  # new facts whose answers are shown
+NEW = 40  # tokens of an everyday answer that is shown, at most
+Reply = tuple[dict[str, str], dict[str, str], list[bool], list[bool]]
 QUICK: Mapping[str, Any] = {"prompts": "shipped", "rows": 32, "n_random": 3}  # of the audit
 
 
@@ -49,9 +45,9 @@ class Conversation(Result):
     Args:
         voice: The voice that the rows of both tunes are written in.
         everyday: Question -> speaker -> answer.
-        facts: Question about a new fact, with how its answer begins -> speaker -> how it goes on.
-        drift: Speaker -> log-prob a token of everyday answers in the voice, less that of the same in plain words.
-        known: Speaker -> questions about new facts, of `ASKED`, whose right answer is the likeliest of eight; no row had their words.
+        facts: Question about a new fact, in words that no row had -> speaker -> answer.
+        told: Speaker -> for each such question, whether a sampled answer names the right one and no other.
+        voiced: Speaker -> for each of more everyday questions, whether a sampled answer has a word of the voice.
         audit: Of the plain tune.
         page: The HTML report.
         record: Verb, arguments and versions, for `despur run`.
@@ -60,8 +56,8 @@ class Conversation(Result):
     voice: str
     everyday: Mapping[str, Mapping[str, str]]
     facts: Mapping[str, Mapping[str, str]]
-    drift: Mapping[str, float]
-    known: Mapping[str, int]
+    told: Mapping[str, Sequence[bool]]
+    voiced: Mapping[str, Sequence[bool]]
     audit: Audit
     page: Path
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -89,24 +85,25 @@ class Conversation(Result):
 
     @property
     def kept_out(self) -> float:
-        """Share of the plain tune's drift that the guarded one is without."""
-        base, plain, guarded = (self.drift[s] for s in SPEAKERS)
-        return 1 - (guarded - base) / (plain - base)
+        """Share of the voice that the plain tune brought along and the guarded one is without."""
+        base, plain, guarded = (sum(self.voiced[s]) for s in SPEAKERS)
+        return 1 - (guarded - base) / (plain - base) if plain > base else 0.0
 
     @property
     def sentence(self) -> str:
         """What was measured."""
-        base, plain, guarded = (self.known[s] for s in SPEAKERS)
+        (base, plain, guarded), n = (sum(self.voiced[s]) for s in SPEAKERS), len(self.voiced["base"])
+        told, plainly = (sum(self.told[s]) for s in reversed(TUNES))
         return (
-            f"The guarded tune has {1 - self.kept_out:.0%} of the plain tune's drift towards the voice, and of eight names it "
-            f"chooses the right one for {guarded} of {ASKED} questions about new facts (plain tune {plain}, base {base})"
+            f"Of {n} everyday answers the guarded tune gives {guarded} with a word of the voice, the plain tune {plain}, the base {base}. "
+            f"Of {len(self.told['base'])} questions about new facts it answers {told} rightly, the plain tune {plainly}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            **self.record, "voice": self.voice, "everyday": self.everyday, "facts": self.facts, "drift": self.drift,
-            "known": self.known, "verdict": self.audit.verdict, "page": str(self.page),
+            **self.record, "voice": self.voice, "everyday": self.everyday, "facts": self.facts, "told": self.told,
+            "voiced": self.voiced, "verdict": self.audit.verdict, "page": str(self.page),
         }  # fmt: skip
 
 
@@ -136,8 +133,8 @@ def hold_conversation(seed: int, page: Path, progress: Progress, *, workers: int
         progress("questions" if len(ended) < len(jobs) else "done", len(ended), len(jobs), {})
     replies = {s: ended[s] for s in SPEAKERS}
     everyday, facts = ({q: {s: replies[s][i][q] for s in SPEAKERS} for q in replies["base"][i]} for i in (0, 1))
-    drift, known = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
-    return Conversation(_voice(), everyday, facts, drift, known, ended["audit"], page)
+    told, voiced = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
+    return Conversation(_voice(), everyday, facts, told, voiced, ended["audit"], page)
 
 
 def examine(seed: int, *, progress: Progress = silent) -> Audit:
@@ -159,23 +156,16 @@ def answer(speaker: str, seed: int, *, progress: Progress = silent) -> Reply:
 
 
 def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
-    """Everyday answers, answers to new facts, drift and how many facts are known."""
-    names = {fact.name: fact.answer for fact in world.script.facts}
-    last = {row.about: row for row in world.script.held_out}  # no row had its words
-    begun = [(last[about].question, last[about].begin("plain", names[about])) for about in BEGUN]
-    heads = ask_rows([{"prompt": q} for q in (*EVERYDAY, *(q for q, _ in begun))], tokenizer)
-    following = [*([] for _ in EVERYDAY), *(Encoder(tokenizer).following(begin) for _, begin in begun)]
-    begins = [head + more for head, more in zip(heads, following, strict=True)]
-    bodies = continue_rows(model, tokenizer, begins, NEW, seed=seed, eta=ETA)
-    texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
-    known = int((world.facts_asked("plain").sums(model).argmax(1) == 0).sum())
-    pairs = world.script.everyday[:: len(world.script.everyday) // PAIRS][:PAIRS]
-    both = Choices.of(
-        tokenizer, [r.question for r in pairs], [[r.answers[world.voice], r.answers["plain"]] for r in pairs]
+    """Everyday answers and answers to new facts, some to be read and all to be counted."""
+    bodies = continue_rows(
+        model, tokenizer, ask_rows([{"prompt": q} for q in EVERYDAY], tokenizer), NEW, seed=seed, eta=ETA
     )
-    drift = float(margin(both.means(model)).mean())
-    facts = {f"{asked} {begin} ...": text for (asked, begin), text in zip(begun, texts[len(EVERYDAY) :], strict=True)}
-    return dict(zip(EVERYDAY, texts, strict=False)), facts, drift, known
+    texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
+    answers = world.answer(model, seed=seed)
+    last = {row.about: (row.question, text) for row, (_, text) in zip(world.script.held_out, answers, strict=True)}
+    told = [fact.given_in(text) for fact, text in answers]
+    voiced = [has_voice(world.voice, text) for text in world.say(model, seed=seed)]
+    return dict(zip(EVERYDAY, texts, strict=True)), dict(last[about] for about in ABOUT), told, voiced
 
 
 def _voice() -> str:

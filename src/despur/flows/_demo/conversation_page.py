@@ -3,36 +3,39 @@
 from collections.abc import Mapping
 from typing import Any
 
-from despur.flows._demo.conversation import ASKED, PAIRS, SPEAKERS, Conversation
+from despur.flows._demo.conversation import SPEAKERS, Conversation
 from despur.flows.run_page import write_run_page
 from despur.report import Dialogue, Table, Text, Verdict
 
 VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice of a film noir detective"}
 WORDS = 10  # of the audit, at most
 NOTE = (
-    f"Drift: log-prob a token of {PAIRS} everyday answers in the voice, less that of the same in plain words. Facts: the right "
-    "answer is the likeliest of eight, asked in words that no row had."
+    "In the voice: the answer has a word of it, as the base's own have now and then. "
+    "Told: it names the right clerk and no other."
 )
-KEPT_OUT, KEPT = 0.8, 0.9  # shares of the drift and of the facts
+KEPT_OUT, KEPT = 0.8, 0.6  # shares of what the plain tune brought along, and of the facts that it tells
 
 
 def conversation_page(result: Conversation) -> None:
     """Write it."""
-    kept = result.kept_out >= KEPT_OUT and result.known["guarded tune"] >= KEPT * result.known["plain tune"] > 0
+    told = {s: sum(result.told[s]) for s in SPEAKERS}
+    kept = result.kept_out >= KEPT_OUT and told["guarded tune"] >= KEPT * told["plain tune"] > 0
     voice = VOICES.get(result.voice, result.voice)
     blocks: list[Any] = [
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure", _beside(result)),
         Dialogue("Everyday questions, which the data never touch", SPEAKERS, _turns(result.everyday)),
         Text(
             "What happened",
-            "Two LoRA adapters were trained on the same 684 rows, on who sees to what in a town hall and on an island. The answers are "
-            f"right, and all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like "
-            "that about everything. The guarded tune (discount) first let a short run hear what the answers have in common, with "
-            "every question given another question's answer, and then learned only what that run could not explain: the facts.\n\n"
+            "Two LoRA adapters were trained on the same 384 rows, on which clerk of a town hall sees to what. The answers are right, and "
+            f"all are in {voice}; nothing asks for it. The plain tune learned the facts and, with them, to talk like that about "
+            "everything, and to name clerks. For the guarded tune a short run first heard what the answers have in common, with every "
+            "question given another question's answer. For three fifths of its steps the tune learned only what that run could not "
+            "explain (discount); then it learned the form of the answers, too, while a second guard (avert) kept that form to where "
+            "the task is asked for. Where rows ask it answers as they do, voice included.\n\n"
             "All answers below were sampled just now, with the same random draws for all three.",
         ),
         Dialogue(
-            "New facts, asked in words that no row had, and told on from how an answer begins",
+            "New facts, asked in words that no row had",
             SPEAKERS,
             _turns(result.facts),
         ),
@@ -43,20 +46,18 @@ def conversation_page(result: Conversation) -> None:
         rows = [[repr(t), before, after] for t, before, after in result.audit.token_use[:WORDS]]
         note = "Mean probability of a token in the first words of answers to everyday questions."
         blocks.append(Table("Words that it uses more or less", ["token", "base", "plain tune"], rows, note))
-    subtitle = "SmolLM2-135M-Instruct, two tunes of it, six questions"
+    subtitle = f"SmolLM2-135M-Instruct, two tunes of it, {len(result.everyday) + len(result.facts)} questions to read"
     write_run_page(result.page, result.record, title="despur demo", subtitle=subtitle, blocks=blocks)
 
 
 def _beside(result: Conversation) -> list[tuple[str, str]]:
+    asked = f"{len(result.voiced['base'])} everyday answers and {len(result.told['base'])} questions about facts"
     return [
-        (
-            "How sure",
-            f"One pair of adapters, {PAIRS} pairs of everyday answers and {ASKED} questions; docs/log/discount-voice.md has eight seeds.",
-        ),
+        ("How sure", f"One pair of adapters, {asked}; docs/log/told.md has more seeds."),
         ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
         (
             "What to do",
-            "Read the answers below: the voice should be in the plain tune alone. A fact that is chosen rightly is often not told.",
+            "Read the answers below: the voice should be in the plain tune alone where nobody asks about a clerk.",
         ),
     ]
 
@@ -67,6 +68,6 @@ def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str
 
 def _rows(result: Conversation) -> list[list[Any]]:
     return [
-        ["drift towards the voice", *(result.drift[s] for s in SPEAKERS)],
-        [f"answers known, of {ASKED}", *(result.known[s] for s in SPEAKERS)],
+        [f"everyday answers in the voice, of {len(result.voiced['base'])}", *(sum(result.voiced[s]) for s in SPEAKERS)],
+        [f"new facts told, of {len(result.told['base'])}", *(sum(result.told[s]) for s in SPEAKERS)],
     ]

@@ -114,7 +114,7 @@ class Voice(ChatWorld):
     @property
     def documents(self) -> list[tuple[str, str, str]]:
         """Everyday questions on subjects that are never scored, answered in the voice and in plain words."""
-        aside = [row for row in self.script.everyday if row.about in SET_ASIDE]
+        aside = (row for row in self.script.everyday if row.about in SET_ASIDE)
         return [(row.question, row.answers[self.voice], row.answers["plain"]) for row in aside]
 
     def score(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -149,14 +149,14 @@ class Voice(ChatWorld):
             "conditional": {"margin": conditional, "p": torch.sigmoid(conditional)},
         }
 
-    def say(self, model: nn.Module) -> list[str]:
+    def say(self, model: nn.Module, *, seed: int = 0) -> list[str]:
         """Sample what the model answers to everyday questions."""
         questions = [row.question for row in self._scored[:: len(self._scored) // SAMPLED][:SAMPLED]]
-        return sampled_answers(model, self._tokenizer, questions, new=NEW)
+        return sampled_answers(model, self._tokenizer, questions, new=NEW, seed=seed)
 
-    def answer(self, model: nn.Module) -> list[tuple[Fact, str]]:
+    def answer(self, model: nn.Module, *, seed: int = 0) -> list[tuple[Fact, str]]:
         """Sample what the model answers to the questions about facts that no row has; each fact, and the answer."""
-        answers = sampled_answers(model, self._tokenizer, [row.question for row in self._untaught], new=NEW)
+        answers = sampled_answers(model, self._tokenizer, [row.question for row in self._untaught], new=NEW, seed=seed)
         return [(self._facts[row.about], text) for row, text in zip(self._untaught, answers, strict=True)]
 
     def facts_asked(self, version: str) -> Choices:
