@@ -30,9 +30,12 @@ if _TYPE_CHECKING:
         absorb,
         align_guard,
         avert,
+        block,
         caft,
+        dft,
         discount,
         ewc,
+        first_tokens,
         glad,
         grasp,
         hold,
@@ -55,9 +58,9 @@ if _TYPE_CHECKING:
 
 __all__ = [
     "Adapter", "Edit", "Factor", "GuardCallback", "OwnText", "Report", "Site", "Subspace", "a_gem", "absorb", "align_guard", "apply",
-    "attach", "audit", "avert", "caft", "calibrate", "certify", "clean", "compare", "demo", "discount", "ewc", "fetch", "fit",
-    "glad", "grasp", "guarded", "hold", "hold_prefix", "inoculate", "interleave", "keep_inputs", "l2_sp", "ldifs", "leace",
-    "lisa", "o_lora", "orthogonal_gradients", "orthogonal_updates", "project_gradient", "prove", "rank_one_ewc", "rehearse",
+    "attach", "audit", "avert", "block", "caft", "calibrate", "certify", "clean", "compare", "demo", "dft", "discount", "ewc", "fetch",
+    "first_tokens", "fit", "glad", "grasp", "guarded", "hold", "hold_prefix", "inoculate", "interleave", "keep_inputs", "l2_sp", "ldifs",
+    "leace", "lisa", "o_lora", "orthogonal_gradients", "orthogonal_updates", "project_gradient", "prove", "rank_one_ewc", "rehearse",
     "steer_away", "table", "train", "verify",
 ]  # fmt: skip
 

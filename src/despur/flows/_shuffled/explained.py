@@ -82,6 +82,8 @@ class Explained:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before the guarded run."""
+        if not self.gain.above_zero:
+            return ("the shuffled scout learned nothing, so nothing is left out: the guard beside it acts alone",)
         if self.by_prompt is None or self.by_prompt.above_zero:
             return ()
         return (
@@ -90,15 +92,18 @@ class Explained:
             "share, and little is then left to learn. Compare with --guard none, or keep what is shared: --keep factor",
         )
 
-    def check(self) -> None:
+    def check(self, *, alone: bool = True) -> None:
         """Refuse a scout that learned nothing, or diverged.
+
+        Args:
+            alone: Whether no other guard acts; beside one, a scout that learned nothing is none to refuse.
 
         Raises:
             BadInput: on the rows that it was trained on it is no better than the base.
         """
-        if self.gain.above_zero:
-            return
         diverged = self.gain.value < -2 * self.gain.error
+        if self.gain.above_zero or not (alone or diverged):
+            return
         raise BadInput(
             f"the shuffled scout {'diverged' if diverged else 'learned nothing'}: on rows that it was trained on its loss is "
             f"{self.exchanged.shuffled:.4g} nats a token, and {self.exchanged.base:.4g} without it, so there is nothing to leave out. Give "

@@ -30,6 +30,7 @@ class Heard:
         start: What it starts from.
         steps: Of each shuffled scout; a third of the run's if None.
         number: How many there are.
+        alone: Whether no guard acts beside.
         scouts: Their folders.
     """
 
@@ -37,6 +38,7 @@ class Heard:
     start: Start
     steps: int | None
     number: int = 1
+    alone: bool = True
     scouts: tuple[Path, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +48,9 @@ class Heard:
     @classmethod
     def of_run(cls, stages: Stages, start: Start, arguments: Mapping[str, Any]) -> "Heard | None":
         """What a run with these arguments needs; None where its guard takes no shuffled scout."""
-        return cls(stages, start, arguments["scout_steps"], arguments["scouts"]) if hears(arguments["guard"]) else None
+        if not hears(arguments["guard"]):
+            return None
+        return cls(stages, start, arguments["scout_steps"], arguments["scouts"], alone=arguments["beside"] is None)
 
     @property
     def material(self) -> Path | tuple[Path, ...]:
@@ -71,7 +75,7 @@ class Heard:
 
         spec = {"factor": tune_digest(factor), "scout": tune_digest(plain)}
         found = Explained.of_dict(read_json(stages.step("explained", spec, make) / _FILE))
-        found.check()
+        found.check(alone=self.alone)
         return found
 
     def notes(self, plain: Path) -> tuple[str, ...]:
