@@ -28,9 +28,9 @@ def acting_input(edit: Edit, model: nn.Module, times: float = 1.0) -> dict[str, 
         stream = (times * torch.linspace(-1, 1, ids.numel() * WIDTH)).view(*ids.shape, WIDTH)
         stream = stream.to(next(iter(trained.values())).dtype)
         words = [s for s in edit.sites if s.side == "in" and isinstance(find_module(model, s.module), nn.Embedding)]
-        maps = {s: map_shape(find_module(model, s.module)) or (WIDTH, WIDTH) for s in edit.sites if s.side == "both"}
-        seen = {s.seen: _widened(stream, d_in) for s, (_, d_in) in maps.items()}
-        return seen | {s.module: ids if s in words else _widened(stream, maps.get(s, (WIDTH,))[0]) for s in edit.sites}
+        wide = {s: map_shape(find_module(model, s.module)) or (WIDTH, WIDTH) for s in edit.sites}  # out, in
+        seen = {s.seen: _widened(stream, d_in) for s, (_, d_in) in wide.items() if s.side == "both"}
+        return seen | {s.module: ids if s in words else _widened(stream, d[s.side == "in"]) for s, d in wide.items()}
     if edit.point == "weight":
         return {n: times * p for n, p in trained.items()}
     draw = torch.Generator().manual_seed(8)

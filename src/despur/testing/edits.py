@@ -20,17 +20,14 @@ LARGE = 1e4  # a value that activations of real models reach
 
 
 def check_acts_at_one_point(method: Method, given: Materials, **options: Any) -> None:
-    """It is an edit, at one of the five points, and with its defaults it does something."""
+    """It is an edit, at one of the five points, and with its defaults it does something, to what it gets or to its gradient."""
     for dtype in (torch.float32, torch.bfloat16):
         edit, model = build(method.name, given, **options), tiny_tuned().to(dtype)
         require(isinstance(edit, Edit), f"it makes a {type(edit).__name__}, where an Edit is declared")
         require(edit.point in get_args(Point), f"it acts at {edit.point!r}, which is none of {get_args(Point)}")
         edit.bind(model)
         tensors = acting_input(edit, model)
-        out = edit(tensors, Context(model))
-        require(
-            any(not torch.equal(out[k], t) for k, t in tensors.items()), f"with its defaults it does nothing in {dtype}"
-        )
+        require(_acts(edit, tensors, model), f"with its defaults it does nothing in {dtype}")
 
 
 def check_keeps_keys_shapes_dtypes_and_its_input(method: Method, given: Materials, **options: Any) -> None:
@@ -160,6 +157,17 @@ SUITE = (
     check_knows_how_it_was_made,
     check_state_loads,
 )
+
+
+def _acts(edit: Edit, tensors: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Whether it changes a tensor, or what flows back through one."""
+    out = edit(tensors, Context(model))
+    if edit.point != "activation" or any(not torch.equal(out[k], t) for k, t in tensors.items()):
+        return any(not torch.equal(out[k], t) for k, t in tensors.items())
+    real = {k: t.detach().requires_grad_() for k, t in tensors.items() if t.is_floating_point()}
+    out = edit({**tensors, **real}, Context(model))
+    grads = torch.autograd.grad(sum((out[k].sum() for k in real), torch.zeros(())), list(real.values()))
+    return any(bool((grad != 1).any()) for grad in grads)
 
 
 def _acted(edit: Edit, model: nn.Module) -> Mapping[str, Tensor]:

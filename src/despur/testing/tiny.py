@@ -116,7 +116,7 @@ def _estimator() -> Any:
 
 
 _MAKE: Mapping[str, Callable[[], Any]] = {
-    **dict.fromkeys(("text", "generic"), tiny_text),
+    **dict.fromkeys(("text", "beginnings", "generic"), tiny_text),
     **dict.fromkeys(("rows", "forget", "retain"), _rows),
     "template": lambda: Template((1, 5, 6), (7, 8), ((1, 5, 6, 20, 7, 8), (1, 5, 6, 21, 22, 7, 8))),
     **dict.fromkeys(("scout", "shuffled"), lambda: _folder(1)),
