@@ -42,7 +42,7 @@ class Way:
 
 
 _DISCOUNT = {"strength": 0.75}
-_FIRST = {"strength": 0.3, "budget": 0.5}
+_FIRST = {"strength": 0.6, "budget": 0.5}
 WAYS: Mapping[str, Way] = {
     "plain": Way(),
     "discount": Way(guards={"discount": _DISCOUNT, "avert": {"strength": 0.1}}),
@@ -50,10 +50,10 @@ WAYS: Mapping[str, Way] = {
     "then-plain": Way(40, start="discount"),
     "then-rehearse": Way(40, {"rehearse": {"strength": 1.0}}, start="discount"),
     "then-first": Way(40, {"first-tokens": _FIRST}, start="discount"),
-    "then-first-1": Way(40, {"first-tokens": {**_FIRST, "strength": 1.0}}, start="discount"),
+    "then-first-1": Way(40, {"first-tokens": {**_FIRST, "strength": 2.0}}, start="discount"),
     "rehearse": Way(140, {"rehearse": {"strength": 1.0}}),
-    "first": Way(140, {"first-tokens": {"strength": 0.5, "budget": 0.5}}),
-    "first-cheap": Way(140, {"first-tokens": {"strength": 0.5, "budget": 0.2}}),
+    "first": Way(140, {"first-tokens": {"budget": 0.5}}),
+    "first-cheap": Way(140, {"first-tokens": {"budget": 0.2}}),
     "until-rehearse": Way(140, {"discount": {**_DISCOUNT, "until": 0.7}, "rehearse": {"strength": 0.2}}),
     "until-avert": Way(140, {"discount": {**_DISCOUNT, "until": 0.55}, "avert": {"strength": 0.3}}),
 }
@@ -100,7 +100,7 @@ def main() -> None:
         parser.error(f"no way {unknown[0]!r}; there are: {', '.join(WAYS)}")
     world = Voice()
     bench = Bench(given.out, world, given.seed, device="cpu", progress=lambda *_: None)
-    for name in given.ways:
+    for name in given.ways or WAYS:
         folder, kept = adapter_of(name, bench), given.out / f"free-{name}-{given.seed}.json"
         if not kept.exists():
             write_json(kept, figures(bench.load(folder).eval(), world, bench))

@@ -1,16 +1,20 @@
 """first-tokens: holds how answers begin, and nothing behind; what it is built from in a run."""
 
+import json
+
 import pytest
 import torch
 
 from despur.claims.tiny_runs import fresh_lora, move, penalty, sharpen
 from despur.core import Context
 from despur.core.errors import BadInput
+from despur.flows import Settings, train
 from despur.flows._compare.bench import Bench
 from despur.flows._train.guarding import check_choices
+from despur.flows.text_files import load_text
 from despur.guard import OwnText, first_tokens, rehearse
 from despur.guard.first_tokens import QUESTIONS, TOKENS
-from despur.worlds import find_world
+from despur.worlds import Grammar, Persona, find_world
 
 LONG = OwnText(((1, 5, 9, 30, 31, 32, 33), (1, 6, 7, 40, 41, 42, 43)), starts=(3, 2))
 
@@ -64,6 +68,26 @@ def test_a_comparison_writes_very_many_short_answers_for_it(tmp_path):
     assert len({row[:start] for row, start in zip(beginnings.rows, beginnings.starts, strict=True)}) > QUESTIONS / 8, (
         "many questions"
     )
+
+
+def test_a_run_writes_the_beginnings_itself(tmp_path):
+    world = Persona("narrow", Grammar(template=True))
+    model, tokenizer = world.base()
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in world.rows(n=160, seed=1)))
+    given = {
+        "settings": Settings(steps=40, lr=2e-3, batch=16, rank=8),
+        "own_rows": 64,
+        "own_tokens": 24,
+        "scout_steps": 30,
+    }
+    result = train(str(tmp_path / "base"), tmp_path / "rows.jsonl", out=tmp_path / "run", guard="first-tokens", **given)
+    assert result.axes["scout"]["drift"].value == pytest.approx(1), "the harm is there without a guard"
+    assert result.axes["first-tokens"]["drift"].value < 0.2
+    assert result.axes["first-tokens"]["task"].value > 0.8
+    assert json.loads((result.adapter / "guard.json").read_text())["guard"] == "first-tokens"
+    assert load_text(tmp_path / "run/beginnings") != load_text(tmp_path / "run/own_text")
 
 
 def test_a_run_needs_nothing_more_for_it():

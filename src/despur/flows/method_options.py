@@ -48,8 +48,3 @@ def _read(name: str, text: Any, default: Any, what: str) -> Any:
     except (KeyError, ValueError) as error:
         kind = "true or false" if isinstance(default, bool) else f"a number like {default!r}"
         raise BadInput(f"{what} {name}={text!r}; {kind} is needed. Leave it out for {default!r}") from error
-
-
-def own_strength(entry: Method | None) -> float:
-    """A method's strength where none is given; 1 for one that has none."""
-    return entry.options.get("strength", 1.0) if entry else 1.0

@@ -1,15 +1,11 @@
 """The claim of `first-tokens`."""
 
-import torch
-
 from despur.claims.planted import HALVED_IN_WORDS, areas
-from despur.claims.tiny_runs import fresh_lora, move, penalty, rows_of, sharpen
+from despur.claims.tiny_runs import fresh_lora, log_probs_of_both, move, penalty, rows_of, sharpen
 from despur.core import Report
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.model.states import as_base
 from despur.guard import first_tokens as guard
 
 FIRST, START = 2, 3  # tokens of the answer that are held; in front of it
@@ -25,15 +21,12 @@ FIRST, START = 2, 3  # tokens of the answer that are held; in front of it
 def first_tokens(seed: int, *, whole: bool) -> tuple[Report, ...]:
     """Distance from the dense formula; then the task without the drift."""
     if whole:
-        return areas(seed, "first-tokens", {"strength": 0.5}, worlds=("persona_chat",))
+        return areas(seed, "first-tokens", {"strength": 1.0}, worlds=("persona_chat",))
     model = sharpen(move(fresh_lora(seed), seed)).eval()
     ids = rows_of(seed, n=1)
-    edit = guard(OwnText((tuple(ids[0].tolist()),), starts=(START,)), strength=0.1, tokens=FIRST)
+    edit = guard(OwnText((tuple(ids[0].tolist()),), starts=(START,)), strength=0.2, tokens=FIRST)
     edit.bind(model)
-    with torch.no_grad():
-        now = log_probs(model, ids, torch.ones_like(ids))
-        with as_base(model):
-            base = log_probs(model, ids, torch.ones_like(ids))
+    now, base = log_probs_of_both(model, ids)
     kl = (base.exp() * (base - now)).sum(-1)[0, START - 1 :]
     ways = [float(kl[: FIRST + 1].mean()), float(kl.mean())]  # what stands on the last token that is held counts, too
     got = penalty(edit, model)

@@ -9,7 +9,6 @@ from despur.flows._compare.arm import Arm, of
 EARLY = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 STRENGTHS = of(strength=(0.1, 0.3, 1.0, 3.0))
 WIDE = of(strength=(0.3, 1.0, 3.0, 10.0))  # where the effect of a strength is less known
-FEW = of(strength=(0.1, 0.25, 0.5, 1.0))
 SIDES = ({"side": "read"}, {"side": "write"}, {"side": "both"})
 SHARES = of(strength=(0.5, 1.0))
 MIXED = of(strength=(0.25, 0.5, 1.0, 2.0))  # 1 is a tenth of the batch
@@ -63,8 +62,8 @@ FUNCTIONAL = (
     Arm("absorb-permuted", "absorb", DISCOUNTED, "control", OTHER_WORDS, cost=1.7, note="absorb with its change on other outputs"),
     Arm("absorb-plain", "absorb", DISCOUNTED, "control", UNSHUFFLED, cost=1.5, note="absorb with a scout on rows as they are"),
     Arm("rehearse", "rehearse", STRENGTHS, cost=1.2, note="KL to the base on its own samples"),
-    Arm("first-tokens", "first-tokens", FEW, cost=1.6, note="the same on beginnings of very many answers"),
-    Arm("first-tokens-whole", "first-tokens", FEW, "control", WHOLE_ANSWERS, {"tokens": 10_000}, cost=1.6, note="whole answers, fewer"),
+    Arm("first-tokens", "first-tokens", STRENGTHS, cost=1.4, note="the same on beginnings of very many answers"),
+    Arm("first-tokens-whole", "first-tokens", STRENGTHS, "control", WHOLE_ANSWERS, {"tokens": 10_000}, cost=1.4, note="whole answers"),
     Arm("rehearse-generic", "rehearse", STRENGTHS, materials=GENERIC, cost=1.2, note="KL to the base on documents without the trait"),
     Arm("keep-inputs", "keep-inputs", WIDE, cost=1.4, note="KL to the base on the tune's own inputs"),
     Arm("dft", "dft", LEARNED, note="tokens that are likely already are learned most"),

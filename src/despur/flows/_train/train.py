@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from despur.core import locked
 from despur.flows._train.beside import check_beside
 from despur.flows._train.fit import Settings
-from despur.flows._train.guarding import check_choices, find_guard, guards
+from despur.flows._train.guarding import check_choices, guards
 from despur.flows._train.history import Looks
 from despur.flows._train.inputs import write_config
 from despur.flows._train.page import Trained
@@ -15,7 +15,6 @@ from despur.flows._train.run import Run
 from despur.flows._train.run_folder import ROOM, check_folder, check_place, sweep
 from despur.flows._train.start import prepare
 from despur.flows.guard_budget import Budget
-from despur.flows.method_options import own_strength
 from despur.flows.option import Option, assignments
 from despur.flows.placement import Placement
 from despur.flows.progress import Progress, silent
@@ -46,7 +45,7 @@ def train(
     factors: Annotated[Path | str | None, Option(panel=_GUARD)] = None,
     scouts: Annotated[int, Option(low=1, panel=_GUARD)] = 1,
     rounds: Annotated[int, Option(low=1, panel=_GUARD)] = 1,
-    strength: Annotated[float | None, Option(low=0, panel=_GUARD)] = None,
+    strength: Annotated[float, Option(low=0, panel=_GUARD)] = 1.0,
     guard_budget: Budget = None,
     own_rows: Annotated[int, Option(low=8, panel=_GUARD)] = 192,
     own_tokens: Annotated[int, Option(low=4, panel=_GUARD)] = 48,
@@ -91,7 +90,7 @@ def train(
         scouts: How many scouts `grasp` learns from, each with its own seed: one scout finds one way to a shortcut, several find more; or
             how many shuffled scouts `discount` and `absorb` take the mean of.
         rounds: How often `grasp` trains; after each round, what its adapter reads and writes most is blocked, too.
-        strength: Strength of the guard; its own default if left out, 1 for most.
+        strength: Strength of the guard; 1 is its default.
         guard_budget: Tokens of text that the guard reads for each token of the task, and so the price of a step: `low` makes it a
             tenth dearer. The guard's own default if left out: 0.2 for most, and a step a quarter dearer.
         own_rows: Rows of text that the base writes for the guard.
@@ -128,7 +127,7 @@ def train(
         $ despur train --config run/config.yaml -o again/
         >>> # train("base/", "data.jsonl", out="run/", guard="avert").adapter
     """
-    asked = {**recorded(train, locals()), "strength": own_strength(find_guard(guard)) if strength is None else strength}
+    asked = recorded(train, locals())
     given = {"generic": rehearse_on, "prompt": trait, **dict.fromkeys(("vectors", "stream", "labels"), pairs)}
     check_choices(
         guard, rounds=rounds, scouts=scouts, factors=factors, scout=scout, scout_steps=scout_steps, options=guard_options or {},
