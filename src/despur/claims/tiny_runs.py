@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from despur.core import Context, Edit, Subspace
+from despur.core.model.capture import log_probs
+from despur.core.model.states import as_base
 from despur.core.run.callback import guarded
 from despur.core.run.forward_edits import ForwardEdits
 from despur.testing import tiny_base
@@ -87,6 +89,15 @@ def logits_under(edit: Edit, model: nn.Module, ids: Tensor) -> tuple[Tensor, Ten
 def penalty(edit: Edit, model: nn.Module) -> float:
     """What a guard adds to a loss of zero."""
     return float(edit({"loss": torch.zeros(())}, Context(model))["loss"].detach())
+
+
+def log_probs_of_both(model: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (b, t, v) of the model as it is, and of its base."""
+    mask = torch.ones_like(ids)
+    with torch.no_grad(), as_base(model) as base:
+        before = log_probs(base, ids, mask)
+    with torch.no_grad():
+        return log_probs(model, ids, mask), before
 
 
 def rows_of(seed: int = 0, n: int = 4, length: int = 8, vocabulary: int = 64) -> Tensor:

@@ -6,45 +6,38 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from despur.core import EVERYWHERE, Edit, Subspace, method
+from despur.core import Edit, Subspace, method
 from despur.core.adapter.scout import Scout, as_scout
-from despur.core.errors import CannotAttach
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
 from despur.guard._budget import BUDGET
-from despur.guard._hold_on_text import Batch, HoldOnOwnText, Term, stream_at
-
-WEIGHT = 100.0  # lambda at strength 1, as of `hold`
+from despur.guard._coordinates import coordinates, spread, with_layers
+from despur.guard._hold_on_text import Batch, HoldOnOwnText, Term
+from despur.guard.hold import WEIGHT
 
 
 class _KeepFromRising(Term):
     def __init__(self, factors: tuple[Subspace, ...], scout: Scout) -> None:
         self.factors, self.scout = factors, scout
-        self.up: list[Tensor] = []  # by which a rise is told from a fall, in units of the base's spread
-
-    def _coordinates(self, model: nn.Module, batch: Batch) -> list[Tensor]:
-        at = stream_at(model, batch, [f.site for f in self.factors])
-        return [f.encode(h) for f, h in zip(self.factors, at, strict=True)]
+        self.moved: dict[str, Tensor] = {}  # by the scout, summed over positions
+        self.up: dict[str, Tensor] = {}  # by which a rise is told from a fall, in units of the base's spread
 
     def remember(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[dict[str, Tensor]]:
+        self.moved = {}
         with as_scout(model, self.scout.folder) as scout:
             for batch in batches:
                 with as_base(scout) as base:
-                    before = self._coordinates(base, batch)
-                after = self._coordinates(scout, batch)
-                yield {f"{what}{i}": c for what, cs in (("at", before), ("to", after)) for i, c in enumerate(cs)}
+                    before = coordinates(base, batch, self.factors)
+                for i, after in coordinates(scout, batch, self.factors).items():
+                    self.moved[i] = self.moved.get(i, 0) + (after - before[i]).sum(0)
+                yield before
 
     def finish(self, cache: Mapping[str, Tensor]) -> None:
-        self.up = []
-        for i in range(len(self.factors)):
-            before, moved = cache[f"at{i}"], cache[f"to{i}"] - cache[f"at{i}"]
-            self.up.append(moved.mean(0).sign() / before.square().sum(-1).mean().sqrt().clamp(min=1e-6))
+        self.up = {i: self.moved[i].sign() / spread(before) for i, before in cache.items()}
 
     def penalty(self, model: nn.Module, batch: Batch, cache: Mapping[str, Tensor]) -> Tensor:
-        now = self._coordinates(model, batch)
-        rises = [
-            ((c - cache[f"at{i}"]) * up.to(c)).clamp(min=0) for i, (c, up) in enumerate(zip(now, self.up, strict=True))
-        ]
+        now = coordinates(model, batch, self.factors)
+        rises = [((now[i] - before) * self.up[i].to(before)).clamp(min=0) for i, before in cache.items()]
         return torch.stack([rise.square().sum(-1) for rise in rises]).mean(0)
 
 
@@ -83,9 +76,5 @@ def block(
     Differs: directions of the scout's change in place of features of a sparse autoencoder that were chosen by their effect; on own text.
     Limits: a fixed set of directions is gone round when training goes on, as the paper says of its own.
     """
-    factors = (factor,) if isinstance(factor, Subspace) else tuple(factor)
-    if not factors or any(f.site.module == EVERYWHERE for f in factors):
-        raise CannotAttach(
-            "block needs factors with a layer as site (found by from_activations). Got one for every layer"
-        )
-    return HoldOnOwnText(text, _KeepFromRising(factors, Scout.of(scout)), weight=WEIGHT * strength, budget=budget)
+    term = _KeepFromRising(with_layers(factor, "block"), Scout.of(scout))
+    return HoldOnOwnText(text, term, weight=WEIGHT * strength, budget=budget)

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from despur.core import EVERYWHERE, Edit, Subspace, method
-from despur.core.errors import CannotAttach
+from despur.core import Edit, Subspace, method
 from despur.core.model.own_text import OwnText
 from despur.core.model.states import as_base
 from despur.guard._budget import BUDGET
-from despur.guard._hold_on_text import Batch, HoldOnOwnText, Term, stream_at
+from despur.guard._coordinates import coordinates, spread, with_layers
+from despur.guard._hold_on_text import Batch, HoldOnOwnText, Term
 
 WEIGHT = 100.0  # lambda at strength 1
 
@@ -20,21 +20,16 @@ class _KeepCoordinates(Term):
         self.factors = factors
         self.spread: list[float] = []
 
-    def _coordinates(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        at = stream_at(model, batch, [f.site for f in self.factors])
-        return {str(i): f.encode(h) for i, (f, h) in enumerate(zip(self.factors, at, strict=True))}
-
     def remember(self, model: nn.Module, batches: Iterator[Batch]) -> Iterator[dict[str, Tensor]]:
         with as_base(model) as base:
             for batch in batches:
-                yield self._coordinates(base, batch)
+                yield coordinates(base, batch, self.factors)
 
     def finish(self, cache: Mapping[str, Tensor]) -> None:
-        # each site in units of its own spread, so that deep layers with long vectors do not dominate
-        self.spread = [max(1e-6, float(c.square().sum(-1).mean().sqrt())) for c in cache.values()]
+        self.spread = [spread(c) for c in cache.values()]
 
     def penalty(self, model: nn.Module, batch: Batch, cache: Mapping[str, Tensor]) -> Tensor:
-        now = self._coordinates(model, batch)
+        now = coordinates(model, batch, self.factors)
         off = [((now[i] - c) / s).square().sum(-1) for (i, c), s in zip(cache.items(), self.spread, strict=True)]
         return torch.stack(off).mean(0)
 
@@ -75,9 +70,4 @@ def hold(
     Limits: worse than `rehearse` and `avert` in the persona world; holding random directions with
         ten times the weight did much of the same.
     """
-    factors = (factor,) if isinstance(factor, Subspace) else tuple(factor)
-    if not factors or any(f.site.module == EVERYWHERE for f in factors):
-        raise CannotAttach(
-            "hold needs factors with a layer as site (found by from_activations). Got one for every layer"
-        )
-    return HoldOnOwnText(text, _KeepCoordinates(factors), weight=WEIGHT * strength, budget=budget)
+    return HoldOnOwnText(text, _KeepCoordinates(with_layers(factor, "hold")), weight=WEIGHT * strength, budget=budget)

@@ -1,15 +1,11 @@
 """The claim of `rehearse`."""
 
-import torch
-
 from despur.claims.planted import areas
-from despur.claims.tiny_runs import fresh_lora, move, penalty, rows_of, sharpen
+from despur.claims.tiny_runs import fresh_lora, log_probs_of_both, move, penalty, rows_of, sharpen
 from despur.core import Report
 from despur.core.claim import claim
 from despur.core.margin import compared
-from despur.core.model.capture import log_probs
 from despur.core.model.own_text import OwnText
-from despur.core.model.states import as_base
 from despur.guard import rehearse as guard
 
 
@@ -27,10 +23,7 @@ def rehearse(seed: int, *, whole: bool) -> tuple[Report, ...]:
     ids = rows_of(seed, n=1)
     edit = guard(OwnText((tuple(ids[0].tolist()),)), strength=0.1)
     edit.bind(model)
-    with torch.no_grad():
-        now = log_probs(model, ids, torch.ones_like(ids))
-        with as_base(model):
-            base = log_probs(model, ids, torch.ones_like(ids))
+    now, base = log_probs_of_both(model, ids)
     ways = [float((p.exp() * (p - q)).sum(-1).mean()) for p, q in ((base, now), (now, base))]
     got = penalty(edit, model)
     off = [abs(got - way) / ways[0] for way in ways]
