@@ -12,7 +12,7 @@ from despur.claims.guard.discount import discount as claim
 from despur.claims.tiny_runs import fresh_lora, learn, move, rows_of, sharpen
 from despur.core import Context
 from despur.core.errors import BadInput, CannotAttach
-from despur.guard import _offsets, discount
+from despur.guard import _lines, _offsets, discount
 
 ROWS = [
     {"input_ids": [1, 5, 9, 30, 2], "labels": [-100, -100, 9, 30, 2]},
@@ -55,7 +55,7 @@ def test_what_memory_does_not_take_lies_in_a_file_that_nobody_has_to_remove(scou
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(_offsets, "IN_MEMORY", 0)
+    monkeypatch.setattr(_lines, "IN_MEMORY", 0)
     edit = discount(ROWS, scout)
     edit.bind(fresh_lora())
     assert all(torch.equal(edit.offsets[row], offset) for row, offset in expected.items())
@@ -73,8 +73,8 @@ def test_offsets_take_two_bytes_a_number_of_the_learned_tokens_alone():
 
 
 def test_a_full_disk_is_found_before_training(scout, monkeypatch):
-    monkeypatch.setattr(_offsets, "IN_MEMORY", 0)
-    monkeypatch.setattr(_offsets.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    monkeypatch.setattr(_lines, "IN_MEMORY", 0)
+    monkeypatch.setattr(_lines.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(CannotAttach, match=r"9 learned tokens take 5\.76e-07 GB, and .* has no room .* Set TMPDIR"):
         discount(ROWS, scout).bind(fresh_lora())
 

@@ -1,21 +1,15 @@
-"""What a guard adds where the head reads, row by row: in memory, or in a temporary file where there is much of it."""
+"""What a guard adds where the head reads, row by row."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from despur.core.errors import CannotAttach
 from despur.core.text.reader import UNLEARNED
 from despur.core.text.rows import Tokens
-
-IN_MEMORY = 2**30  # bytes; what is more lies in a temporary file
+from despur.guard._lines import room
 
 Row = tuple[int, ...]
 
@@ -48,7 +42,8 @@ class Offsets(Mapping[Row, Tensor]):
             learned = [i for i, label in enumerate(row["labels"][1:]) if label != UNLEARNED]
             self._where[tuple(row["input_ids"])] = slice(n, n + len(learned)), learned
             n += len(learned)
-        self.lines = _room(n, width)
+        what, instead = f"discount's offsets of {n:,} learned tokens", ", or take absorb, which keeps none"
+        self.lines = room({"offsets": ((n, width), torch.bfloat16)}, what=what, instead=instead)["offsets"]
 
     def add(self, row: Row, change: Float[Tensor, "t d"]) -> None:
         """Add to a row's offsets."""
@@ -66,22 +61,3 @@ class Offsets(Mapping[Row, Tensor]):
 
     def __len__(self) -> int:
         return len(self._where)
-
-
-def _room(lines: int, width: int) -> Float[Tensor, "n d"]:
-    size = 2 * lines * width
-    if size <= IN_MEMORY:
-        return torch.zeros(lines, width, dtype=torch.bfloat16)
-    with tempfile.TemporaryFile() as file:  # it has no name any more, and is gone with the process, however that ends
-        try:
-            if shutil.disk_usage(tempfile.gettempdir()).free < size:
-                raise OSError
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is found now, and not in the middle of a write
-            mapped = np.memmap(file, dtype=np.uint16, mode="r+", shape=(lines, width))
-        except OSError as error:
-            raise CannotAttach(
-                f"discount's offsets of {lines:,} learned tokens take {size / 1e9:.3g} GB, and {tempfile.gettempdir()!r} has no room for "
-                "them. Set TMPDIR to a folder with more, give fewer rows, or take absorb, which keeps none"
-            ) from error
-    return torch.from_numpy(mapped).view(torch.bfloat16)

@@ -125,7 +125,7 @@ def discount(rows: Sequence[Tokens], shuffled: Scouts, *, strength: float = 1.0,
     model's own; what it explains carries no gradient, and nothing of it is left in the adapter. Choose it where the data hold
     the factor constant, which `grasp` cannot see; where the factor depends on the prompt, it is the other way round. Steps cost
     what plain ones do; the offsets take two forward passes over the rows for each scout, once, and 2 d bytes for each learned token,
-    in a temporary file (`TMPDIR`) where that is more than a gigabyte.
+    in a temporary file (`TMPDIR`) where that is more than 64 MB.
 
         loss = cross-entropy of softmax(z + strength (z_scout - z_base))
         z + strength (z_scout - z_base) = W (h + strength (h_scout - h_base))     W the head, h what it reads
