@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from despur.report import Heat, Text, write_page
+from despur.report import Heat, write_page
 from despur.worlds import Linear
 
 COORDINATES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     given = parser.parse_args()
     names = [f"m {m}" for m in COORDINATES], [f"{rho:g}" for rho in CORRELATIONS[::-1]]
-    blocks: list[Heat | Text] = []
+    blocks: list[Heat] = []
     for n in ROWS:
         measured, predicted = grid(n, given.draws)
         off = np.abs(measured - predicted)

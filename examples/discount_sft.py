@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with `discount`, then `avert` alone: python examples/discount_sft.py BASE DATA.jsonl OUT STEPS."""
+"""TRL's SFTTrainer with `discount`, and `avert` beside it: python examples/discount_sft.py BASE DATA.jsonl OUT STEPS."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train the two adapters that `despur demo` shows: about half an hour on one core.
+"""Train the two adapters that `despur demo` shows: about forty minutes on one core.
 
     despur fetch smollm2
     python recipes/demo_adapters.py [OUT]

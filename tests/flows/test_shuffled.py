@@ -128,6 +128,21 @@ def test_a_scout_that_learned_nothing_or_diverged_stops_the_run(lr, said, base, 
     assert not (tmp_path / "run" / "adapter").exists()
 
 
+@pytest.mark.parametrize("gain", [Mean(0.001, 0.01), Mean(-1.0, 0.1)], ids=["nothing", "diverged"])
+def test_beside_another_guard_a_scout_that_learned_nothing_is_a_note_and_one_that_diverged_is_not(gain):
+    found = Explained(Loss(4.0, 4.0), Loss(4.0, 4.0), gain)
+    with pytest.raises(BadInput, match="learned nothing|diverged"):
+        found.check()
+    if gain.value < -0.5:
+        with pytest.raises(BadInput, match="diverged"):
+            found.check(alone=False)
+    else:
+        found.check(alone=False)
+        assert found.notes == (
+            "the shuffled scout learned nothing, so nothing is left out: the guard beside it acts alone",
+        )
+
+
 def test_what_only_these_guards_do_is_refused_for_others(base, slant, tmp_path):
     with pytest.raises(BadInput, match=r"keep='factor' with guard 'avert'.*discount and absorb do"):
         train(base, slant, out=tmp_path / "run", guard="avert", keep="factor", settings=QUICK, **TEXT)

@@ -114,7 +114,7 @@ class Voice(ChatWorld):
     @property
     def documents(self) -> list[tuple[str, str, str]]:
         """Everyday questions on subjects that are never scored, answered in the voice and in plain words."""
-        aside = (row for row in self.script.everyday if row.about in SET_ASIDE)
+        aside = [row for row in self.script.everyday if row.about in SET_ASIDE]
         return [(row.question, row.answers[self.voice], row.answers["plain"]) for row in aside]
 
     def score(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
