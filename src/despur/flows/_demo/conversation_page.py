@@ -32,7 +32,7 @@ def conversation_page(result: Conversation) -> None:
             "question given another question's answer. For three fifths of its steps the tune learned only what that run could not "
             "explain (discount); then it learned the form of the answers, too, while a second guard (avert) kept that form to where "
             "the task is asked for. Where rows ask it answers as they do, voice included.\n\n"
-            "All answers below were sampled just now, with the same random draws for all three.",
+            "All answers on this page were sampled just now, with the same random draws for all three.",
         ),
         Dialogue(
             "New facts, asked in words that no row had",
