@@ -1,7 +1,6 @@
 """Tensors with a line for each position of a text: in memory, in a file once they are large."""
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from despur.core.disk.files import reserve
 from despur.core.errors import CannotAttach
 
 IN_MEMORY = 2**26  # bytes: 64 MB
@@ -66,7 +66,5 @@ def room(
 
 
 def _mapped(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    if hasattr(os, "posix_fallocate"):  # a full disk is found now, and not in the middle of a write
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * dtype.itemsize)
+    reserve(path, math.prod(shape) * dtype.itemsize)
     return torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=dtype).view(shape)

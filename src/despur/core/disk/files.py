@@ -69,6 +69,19 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             draft.unlink(missing_ok=True)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Make a file of so many zero bytes, whose room on the disk is taken now, and not in the middle of a later write.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
 def draft_of(path: Path) -> Path:
     """Make an empty file beside a place, for a library that writes files by name; `put` gives it its own.
 
