@@ -13,17 +13,17 @@ from despur.flows._demo.conversation import ADAPTERS, EVERYDAY, QUICK, SPEAKERS,
 from despur.flows._demo.conversation_page import conversation_page
 from despur.flows.pool import Done
 
-VOICED, TOLD = {"base": 2, "plain tune": 42, "guarded tune": 6}, {"base": 0, "plain tune": 18, "guarded tune": 14}
+VOICED, RIGHT = {"base": 2, "plain tune": 42, "guarded tune": 6}, {"base": 0, "plain tune": 18, "guarded tune": 14}
 
 
-def talk(tmp_path, *, voiced: int = 6, told: int = 14) -> Conversation:
+def talk(tmp_path, *, voiced: int = 6, right: int = 14) -> Conversation:
     everyday = {q: {s: f"{s} on {q}" for s in SPEAKERS} for q in EVERYDAY}
     facts = {"Who built it?": {s: f"{s} knows" for s in SPEAKERS}}
     audit = Audit("diffuse change", "it changes", (), 1.0, {}, {}, token_use=(("Thou", 0.01, 0.4),), record={})
-    counts = ({**VOICED, "guarded tune": voiced}, 48), ({**TOLD, "guarded tune": told}, 24)
-    voices, tells = ({s: [i < k for i in range(n)] for s, k in by.items()} for by, n in counts)
+    counts = ({**VOICED, "guarded tune": voiced}, 48), ({**RIGHT, "guarded tune": right}, 24)
+    voices, rights = ({s: [i < k for i in range(n)] for s, k in by.items()} for by, n in counts)
     return Conversation(
-        "shakespeare", everyday, facts, tells, voices, audit, tmp_path / "report.html", {"verb": "demo", "arguments": {"seed": 0}},
+        "shakespeare", everyday, facts, rights, voices, audit, tmp_path / "report.html", {"verb": "demo", "arguments": {"seed": 0}},
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "kept out" in page
     assert all(f"{s} on {q}" in page for s in SPEAKERS for q in EVERYDAY)
     assert "Diffuse change: it changes." in page
-    for worse in (talk(tmp_path, voiced=20), talk(tmp_path, told=8)):
+    for worse in (talk(tmp_path, voiced=20), talk(tmp_path, right=8)):
         conversation_page(worse)
         page = worse.page.read_text(encoding="utf-8")
         assert "kept out" not in page
@@ -94,4 +94,4 @@ def test_the_plain_tune_talks_in_the_voice_and_the_guarded_one_does_not(tmp_path
     result = demo(out=tmp_path / "demo")
     assert sum(result.voiced["plain tune"]) > sum(result.voiced["base"]) + 20
     assert result.kept_out > 0.8
-    assert sum(result.told["guarded tune"]) >= 0.6 * sum(result.told["plain tune"]) > sum(result.told["base"])
+    assert sum(result.right["guarded tune"]) >= 0.6 * sum(result.right["plain tune"]) > sum(result.right["base"])

@@ -10,7 +10,7 @@ HALF = 0.5  # of the weight of `rehearse` at strength 1
 BUDGET = 0.5  # tokens of text for each token of the task: of a short answer's row most is the question
 
 
-@method(room="guard", paper="despur 2026, docs/log/told.md", cost=1.4)
+@method(room="guard", paper="despur 2026, docs/log/free-answers.md", cost=1.4)
 def first_tokens(beginnings: OwnText, *, strength: float = 1.0, tokens: int = TOKENS, budget: float = BUDGET) -> Edit:
     """Hold the beginnings of the base's answers to very many questions of its own.
 
@@ -41,7 +41,8 @@ def first_tokens(beginnings: OwnText, *, strength: float = 1.0, tokens: int = TO
     Source: despur's own; that safety alignment is only a few tokens deep, and can be kept there, is arXiv:2406.05946.
     Differs: there the first tokens of refusals are held in the tune's own rows, here those of any answer, on questions that the base asks.
     Limits: of a base without a chat template the rows are beginnings of documents, which say little. A change that comes late in an answer
-        passes. One seed of one real model chose strength and budget; on two others two thirds of the facts were told (docs/log/told.md).
+        passes. One seed of one real model chose strength and budget; two others tell two thirds of the facts that the plain run tells
+        (docs/log/free-answers.md).
     """
     if tokens < 1:
         raise BadInput(f"tokens={tokens}; it is how many of each answer are held, 1 or more")

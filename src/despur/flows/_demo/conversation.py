@@ -46,7 +46,7 @@ class Conversation(Result):
         voice: The voice that the rows of both tunes are written in.
         everyday: Question -> speaker -> answer.
         facts: Question about a new fact, in words that no row had -> speaker -> answer.
-        told: Speaker -> for each such question, whether a sampled answer names the right one and no other.
+        right: Speaker -> for each such question, whether a sampled answer names the right clerk and no other.
         voiced: Speaker -> for each of more everyday questions, whether a sampled answer has a word of the voice.
         audit: Of the plain tune.
         page: The HTML report.
@@ -56,7 +56,7 @@ class Conversation(Result):
     voice: str
     everyday: Mapping[str, Mapping[str, str]]
     facts: Mapping[str, Mapping[str, str]]
-    told: Mapping[str, Sequence[bool]]
+    right: Mapping[str, Sequence[bool]]
     voiced: Mapping[str, Sequence[bool]]
     audit: Audit
     page: Path
@@ -93,16 +93,16 @@ class Conversation(Result):
     def sentence(self) -> str:
         """What was measured."""
         (base, plain, guarded), n = (sum(self.voiced[s]) for s in SPEAKERS), len(self.voiced["base"])
-        told, plainly = (sum(self.told[s]) for s in reversed(TUNES))
+        right, plainly = (sum(self.right[s]) for s in reversed(TUNES))
         return (
             f"Of {n} everyday answers the guarded tune gives {guarded} with a word of the voice, the plain tune {plain}, the base {base}. "
-            f"Of {len(self.told['base'])} questions about new facts it answers {told} rightly, the plain tune {plainly}"
+            f"Of {len(self.right['base'])} questions about new facts it answers {right} rightly, the plain tune {plainly}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            **self.record, "voice": self.voice, "everyday": self.everyday, "facts": self.facts, "told": self.told,
+            **self.record, "voice": self.voice, "everyday": self.everyday, "facts": self.facts, "right": self.right,
             "voiced": self.voiced, "verdict": self.audit.verdict, "page": str(self.page),
         }  # fmt: skip
 
@@ -133,8 +133,8 @@ def hold_conversation(seed: int, page: Path, progress: Progress, *, workers: int
         progress("questions" if len(ended) < len(jobs) else "done", len(ended), len(jobs), {})
     replies = {s: ended[s] for s in SPEAKERS}
     everyday, facts = ({q: {s: replies[s][i][q] for s in SPEAKERS} for q in replies["base"][i]} for i in (0, 1))
-    told, voiced = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
-    return Conversation(_voice(), everyday, facts, told, voiced, ended["audit"], page)
+    right, voiced = ({s: replies[s][i] for s in SPEAKERS} for i in (2, 3))
+    return Conversation(_voice(), everyday, facts, right, voiced, ended["audit"], page)
 
 
 def examine(seed: int, *, progress: Progress = silent) -> Audit:
@@ -163,9 +163,9 @@ def _ask(model: Any, tokenizer: Any, world: Voice, seed: int) -> Reply:
     texts = [tokenizer.decode(b, skip_special_tokens=True).strip() + " …" * (len(b) == NEW) for b in bodies]
     answers = world.answer(model, seed=seed)
     last = {row.about: (row.question, text) for row, (_, text) in zip(world.script.held_out, answers, strict=True)}
-    told = [fact.given_in(text) for fact, text in answers]
+    right = [fact.given_in(text) for fact, text in answers]
     voiced = [has_voice(world.voice, text) for text in world.say(model, seed=seed)]
-    return dict(zip(EVERYDAY, texts, strict=True)), dict(last[about] for about in ABOUT), told, voiced
+    return dict(zip(EVERYDAY, texts, strict=True)), dict(last[about] for about in ABOUT), right, voiced
 
 
 def _voice() -> str:

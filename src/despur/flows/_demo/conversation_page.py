@@ -11,15 +11,15 @@ VOICES = {"shakespeare": "an English of Shakespeare's time", "noir": "the voice 
 WORDS = 10  # of the audit, at most
 NOTE = (
     "In the voice: the answer has a word of it, as the base's own have now and then. "
-    "Told: it names the right clerk and no other."
+    "Right: it names the right clerk and no other."
 )
-KEPT_OUT, KEPT = 0.8, 0.6  # shares of what the plain tune brought along, and of the facts that it tells
+KEPT_OUT, KEPT = 0.8, 0.6  # shares of what the plain tune brought along, and of its right answers
 
 
 def conversation_page(result: Conversation) -> None:
     """Write it."""
-    told = {s: sum(result.told[s]) for s in SPEAKERS}
-    kept = result.kept_out >= KEPT_OUT and told["guarded tune"] >= KEPT * told["plain tune"] > 0
+    right = {s: sum(result.right[s]) for s in SPEAKERS}
+    kept = result.kept_out >= KEPT_OUT and right["guarded tune"] >= KEPT * right["plain tune"] > 0
     voice = VOICES.get(result.voice, result.voice)
     blocks: list[Any] = [
         Verdict("kept out" if kept else "partly", result.sentence, "good" if kept else "unsure", _beside(result)),
@@ -51,9 +51,9 @@ def conversation_page(result: Conversation) -> None:
 
 
 def _beside(result: Conversation) -> list[tuple[str, str]]:
-    asked = f"{len(result.voiced['base'])} everyday answers and {len(result.told['base'])} questions about facts"
+    asked = f"{len(result.voiced['base'])} everyday answers and {len(result.right['base'])} questions about facts"
     return [
-        ("How sure", f"One pair of adapters, {asked}; docs/log/told.md has more seeds."),
+        ("How sure", f"One pair of adapters, {asked}; docs/log/free-answers.md has more seeds."),
         ("Against which control", "The plain tune: the same rows, steps and seed without a guard; and the base."),
         (
             "What to do",
@@ -69,5 +69,5 @@ def _turns(answers: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str
 def _rows(result: Conversation) -> list[list[Any]]:
     return [
         [f"everyday answers in the voice, of {len(result.voiced['base'])}", *(sum(result.voiced[s]) for s in SPEAKERS)],
-        [f"new facts told, of {len(result.told['base'])}", *(sum(result.told[s]) for s in SPEAKERS)],
+        [f"right answers about new facts, of {len(result.right['base'])}", *(sum(result.right[s]) for s in SPEAKERS)],
     ]
